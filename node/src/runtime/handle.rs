@@ -1,0 +1,314 @@
+//! What the rest of the node may hold of a running node: reads of the store, a way into the pool, and views of what the
+//! threads are doing.
+//!
+//! Everything here is cheap to clone and never waits for consensus: JSON-RPC writes the pool and reads the store,
+//! finality is a read. What changes is published on watch channels, so that a slow reader sees the newest state and
+//! costs the writers nothing.
+
+use std::{
+    collections::{HashSet, VecDeque},
+    sync::{
+        Arc, Mutex, RwLock,
+        atomic::{AtomicU64, Ordering},
+        mpsc::{SyncSender, TrySendError},
+    },
+};
+
+use prometheus_client::registry::Registry;
+use quorate_consensus::{Evidence, Status};
+use quorate_crypto::Hash;
+use quorate_genesis::Genesis;
+use quorate_ledger::{
+    Amount, Epoch, Height, Reader, Transaction, TransactionError, UnixMillis, ValidatorIndex, View,
+};
+use quorate_network::Network;
+use tokio::sync::{oneshot, watch};
+
+use super::pool::PoolCommand;
+
+/// Evidence kept in memory and served; beyond it the oldest goes (each piece was logged and counted when it came).
+pub(crate) const EVIDENCE_KEPT_MAX: usize = 1_000;
+
+/// What a refused client is told to wait when the pool or its queue is full.
+pub(crate) const RETRY_AFTER_MS: u64 = 500;
+
+/// A running node, as its servers see it.
+#[derive(Clone)]
+pub(crate) struct NodeHandle {
+    /// The document that this chain began with.
+    pub(crate) genesis: Arc<Genesis>,
+    /// Reads of the store, through the overlay of what is not yet written.
+    pub(crate) reader: Reader,
+    /// The way into the pool.
+    pub(crate) pool: PoolHandle,
+    /// Peers.
+    pub(crate) network: Network,
+    /// The highest executed block; changes once for each batch of executed blocks.
+    pub(crate) tip: watch::Receiver<TipView>,
+    /// What the consensus thread last said of itself.
+    pub(crate) consensus: watch::Receiver<Arc<ConsensusView>>,
+    /// Whether this node was started with a validator's key.
+    pub(crate) role: Role,
+    /// The registry that `GET /metrics` encodes.
+    pub(crate) registry: Arc<Mutex<Registry>>,
+    /// When the node was started, by the wall clock.
+    pub(crate) started: UnixMillis,
+    /// Proofs that validators did what a correct one never does.
+    pub(crate) evidence: EvidenceShelf,
+}
+
+/// What a node was started as. A validator may still be kept from voting: [`ConsensusView::role`] tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Role {
+    /// It has a key that may vote.
+    Validator,
+    /// It follows.
+    Observer,
+}
+
+impl Role {
+    /// The word that users see.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Validator => "validator",
+            Self::Observer => "observer",
+        }
+    }
+}
+
+/// The highest executed and synced block.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct TipView {
+    /// Its height.
+    pub(crate) height: Height,
+    /// Its hash.
+    pub(crate) hash: Hash,
+    /// The time in its header.
+    pub(crate) time: UnixMillis,
+}
+
+/// What an operator sees of consensus.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct ConsensusView {
+    /// Epoch of the engine's instance.
+    pub(crate) epoch: Epoch,
+    /// Its view.
+    pub(crate) view: View,
+    /// Who leads it.
+    pub(crate) primary: Option<ValidatorIndex>,
+    /// "primary", "replica", "follower" (signs nothing) or "halted".
+    pub(crate) role: &'static str,
+    /// This node's place in the epoch's set, if its key stands there.
+    pub(crate) index: Option<ValidatorIndex>,
+    /// Highest height that a known commit certificate covers.
+    pub(crate) committed: Height,
+    /// Highest block executed and synced.
+    pub(crate) executed: Height,
+    /// Highest stable checkpoint.
+    pub(crate) stable: Height,
+    /// Heights above the delivered one, and who voted for them.
+    pub(crate) in_flight: Vec<InFlightView>,
+    /// Whether peers are known to be further than this node is.
+    pub(crate) syncing: bool,
+    /// Pieces of evidence seen since the start.
+    pub(crate) evidence_count: u64,
+    /// Why the engine stopped signing, if it did.
+    pub(crate) halted: Option<String>,
+    /// Why a node with a validator's key does not vote, if it does not.
+    pub(crate) refused: Option<String>,
+}
+
+/// One height in flight.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct InFlightView {
+    /// The height.
+    pub(crate) height: Height,
+    /// The block accepted there.
+    pub(crate) block: Option<Hash>,
+    /// Whose PREPAREs for it are here.
+    pub(crate) prepares: Vec<u16>,
+    /// Whose COMMITs for it are here.
+    pub(crate) commits: Vec<u16>,
+}
+
+impl ConsensusView {
+    /// The engine's status in the words of the node; the rest is filled in by the consensus thread.
+    pub(crate) fn of(status: Status) -> Self {
+        let in_flight = status
+            .in_flight
+            .into_iter()
+            .map(|one| InFlightView {
+                height: one.height,
+                block: one.block,
+                prepares: one.prepares.into_iter().map(|index| index.0).collect(),
+                commits: one.commits.into_iter().map(|index| index.0).collect(),
+            })
+            .collect();
+        Self {
+            epoch: status.epoch,
+            view: status.view,
+            primary: Some(status.primary),
+            role: status.role,
+            index: None,
+            committed: status.committed,
+            executed: status.executed,
+            stable: status.stable,
+            in_flight,
+            syncing: false,
+            evidence_count: 0,
+            halted: None,
+            refused: None,
+        }
+    }
+}
+
+/// A proof and when it was found.
+#[derive(Clone, Debug)]
+pub(crate) struct FoundEvidence {
+    /// By the wall clock.
+    pub(crate) at: UnixMillis,
+    /// The proof.
+    pub(crate) evidence: Arc<Evidence>,
+}
+
+/// The newest pieces of evidence, oldest first.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct EvidenceShelf {
+    found: Arc<Mutex<VecDeque<FoundEvidence>>>,
+}
+
+impl EvidenceShelf {
+    /// All that is kept, oldest first.
+    pub(crate) fn list(&self) -> Vec<FoundEvidence> {
+        self.found.lock().expect("no holder of this lock panics").iter().cloned().collect()
+    }
+
+    pub(super) fn add(&self, at: UnixMillis, evidence: Evidence) {
+        let mut found = self.found.lock().expect("no holder of this lock panics");
+        if found.len() == EVIDENCE_KEPT_MAX {
+            found.pop_front();
+        }
+        found.push_back(FoundEvidence { at, evidence: Arc::new(evidence) });
+    }
+}
+
+/// The way into the pool, for clients' transactions.
+#[derive(Clone)]
+pub(crate) struct PoolHandle {
+    commands: SyncSender<PoolCommand>,
+    shared: Arc<PoolShared>,
+}
+
+impl PoolHandle {
+    pub(super) fn new(commands: SyncSender<PoolCommand>, shared: Arc<PoolShared>) -> Self {
+        Self { commands, shared }
+    }
+
+    /// Gives the pool a transaction whose signature was verified. Once this is `Ok` the pool keeps it until it is
+    /// included or has expired. The same id again is `Ok` again.
+    ///
+    /// # Errors
+    /// [`SubmitError`], which says what to do.
+    pub(crate) async fn submit(&self, transaction: Arc<Transaction>) -> Result<(), SubmitError> {
+        let (reply, answer) = oneshot::channel();
+        match self.commands.try_send(PoolCommand::Submit(Submission { transaction, reply })) {
+            Ok(()) => answer.await.unwrap_or(Err(SubmitError::ShuttingDown)),
+            Err(TrySendError::Full(_)) => Err(SubmitError::PoolFull { retry_after_ms: RETRY_AFTER_MS }),
+            Err(TrySendError::Disconnected(_)) => Err(SubmitError::ShuttingDown),
+        }
+    }
+
+    /// Whether a transaction of this id waits here.
+    pub(crate) fn contains(&self, id: &Hash) -> bool {
+        self.shared.ids.read().expect("no holder of this lock panics").contains(id)
+    }
+
+    /// How full the pool is.
+    pub(crate) fn status(&self) -> PoolStatus {
+        PoolStatus {
+            transactions: self.shared.transactions.load(Ordering::Relaxed),
+            bytes: self.shared.bytes.load(Ordering::Relaxed),
+            transactions_max: self.shared.transactions_max,
+            bytes_max: self.shared.bytes_max,
+        }
+    }
+}
+
+/// A client's transaction on its way into the pool.
+#[derive(Debug)]
+pub(crate) struct Submission {
+    pub(super) transaction: Arc<Transaction>,
+    pub(super) reply: oneshot::Sender<Result<(), SubmitError>>,
+}
+
+/// How full the pool is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct PoolStatus {
+    /// Transactions that wait, those in blocks in flight included.
+    pub(crate) transactions: u64,
+    /// Their encoded size.
+    pub(crate) bytes: u64,
+    /// The most that may wait.
+    pub(crate) transactions_max: u64,
+    /// The most bytes that may wait.
+    pub(crate) bytes_max: u64,
+}
+
+/// Why the pool does not take a transaction.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum SubmitError {
+    /// It is in the chain already.
+    #[error("already committed in block {height}")]
+    AlreadyCommitted {
+        /// Where.
+        height: Height,
+    },
+    /// It breaks a rule that needs no state.
+    #[error(transparent)]
+    Transaction(#[from] TransactionError),
+    /// The pool or the queue before it is full.
+    #[error("the pool is full; try again in {retry_after_ms} ms")]
+    PoolFull {
+        /// When to try again.
+        retry_after_ms: u64,
+    },
+    /// As many of this sender's transactions wait as may.
+    #[error("{max} transactions of this account wait already, which is the most that may")]
+    AccountFull {
+        /// The most that may wait.
+        max: usize,
+    },
+    /// The sender's committed balance does not pay the fees of what it has waiting.
+    #[error("the balance of {balance} does not pay this fee beside the {pending} of what waits already")]
+    FeesExceedBalance {
+        /// Committed balance.
+        balance: Amount,
+        /// Fees of the sender's waiting transactions, without this one.
+        pending: Amount,
+    },
+    /// The node is stopping.
+    #[error("the node is shutting down")]
+    ShuttingDown,
+}
+
+/// What others may read of the pool without asking its thread, which alone writes it.
+#[derive(Debug)]
+pub(crate) struct PoolShared {
+    pub(super) ids: RwLock<HashSet<Hash>>,
+    pub(super) transactions: AtomicU64,
+    pub(super) bytes: AtomicU64,
+    pub(super) transactions_max: u64,
+    pub(super) bytes_max: u64,
+}
+
+impl PoolShared {
+    pub(super) fn new(transactions_max: u64, bytes_max: u64) -> Self {
+        Self {
+            ids: RwLock::default(),
+            transactions: AtomicU64::new(0),
+            bytes: AtomicU64::new(0),
+            transactions_max,
+            bytes_max,
+        }
+    }
+}
