@@ -1,0 +1,202 @@
+//! What a node says of itself, its peers, its pool and the consensus it takes part in.
+
+use quorate_crypto::{Hash, PublicKey};
+use quorate_ledger::{Amount, Epoch, Height, UnixMillis, ValidatorIndex, View, decimal};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::schema;
+
+/// What a node is and where it stands.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub(crate) struct NodeStatus {
+    /// Name of the chain.
+    pub(crate) chain: String,
+    /// Hash of the genesis document: what transactions call the chain.
+    #[schemars(with = "schema::Hash")]
+    pub(crate) genesis_hash: Hash,
+    /// Version of the program.
+    pub(crate) version: String,
+    /// `validator` or `observer`.
+    pub(crate) role: String,
+    /// Peer id on the network.
+    pub(crate) peer: String,
+    /// Addresses it listens at.
+    pub(crate) listen: Vec<String>,
+    /// The newest height executed here.
+    #[schemars(with = "schema::Number")]
+    pub(crate) height: Height,
+    /// Hash of that block.
+    #[schemars(with = "schema::Hash")]
+    pub(crate) hash: Hash,
+    /// Time of that block.
+    #[schemars(with = "schema::Number")]
+    pub(crate) time: UnixMillis,
+    /// This node's clock when it answered.
+    #[schemars(with = "schema::Number")]
+    pub(crate) clock: UnixMillis,
+    /// Since when it runs.
+    #[schemars(with = "schema::Number")]
+    pub(crate) started: UnixMillis,
+    /// The epoch it is in.
+    #[schemars(with = "schema::Number")]
+    pub(crate) epoch: Epoch,
+    /// The view it is in.
+    #[schemars(with = "schema::Number")]
+    pub(crate) view: View,
+    /// Whose term that view is; `null` while nobody's.
+    pub(crate) primary: Option<Primary>,
+    /// Whether it is catching up with the chain.
+    pub(crate) syncing: bool,
+    /// Whether it can serve: not syncing, and connected with a quorum of validators (what `/readyz` says).
+    pub(crate) ready: bool,
+    /// Why it is not ready; empty when it is.
+    pub(crate) not_ready: Vec<String>,
+    /// How many peers it is connected with.
+    pub(crate) peers: u64,
+    /// How many validators it is connected with, itself included if it is one.
+    pub(crate) validators_connected: u64,
+    /// How many validators make a quorum.
+    pub(crate) quorum: u64,
+    /// What waits in its pool.
+    pub(crate) mempool: Mempool,
+    /// What the chain asks of a transaction.
+    pub(crate) rules: Rules,
+}
+
+/// A validator by its place and key.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub(crate) struct Primary {
+    /// Its place in the set.
+    #[schemars(with = "schema::Number")]
+    pub(crate) index: ValidatorIndex,
+    /// Its key.
+    #[schemars(with = "schema::PublicKey")]
+    pub(crate) key: PublicKey,
+}
+
+/// What waits in a pool.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub(crate) struct Mempool {
+    /// How many transactions.
+    pub(crate) transactions: u64,
+    /// Their encoded size in bytes.
+    pub(crate) bytes: u64,
+}
+
+/// What the chain asks of a transaction, for those who build one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub(crate) struct Rules {
+    /// The part of the least fee that every transaction pays.
+    #[serde(with = "decimal")]
+    #[schemars(with = "schema::Decimal")]
+    pub(crate) fee_base: Amount,
+    /// The part of the least fee for each byte of the signed transaction.
+    #[serde(with = "decimal")]
+    #[schemars(with = "schema::Decimal")]
+    pub(crate) fee_per_byte: Amount,
+    /// How far after the block that includes it a transaction may expire, in milliseconds.
+    pub(crate) transaction_lifetime_max_ms: u64,
+    /// Bytes of a signed transaction.
+    pub(crate) transaction_bytes_max: u32,
+    /// Operations of a transaction.
+    pub(crate) operations_max: u32,
+    /// Bytes of a key.
+    pub(crate) key_bytes_max: u32,
+    /// Bytes of a value.
+    pub(crate) value_bytes_max: u32,
+}
+
+/// What the consensus engine of this node is doing.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub(crate) struct ConsensusState {
+    /// The epoch it is in.
+    #[schemars(with = "schema::Number")]
+    pub(crate) epoch: Epoch,
+    /// The view it is in.
+    #[schemars(with = "schema::Number")]
+    pub(crate) view: View,
+    /// Whose term that view is; `null` while nobody's.
+    pub(crate) primary: Option<Primary>,
+    /// What this node is in that view.
+    pub(crate) role: String,
+    /// The highest block committed.
+    #[schemars(with = "schema::Number")]
+    pub(crate) committed: Height,
+    /// The highest block executed.
+    #[schemars(with = "schema::Number")]
+    pub(crate) executed: Height,
+    /// The highest block whose result a quorum vouched for.
+    #[schemars(with = "schema::Number")]
+    pub(crate) stable: Height,
+    /// Whether it is catching up with the chain.
+    pub(crate) syncing: bool,
+    /// Proposals that are being voted on, lowest first.
+    pub(crate) in_flight: Vec<Proposal>,
+}
+
+/// A proposal that is being voted on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub(crate) struct Proposal {
+    /// Its height.
+    #[schemars(with = "schema::Number")]
+    pub(crate) height: Height,
+    /// Hash of the block proposed; `null` while only votes have come.
+    #[schemars(with = "Option<schema::Hash>")]
+    pub(crate) block: Option<Hash>,
+    /// Who has sent a PREPARE, by place in the set.
+    pub(crate) prepares: Vec<u16>,
+    /// Who has sent a COMMIT, by place in the set.
+    pub(crate) commits: Vec<u16>,
+}
+
+/// Proofs of misbehaviour that this node holds.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub(crate) struct EvidenceAnswer {
+    /// How many there have been since the node started.
+    pub(crate) count: u64,
+    /// The newest of them, in words, newest last.
+    pub(crate) evidence: Vec<String>,
+}
+
+/// The peers this node is connected with.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub(crate) struct PeersAnswer {
+    /// This node's own peer id.
+    pub(crate) local: String,
+    /// The peers.
+    pub(crate) peers: Vec<Peer>,
+}
+
+/// One peer.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub(crate) struct Peer {
+    /// Its peer id.
+    pub(crate) peer: String,
+    /// Addresses it was reached at.
+    pub(crate) addresses: Vec<String>,
+    /// What program it says it is.
+    pub(crate) agent: Option<String>,
+    /// The validator key bound to it, if any.
+    #[schemars(with = "Option<schema::PublicKey>")]
+    pub(crate) validator: Option<PublicKey>,
+    /// What the genesis calls that validator.
+    pub(crate) name: Option<String>,
+    /// Round trip in milliseconds, once measured.
+    pub(crate) ping_ms: Option<f64>,
+}
+
+/// The pool and its limits.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub(crate) struct MempoolStatus {
+    /// How many transactions wait.
+    pub(crate) transactions: u64,
+    /// Their encoded size in bytes.
+    pub(crate) bytes: u64,
+    /// How many may wait.
+    pub(crate) transactions_max: u64,
+    /// How many bytes may wait.
+    pub(crate) bytes_max: u64,
+    /// How many may wait from one account.
+    pub(crate) per_account_max: u64,
+}

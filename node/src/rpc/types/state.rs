@@ -1,0 +1,118 @@
+//! Records of the state, and who keeps it.
+
+use quorate_crypto::{Hash, PublicKey};
+use quorate_ledger::{Account, Amount, Epoch, Height, ValidatorIndex, Version, decimal};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::schema::{self, Bytes};
+
+/// An account as it was after `height`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub(crate) struct AccountAnswer {
+    /// The height after which this was so.
+    #[schemars(with = "schema::Number")]
+    pub(crate) height: Height,
+    /// The account asked about.
+    #[schemars(with = "schema::Address")]
+    pub(crate) account: Account,
+    /// What it has; `null` if there is no such account.
+    #[serde(with = "optional_decimal")]
+    #[schemars(with = "Option<schema::Decimal>")]
+    pub(crate) balance: Option<Amount>,
+}
+
+/// A key as it was after `height`: all of `value`, `version` and `owner` are `null` if there is no such key.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub(crate) struct KeyAnswer {
+    /// The height after which this was so.
+    #[schemars(with = "schema::Number")]
+    pub(crate) height: Height,
+    /// The key asked about.
+    pub(crate) key: Bytes,
+    /// Its value.
+    pub(crate) value: Option<Bytes>,
+    /// Names the operation that set it; it only grows over the life of the chain.
+    #[schemars(with = "Option<schema::Decimal>")]
+    pub(crate) version: Option<Version>,
+    /// The account it belongs to.
+    #[schemars(with = "Option<schema::Address>")]
+    pub(crate) owner: Option<Account>,
+}
+
+/// The validator set in force at `height`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub(crate) struct ValidatorsAnswer {
+    /// The height asked about, or the newest executed on this node.
+    #[schemars(with = "schema::Number")]
+    pub(crate) height: Height,
+    /// The epoch that height belongs to.
+    #[schemars(with = "schema::Number")]
+    pub(crate) epoch: Epoch,
+    /// Hash of the set, as checkpoints name it.
+    #[schemars(with = "schema::Hash")]
+    pub(crate) hash: Hash,
+    /// How many votes decide.
+    pub(crate) quorum: u64,
+    /// How many may be faulty.
+    pub(crate) faulty_max: u64,
+    /// The validators, in the order of the set.
+    pub(crate) validators: Vec<ValidatorEntry>,
+    /// The blocks over which participation was counted; `null` if there are none yet.
+    pub(crate) participation: Option<Participation>,
+}
+
+/// One validator.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub(crate) struct ValidatorEntry {
+    /// Its place in the set.
+    #[schemars(with = "schema::Number")]
+    pub(crate) index: ValidatorIndex,
+    /// The key it votes with.
+    #[schemars(with = "schema::PublicKey")]
+    pub(crate) key: PublicKey,
+    /// The same key as an account: where its fees go.
+    #[schemars(with = "schema::Address")]
+    pub(crate) account: Account,
+    /// What the genesis calls it, if it was in the genesis.
+    pub(crate) name: Option<String>,
+    /// Whether this node has its streams open; `null` for this node itself.
+    pub(crate) connected: Option<bool>,
+    /// How many of the blocks counted it proposed.
+    pub(crate) proposed: u64,
+    /// In how many of the certificates counted its signature stands. One that is not needed is left out, so a healthy
+    /// validator need not be in every one.
+    pub(crate) signed: u64,
+}
+
+/// What participation was counted over.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub(crate) struct Participation {
+    /// First height counted.
+    #[schemars(with = "schema::Number")]
+    pub(crate) from: Height,
+    /// Last height counted.
+    #[schemars(with = "schema::Number")]
+    pub(crate) to: Height,
+    /// How many of these blocks have a commit certificate of their own.
+    pub(crate) certificates: u64,
+}
+
+/// An amount or `null`.
+mod optional_decimal {
+    use super::decimal;
+    use quorate_ledger::Amount;
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    #[derive(Serialize, Deserialize)]
+    #[serde(transparent)]
+    struct Decimal(#[serde(with = "decimal")] Amount);
+
+    pub(super) fn serialize<S: Serializer>(value: &Option<Amount>, serializer: S) -> Result<S::Ok, S::Error> {
+        value.map(Decimal).serialize(serializer)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Amount>, D::Error> {
+        Ok(Option::<Decimal>::deserialize(deserializer)?.map(|decimal| decimal.0))
+    }
+}
