@@ -1,0 +1,529 @@
+//! The node's configuration: what is in force, and where each value comes from.
+//!
+//! Four layers, the later outranking the earlier: built-in defaults, `config/config.toml` in the home directory,
+//! `QUORATE_…` environment variables, command line flags. One table, [`KEYS`], names every key with its meaning
+//! and what it allows; refusals, the file written by `quorate init` and `quorate config show` are all made from it,
+//! so that they cannot disagree.
+//!
+//! - `rpc.listen` is `[rpc] listen = …` in the file, `QUORATE_RPC_LISTEN` in the environment.
+//! - A key that is not in the table is an error wherever it stands: a limit misspelt is a limit not set.
+//! - Rules that all validators must share are not here but in the genesis document.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use config::builder::DefaultState;
+use config::{ConfigBuilder, FileFormat, Value, ValueKind};
+use multiaddr::Multiaddr;
+use serde::{Deserialize, Serialize};
+
+/// Environment variables that start like configuration but are read by the command line itself.
+const ENVIRONMENT_RESERVED: [&str; 3] = ["QUORATE_HOME", "QUORATE_RPC", "QUORATE_PASSPHRASE"];
+
+/// What every environment variable of ours starts with.
+const ENVIRONMENT_PREFIX: &str = "QUORATE_";
+
+/// The largest configuration file that is read, in bytes.
+const FILE_BYTES_MAX: u64 = 1 << 20;
+
+/// A checked configuration.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Config {
+    /// The peer-to-peer side.
+    pub(crate) p2p: P2pConfig,
+    /// The JSON-RPC server.
+    pub(crate) rpc: RpcConfig,
+    /// The pool of transactions that wait for a block.
+    pub(crate) pool: PoolConfig,
+    /// What is logged.
+    pub(crate) log: LogConfig,
+}
+
+/// Section `p2p`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct P2pConfig {
+    /// Addresses to listen on.
+    pub(crate) listen: Vec<Multiaddr>,
+    /// Peers to dial first; the others are found through them.
+    pub(crate) bootstrap: Vec<Multiaddr>,
+    /// Addresses under which others reach this node, where it cannot see them itself (NAT, containers).
+    pub(crate) external: Vec<Multiaddr>,
+    /// Whether peers on the local network are found by multicast DNS.
+    pub(crate) mdns: bool,
+}
+
+/// Section `rpc`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RpcConfig {
+    /// Address of the HTTP server: JSON-RPC, health, metrics.
+    pub(crate) listen: SocketAddr,
+    /// Largest request body, in bytes.
+    pub(crate) body_bytes_max: u32,
+    /// Most requests in one batch.
+    pub(crate) batch_max: u32,
+    /// Most connections at a time.
+    pub(crate) connections_max: u32,
+    /// Most subscriptions per connection.
+    pub(crate) subscriptions_max: u32,
+    /// Longest time one request may take, in milliseconds.
+    pub(crate) request_timeout_ms: u64,
+}
+
+/// Section `pool`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct PoolConfig {
+    /// Most transactions.
+    pub(crate) transactions_max: u32,
+    /// Most bytes of transactions.
+    pub(crate) bytes_max: u64,
+    /// Most transactions of one account.
+    pub(crate) per_account: u32,
+}
+
+/// Section `log`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct LogConfig {
+    /// Directives of `tracing_subscriber::EnvFilter`.
+    pub(crate) filter: String,
+}
+
+impl Default for P2pConfig {
+    fn default() -> Self {
+        let parse = |text: &str| text.parse().expect("the default addresses are well formed");
+        P2pConfig {
+            listen: vec![parse("/ip4/0.0.0.0/tcp/7600"), parse("/ip4/0.0.0.0/udp/7600/quic-v1")],
+            bootstrap: Vec::new(),
+            external: Vec::new(),
+            mdns: false,
+        }
+    }
+}
+
+impl Default for RpcConfig {
+    fn default() -> Self {
+        RpcConfig {
+            listen: SocketAddr::from(([127, 0, 0, 1], 7601)),
+            body_bytes_max: 2 << 20,
+            batch_max: 100,
+            connections_max: 1_024,
+            subscriptions_max: 64,
+            request_timeout_ms: 65_000,
+        }
+    }
+}
+
+impl Default for PoolConfig {
+    fn default() -> Self {
+        PoolConfig { transactions_max: 100_000, bytes_max: 256 << 20, per_account: 4_096 }
+    }
+}
+
+impl Default for LogConfig {
+    fn default() -> Self {
+        LogConfig { filter: "info".to_owned() }
+    }
+}
+
+/// One key of the configuration.
+pub(crate) struct Key {
+    /// Section and name: `rpc.listen`.
+    pub(crate) name: &'static str,
+    /// What it does, in a line.
+    pub(crate) meaning: &'static str,
+    allowed: Allowed,
+}
+
+/// What a key allows.
+enum Allowed {
+    Number { min: u64, max: u64 },
+    Switch,
+    Socket,
+    Multiaddrs,
+    Filter,
+}
+
+/// Every key there is, by section.
+pub(crate) const KEYS: [Key; 14] = [
+    Key {
+        name: "p2p.listen",
+        meaning: "addresses to listen on for peers",
+        allowed: Allowed::Multiaddrs,
+    },
+    Key {
+        name: "p2p.bootstrap",
+        meaning: "peers to dial first; the others are found through them",
+        allowed: Allowed::Multiaddrs,
+    },
+    Key {
+        name: "p2p.external",
+        meaning: "addresses under which others reach this node, behind NAT or in a container",
+        allowed: Allowed::Multiaddrs,
+    },
+    Key {
+        name: "p2p.mdns",
+        meaning: "find peers on the local network by multicast DNS",
+        allowed: Allowed::Switch,
+    },
+    Key {
+        name: "rpc.listen",
+        meaning: "address of the HTTP server (JSON-RPC, health, metrics)",
+        allowed: Allowed::Socket,
+    },
+    Key {
+        name: "rpc.body_bytes_max",
+        meaning: "largest request body, in bytes",
+        allowed: Allowed::Number { min: 4_096, max: 64 << 20 },
+    },
+    Key {
+        name: "rpc.batch_max",
+        meaning: "most requests in one batch",
+        allowed: Allowed::Number { min: 1, max: 10_000 },
+    },
+    Key {
+        name: "rpc.connections_max",
+        meaning: "most connections at a time",
+        allowed: Allowed::Number { min: 1, max: 100_000 },
+    },
+    Key {
+        name: "rpc.subscriptions_max",
+        meaning: "most subscriptions per connection",
+        allowed: Allowed::Number { min: 1, max: 10_000 },
+    },
+    Key {
+        name: "rpc.request_timeout_ms",
+        meaning: "longest time one request may take, in milliseconds",
+        allowed: Allowed::Number { min: 1_000, max: 600_000 },
+    },
+    Key {
+        name: "pool.transactions_max",
+        meaning: "most transactions that wait for a block",
+        allowed: Allowed::Number { min: 1, max: 10_000_000 },
+    },
+    Key {
+        name: "pool.bytes_max",
+        meaning: "most bytes of transactions that wait for a block",
+        allowed: Allowed::Number { min: 1 << 20, max: 64 << 30 },
+    },
+    Key {
+        name: "pool.per_account",
+        meaning: "most transactions of one account that wait for a block",
+        allowed: Allowed::Number { min: 1, max: 1_000_000 },
+    },
+    Key {
+        name: "log.filter",
+        meaning: "what is logged on stderr: a level, or directives such as `info,quorate_network=debug`",
+        allowed: Allowed::Filter,
+    },
+];
+
+/// Why a configuration is refused; always the operator's to mend, so each says where and what is allowed.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ConfigError {
+    /// The file is there but cannot be read.
+    #[error("{}: {source}; mend the permissions or remove the file to run on defaults", file.display())]
+    Unreadable {
+        /// The configuration file.
+        file: PathBuf,
+        /// What the machine said.
+        source: std::io::Error,
+    },
+    /// The file is no TOML.
+    #[error("{}: {message}", file.display())]
+    Syntax {
+        /// The configuration file.
+        file: PathBuf,
+        /// The parser's words, with line and column.
+        message: String,
+    },
+    /// A key that does not exist.
+    #[error("{origin}: unknown key `{key}`; allowed are: {allowed}")]
+    UnknownKey {
+        /// The file, or `environment`.
+        origin: String,
+        /// The key as it stands there.
+        key: String,
+        /// The keys that exist.
+        allowed: String,
+    },
+    /// A value that its key does not allow.
+    #[error("{origin}: `{key}` is {value}; allowed: {allowed}")]
+    Value {
+        /// The file, the environment variable or the flag.
+        origin: String,
+        /// The key.
+        key: String,
+        /// The value as given.
+        value: String,
+        /// What is allowed.
+        allowed: String,
+    },
+}
+
+/// The outer layers of a configuration, as found by the caller: nothing here reads the process environment, so that
+/// tests need not change it.
+#[derive(Default)]
+pub(crate) struct Sources {
+    /// `config.toml`; need not exist.
+    pub(crate) file: Option<PathBuf>,
+    /// Environment variables; those that do not start with `QUORATE_` are not looked at.
+    pub(crate) environment: BTreeMap<String, String>,
+    /// Flags: key, flag as the user wrote it, value.
+    pub(crate) flags: Vec<Flag>,
+}
+
+/// A command line flag that sets a key.
+pub(crate) struct Flag {
+    /// The key that it sets.
+    pub(crate) key: &'static str,
+    /// The flag, for refusals: `--rpc-listen`.
+    pub(crate) flag: &'static str,
+    /// Its value; lists are separated by commas.
+    pub(crate) value: String,
+}
+
+/// A key with its value in force and the layer that gave it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub(crate) struct Setting {
+    /// The key.
+    pub(crate) key: &'static str,
+    /// The value, as JSON.
+    pub(crate) value: serde_json::Value,
+    /// `default`, the file, the environment variable or the flag.
+    pub(crate) source: String,
+}
+
+/// A configuration with the origin of each of its values.
+#[derive(Debug)]
+pub(crate) struct Loaded {
+    /// What is in force.
+    pub(crate) config: Config,
+    /// The same, key by key, in the order of [`KEYS`].
+    pub(crate) settings: Vec<Setting>,
+}
+
+impl Sources {
+    /// The sources of a running command: the home's file, this process's environment and `flags`.
+    pub(crate) fn of_process(file: PathBuf, flags: Vec<Flag>) -> Self {
+        // A variable that is not Unicode cannot be one of ours: all values allowed are ASCII.
+        let environment = std::env::vars_os()
+            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+            .collect();
+        Sources { file: Some(file), environment, flags }
+    }
+}
+
+/// Merges the layers and checks every value.
+pub(crate) fn load(sources: Sources) -> Result<Loaded, ConfigError> {
+    let defaults = config::Config::try_from(&Config::default()).expect("the defaults are plain values");
+    let mut builder = config::Config::builder().add_source(defaults);
+    if let Some(file) = &sources.file {
+        builder = add_file(builder, file)?;
+    }
+    builder = add_environment(builder, &sources.environment)?;
+    for flag in sources.flags {
+        let key = KEYS.iter().find(|key| key.name == flag.key).expect("flags set keys of the table");
+        builder = set(builder, key, flag.flag, flag.value);
+    }
+    let merged = builder.build().expect("keys are fixed paths and the file has been parsed once already");
+
+    let mut settings = Vec::with_capacity(KEYS.len());
+    for key in &KEYS {
+        let value: Value = merged.get(key.name).expect("the defaults hold every key");
+        settings.push(key.check(value)?);
+    }
+    let config = from_settings(&settings);
+    Ok(Loaded { config, settings })
+}
+
+/// The file that `quorate init` writes: every key, with its default as a comment, and `set` as given.
+pub(crate) fn file_text(set: &[(&str, serde_json::Value)]) -> String {
+    let mut text = String::from(
+        "# Configuration of a Quorate node. A key left out has the default shown here.\n\
+         # QUORATE_SECTION_KEY in the environment and flags of `quorate start` outrank this file;\n\
+         # `quorate config show` says what is in force and where it comes from.\n",
+    );
+    let defaults = serde_json::to_value(Config::default()).expect("the defaults are plain values");
+    let mut section_now = "";
+    for key in &KEYS {
+        let (section, name) = key.name.split_once('.').expect("keys are section.name");
+        if section != section_now {
+            section_now = section;
+            let _ = write!(text, "\n[{section}]\n");
+        }
+        let _ = writeln!(text, "# {}: {}", key.meaning, key.allowed.words());
+        match set.iter().find(|(set, _)| *set == key.name) {
+            Some((_, value)) => {
+                let _ = writeln!(text, "{name} = {value}");
+            }
+            None => {
+                let _ = writeln!(text, "# {name} = {}", defaults[section][name]);
+            }
+        }
+    }
+    text
+}
+
+fn add_file(
+    builder: ConfigBuilder<DefaultState>,
+    file: &Path,
+) -> Result<ConfigBuilder<DefaultState>, ConfigError> {
+    let unreadable = |source| ConfigError::Unreadable { file: file.to_owned(), source };
+    let length = match std::fs::metadata(file) {
+        Ok(metadata) => metadata.len(),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(builder),
+        Err(error) => return Err(unreadable(error)),
+    };
+    if length > FILE_BYTES_MAX {
+        return Err(ConfigError::Syntax {
+            file: file.to_owned(),
+            message: format!("{length} bytes; at most {FILE_BYTES_MAX} are allowed"),
+        });
+    }
+    let text = std::fs::read_to_string(file).map_err(unreadable)?;
+    let table: toml::Table = toml::from_str(&text)
+        .map_err(|error| ConfigError::Syntax { file: file.to_owned(), message: error.to_string() })?;
+
+    for (section, entry) in &table {
+        let origin = file.display().to_string();
+        if !KEYS.iter().any(|key| key.section() == section) {
+            return Err(unknown(&origin, section));
+        }
+        let toml::Value::Table(entries) = entry else {
+            return Err(unknown(&origin, section));
+        };
+        for name in entries.keys() {
+            let key = format!("{section}.{name}");
+            if !KEYS.iter().any(|known| known.name == key) {
+                return Err(unknown(&origin, &key));
+            }
+        }
+    }
+    // Parsed again by the library, which gives each value its origin; the keys are known to be ours by now.
+    Ok(builder.add_source(config::File::new(&file.display().to_string(), FileFormat::Toml)))
+}
+
+fn add_environment(
+    mut builder: ConfigBuilder<DefaultState>,
+    environment: &BTreeMap<String, String>,
+) -> Result<ConfigBuilder<DefaultState>, ConfigError> {
+    for (variable, value) in environment {
+        if !variable.starts_with(ENVIRONMENT_PREFIX) || ENVIRONMENT_RESERVED.contains(&variable.as_str()) {
+            continue;
+        }
+        let Some(key) = KEYS.iter().find(|key| key.variable() == *variable) else {
+            return Err(ConfigError::UnknownKey {
+                origin: "environment".to_owned(),
+                key: variable.clone(),
+                allowed: KEYS.iter().map(Key::variable).collect::<Vec<_>>().join(", "),
+            });
+        };
+        builder = set(builder, key, variable, value.clone());
+    }
+    Ok(builder)
+}
+
+/// Sets `key` over everything set before; `origin` is what refusals and `config show` name.
+fn set(
+    builder: ConfigBuilder<DefaultState>,
+    key: &Key,
+    origin: &str,
+    value: String,
+) -> ConfigBuilder<DefaultState> {
+    let origin = origin.to_owned();
+    let kind = if matches!(key.allowed, Allowed::Multiaddrs) {
+        let parts = value.split(',').map(str::trim).filter(|part| !part.is_empty());
+        ValueKind::Array(parts.map(|part| Value::new(Some(&origin), part)).collect())
+    } else {
+        ValueKind::String(value)
+    };
+    builder.set_override(key.name, Value::new(Some(&origin), kind)).expect("keys are plain paths")
+}
+
+fn unknown(origin: &str, key: &str) -> ConfigError {
+    let allowed = KEYS.iter().map(|key| key.name).collect::<Vec<_>>().join(", ");
+    ConfigError::UnknownKey { origin: origin.to_owned(), key: key.to_owned(), allowed }
+}
+
+impl Key {
+    fn section(&self) -> &'static str {
+        self.name.split_once('.').expect("keys are section.name").0
+    }
+
+    /// The environment variable: `rpc.listen` is `QUORATE_RPC_LISTEN`.
+    fn variable(&self) -> String {
+        format!("{ENVIRONMENT_PREFIX}{}", self.name.replace('.', "_").to_uppercase())
+    }
+
+    /// Checks a merged value and gives it the JSON shape its field has.
+    fn check(&self, value: Value) -> Result<Setting, ConfigError> {
+        let origin = value.origin().map(str::to_owned);
+        let shown = value.to_string();
+        let value = self.allowed.json(value).ok_or_else(|| ConfigError::Value {
+            origin: origin.clone().unwrap_or_else(|| "default".to_owned()),
+            key: self.name.to_owned(),
+            value: format!("{shown:?}"),
+            allowed: self.allowed.words(),
+        })?;
+        Ok(Setting { key: self.name, value, source: origin.unwrap_or_else(|| "default".to_owned()) })
+    }
+}
+
+impl Allowed {
+    fn words(&self) -> String {
+        match self {
+            Allowed::Number { min, max } => format!("a number from {min} to {max}"),
+            Allowed::Switch => "true or false".to_owned(),
+            Allowed::Socket => "an IP address and port, such as 127.0.0.1:7601".to_owned(),
+            Allowed::Multiaddrs => "a list of multiaddrs, such as /ip4/192.0.2.1/tcp/7600".to_owned(),
+            Allowed::Filter => "a level (error, warn, info, debug, trace) or target=level,…".to_owned(),
+        }
+    }
+
+    /// The value as JSON, or nothing if it is not allowed.
+    fn json(&self, value: Value) -> Option<serde_json::Value> {
+        match self {
+            Allowed::Number { min, max } => {
+                let number = value.into_uint().ok()?;
+                (*min..=*max).contains(&number).then(|| number.into())
+            }
+            Allowed::Switch => value.into_bool().ok().map(Into::into),
+            Allowed::Socket => {
+                let address: SocketAddr = value.into_string().ok()?.parse().ok()?;
+                Some(address.to_string().into())
+            }
+            Allowed::Multiaddrs => {
+                let one = |value: Value| -> Option<serde_json::Value> {
+                    let address: Multiaddr = value.into_string().ok()?.parse().ok()?;
+                    (!address.is_empty()).then(|| address.to_string().into())
+                };
+                value.into_array().ok()?.into_iter().map(one).collect()
+            }
+            Allowed::Filter => {
+                let filter = value.into_string().ok()?;
+                tracing_subscriber::EnvFilter::try_new(&filter).ok()?;
+                Some(filter.into())
+            }
+        }
+    }
+}
+
+/// The typed configuration of checked settings.
+fn from_settings(settings: &[Setting]) -> Config {
+    let mut sections = serde_json::Map::new();
+    for setting in settings {
+        let (section, name) = setting.key.split_once('.').expect("keys are section.name");
+        let section = sections.entry(section).or_insert_with(|| serde_json::json!({}));
+        section[name] = setting.value.clone();
+    }
+    serde_json::from_value(sections.into()).expect("every field has a key in the table, checked for its type")
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,77 @@
+//! How a command ends: exit codes are a promise to scripts (0 ok, 1 failed, 2 usage or configuration, 3 data damaged,
+//! 4 consensus fault).
+
+use std::process::ExitCode;
+
+use quorate_crypto::KeyFileError;
+use quorate_genesis::GenesisError;
+
+use crate::config::ConfigError;
+use crate::home::HomeError;
+
+/// An error whose kind a script needs to tell apart from plain failure. Anything else that a command returns is a
+/// plain failure, code 1.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Fault {
+    /// The command line, a file it names or the configuration is wrong: nothing was done. Code 2.
+    #[error("{0}")]
+    Usage(String),
+    /// Stored data contradicts itself: keep it, and read what is said. Code 3.
+    #[error("{0}")]
+    Damaged(String),
+    /// Validators contradict each other, or this node: nothing more is signed. Code 4.
+    #[error("{0}")]
+    Consensus(String),
+}
+
+/// Shorthand for refusing a command line or what it names.
+pub(crate) fn usage(message: impl Into<String>) -> anyhow::Error {
+    Fault::Usage(message.into()).into()
+}
+
+/// The exit code of an error.
+pub(crate) fn code(error: &anyhow::Error) -> ExitCode {
+    ExitCode::from(number(error))
+}
+
+fn number(error: &anyhow::Error) -> u8 {
+    for cause in error.chain() {
+        if let Some(fault) = cause.downcast_ref::<Fault>() {
+            return match fault {
+                Fault::Usage(_) => 2,
+                Fault::Damaged(_) => 3,
+                Fault::Consensus(_) => 4,
+            };
+        }
+        if cause.is::<ConfigError>() || cause.is::<GenesisError>() || cause.is::<KeyFileError>() {
+            return 2;
+        }
+        if let Some(error) = cause.downcast_ref::<HomeError>() {
+            return match error {
+                HomeError::Missing { .. } => 2,
+                HomeError::InUse { .. } | HomeError::Io { .. } => 1,
+            };
+        }
+    }
+    1
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use anyhow::Context as _;
+
+    #[test]
+    fn each_kind_has_its_code() {
+        assert_eq!(number(&anyhow::anyhow!("no node answers")), 1);
+        assert_eq!(number(&usage("bad amount")), 2);
+        assert_eq!(number(&Fault::Damaged("block 7".to_owned()).into()), 3);
+        assert_eq!(number(&Fault::Consensus("two certificates".to_owned()).into()), 4);
+    }
+
+    #[test]
+    fn context_does_not_hide_the_code() {
+        let error = Err::<(), _>(Fault::Damaged("block 7".to_owned())).context("starting").expect_err("an error");
+        assert_eq!(number(&error), 3);
+    }
+}
