@@ -1,0 +1,386 @@
+//! A signed transaction and what makes it valid on its own, whatever the state (`docs/pbft.md §3.1`).
+//!
+//! Its *id* is the hash of the signed bytes without the signature: what users know and what is included once. Its
+//! *hash* covers the signature too: one payload can have several valid signatures, and roots, proposals and fetches
+//! must name bytes. Both are computed where a transaction is made or decoded, never read from outside.
+
+use std::sync::{Arc, OnceLock};
+
+use borsh::io::{Read, Result as IoResult, Write};
+use borsh::{BorshDeserialize, BorshSerialize};
+use quorate_crypto::{Domain, Hash, SecretKey, Signature, verify};
+
+use crate::bounded::{self, invalid};
+use crate::decimal;
+use crate::operation::Operation;
+use crate::parameters::{Parameters, TRANSACTION_BYTES_LIMIT};
+use crate::primitives::{Account, Amount, UnixMillis};
+
+/// What the sender signs.
+#[derive(
+    Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize, serde::Serialize, serde::Deserialize,
+)]
+#[serde(deny_unknown_fields)]
+pub struct Payload {
+    /// Format of the transaction: [`Payload::VERSION`].
+    pub version: u8,
+    /// The chain it is meant for: the hash of its genesis.
+    pub chain: Hash,
+    /// Who signs, pays the fee and owns what it creates.
+    pub sender: Account,
+    /// Any number: it only makes otherwise equal transactions differ.
+    #[serde(with = "decimal")]
+    pub nonce: u64,
+    /// The first block time at which it can no longer be included.
+    pub expires_at: UnixMillis,
+    /// What it pays to the proposer of its block.
+    #[serde(with = "decimal")]
+    pub fee: Amount,
+    /// What it does, in order, all or nothing.
+    #[borsh(deserialize_with = "bounded::operations")]
+    pub operations: Vec<Operation>,
+}
+
+impl Payload {
+    /// The only format there is.
+    pub const VERSION: u8 = 1;
+}
+
+/// A payload with a signature over it, which nobody need have verified yet, and the names computed from both.
+#[derive(Clone, Debug)]
+pub struct Transaction {
+    payload: Payload,
+    signature: Signature,
+    id: Hash,
+    hash: Hash,
+    size: usize,
+    /// Whether the sender is a usable key, once that was asked: decompressing the point costs as much as executing the
+    /// transaction, and a validator asks when the pool takes it and again in every block proposed with it.
+    usable_sender: OnceLock<bool>,
+}
+
+impl PartialEq for Transaction {
+    fn eq(&self, other: &Self) -> bool {
+        self.hash == other.hash
+    }
+}
+
+impl Eq for Transaction {}
+
+/// What the chain asks of a transaction: its id and the parameters in force.
+#[derive(Clone, Debug)]
+pub struct TransactionRules {
+    /// The hash of the genesis.
+    pub chain: Hash,
+    /// The parameters of the epoch.
+    pub parameters: Arc<Parameters>,
+}
+
+/// Why a transaction can be in no block, or not in one of that time: the sender's fault.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum TransactionError {
+    /// A format this node does not know.
+    #[error("transaction format {version} is unknown, {} is expected", Payload::VERSION)]
+    WrongVersion {
+        /// The format it claims.
+        version: u8,
+    },
+    /// Meant for another chain.
+    #[error("the transaction is for chain {chain}, this is {expected}")]
+    WrongChain {
+        /// The chain it names.
+        chain: Hash,
+        /// This chain.
+        expected: Hash,
+    },
+    /// More bytes than `transaction_bytes_max`.
+    #[error("the transaction has {size} bytes, at most {max} are allowed")]
+    TooLarge {
+        /// Its encoded size.
+        size: usize,
+        /// What is allowed.
+        max: u32,
+    },
+    /// It does nothing.
+    #[error("the transaction has no operations")]
+    NoOperations,
+    /// More operations than `operations_max`.
+    #[error("the transaction has {count} operations, at most {max} are allowed")]
+    TooManyOperations {
+        /// How many it has.
+        count: usize,
+        /// What is allowed.
+        max: u32,
+    },
+    /// An empty key, or one longer than `key_bytes_max`.
+    #[error("the key of operation {operation} has {size} bytes, 1 to {max} are allowed")]
+    KeySize {
+        /// Which operation, from 0.
+        operation: usize,
+        /// Length of its key.
+        size: usize,
+        /// What is allowed.
+        max: u32,
+    },
+    /// A value longer than `value_bytes_max`.
+    #[error("the value of operation {operation} has {size} bytes, at most {max} are allowed")]
+    ValueSize {
+        /// Which operation, from 0.
+        operation: usize,
+        /// Length of its value.
+        size: usize,
+        /// What is allowed.
+        max: u32,
+    },
+    /// Less than `fee_base + fee_per_byte * size`.
+    #[error("the fee is {fee}, at least {least} is required")]
+    FeeTooLow {
+        /// What it offers.
+        fee: Amount,
+        /// What it must offer.
+        least: Amount,
+    },
+    /// The sender is not a key that one party alone can sign with.
+    #[error("the sender {sender} is not a usable key")]
+    BadSender {
+        /// The account it names.
+        sender: Account,
+    },
+    /// The signature is not the sender's over this payload.
+    #[error("the signature is not the sender's")]
+    BadSignature,
+    /// The block's time has reached its end.
+    #[error("the transaction expired at {expires_at}, it is {time}")]
+    Expired {
+        /// Its end.
+        expires_at: UnixMillis,
+        /// The time it was held against.
+        time: UnixMillis,
+    },
+    /// Its end lies further ahead than ids are remembered.
+    #[error("the transaction expires at {expires_at}, at most {latest} is allowed now")]
+    ExpiresTooLate {
+        /// Its end.
+        expires_at: UnixMillis,
+        /// The latest end allowed.
+        latest: UnixMillis,
+    },
+}
+
+impl TransactionError {
+    /// The fixed word for programs, as JSON-RPC gives it in `data.reason`.
+    #[must_use]
+    pub fn reason(&self) -> &'static str {
+        match self {
+            TransactionError::WrongVersion { .. } => "WRONG_VERSION",
+            TransactionError::WrongChain { .. } => "WRONG_CHAIN",
+            TransactionError::TooLarge { .. } => "TOO_LARGE",
+            TransactionError::NoOperations => "NO_OPERATIONS",
+            TransactionError::TooManyOperations { .. } => "TOO_MANY_OPERATIONS",
+            TransactionError::KeySize { .. } => "KEY_SIZE",
+            TransactionError::ValueSize { .. } => "VALUE_SIZE",
+            TransactionError::FeeTooLow { .. } => "FEE_TOO_LOW",
+            TransactionError::BadSender { .. } => "BAD_SENDER",
+            TransactionError::BadSignature => "BAD_SIGNATURE",
+            TransactionError::Expired { .. } => "EXPIRED",
+            TransactionError::ExpiresTooLate { .. } => "EXPIRES_TOO_LATE",
+        }
+    }
+}
+
+impl TransactionRules {
+    /// The least fee of a transaction of `size` bytes: `fee_base + fee_per_byte * size`.
+    #[must_use]
+    pub fn least_fee(&self, size: usize) -> Amount {
+        // The bounds of the parameters keep this far from u128::MAX; saturating only refuses more.
+        self.parameters.fee_base.saturating_add(self.parameters.fee_per_byte.saturating_mul(size as Amount))
+    }
+}
+
+impl Transaction {
+    /// Bytes of the smallest possible encoding: no operations.
+    pub const BYTES_MIN: usize = 1 + 32 + 32 + 8 + 8 + 16 + 4 + Self::SIGNATURE_BYTES;
+
+    const SIGNATURE_BYTES: usize = 64;
+
+    /// Joins a payload and a signature made elsewhere.
+    #[must_use]
+    pub fn new(payload: Payload, signature: Signature) -> Self {
+        let message = Domain::Transaction.message(&payload.chain, &payload);
+        Self::with_message(payload, signature, &message)
+    }
+
+    /// Signs a payload. The key should be the sender's; [`Transaction::verify_signature`] says whether it was.
+    #[must_use]
+    pub fn sign(payload: Payload, key: &SecretKey) -> Self {
+        let message = Domain::Transaction.message(&payload.chain, &payload);
+        let signature = key.sign_bytes(&message);
+        Self::with_message(payload, signature, &message)
+    }
+
+    fn with_message(payload: Payload, signature: Signature, message: &[u8]) -> Self {
+        let id = Hash::of(message);
+        let hash = Domain::TransactionHash.hash(&[id.as_bytes(), signature.as_bytes()]);
+        let prefix = Domain::Transaction.tag().len() + payload.chain.as_bytes().len();
+        let size = message.len() - prefix + Self::SIGNATURE_BYTES;
+        Transaction { payload, signature, id, hash, size, usable_sender: OnceLock::new() }
+    }
+
+    /// What the sender signed.
+    #[must_use]
+    pub fn payload(&self) -> &Payload {
+        &self.payload
+    }
+
+    /// The signature, verified or not.
+    #[must_use]
+    pub fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    /// SHA-256 of the signed bytes: what is included once.
+    #[must_use]
+    pub fn id(&self) -> Hash {
+        self.id
+    }
+
+    /// Hash over id and signature: what names these very bytes.
+    #[must_use]
+    pub fn hash(&self) -> Hash {
+        self.hash
+    }
+
+    /// Encoded size in bytes, signature included.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        self.size
+    }
+
+    /// Who signs and pays.
+    #[must_use]
+    pub fn sender(&self) -> Account {
+        self.payload.sender
+    }
+
+    /// The first block time at which it can no longer be included.
+    #[must_use]
+    pub fn expires_at(&self) -> UnixMillis {
+        self.payload.expires_at
+    }
+
+    /// The bytes the signature is over: domain tag, chain id, payload.
+    #[must_use]
+    pub fn message(&self) -> Vec<u8> {
+        Domain::Transaction.message(&self.payload.chain, &self.payload)
+    }
+
+    /// Whether the signature is the sender's (ZIP-215). The one check here that costs more than a few microseconds.
+    #[must_use]
+    pub fn verify_signature(&self) -> bool {
+        verify(&self.payload.sender.0, &self.message(), &self.signature)
+    }
+
+    /// Everything that can be said without the state, the block's time and the signature.
+    ///
+    /// # Errors
+    /// The first rule it breaks, cheap ones first.
+    pub fn check(&self, rules: &TransactionRules) -> Result<(), TransactionError> {
+        let parameters = &*rules.parameters;
+        let payload = &self.payload;
+        if payload.version != Payload::VERSION {
+            return Err(TransactionError::WrongVersion { version: payload.version });
+        }
+        if payload.chain != rules.chain {
+            return Err(TransactionError::WrongChain { chain: payload.chain, expected: rules.chain });
+        }
+        if exceeds(self.size, parameters.transaction_bytes_max) {
+            return Err(TransactionError::TooLarge {
+                size: self.size,
+                max: parameters.transaction_bytes_max,
+            });
+        }
+        let count = payload.operations.len();
+        if count == 0 {
+            return Err(TransactionError::NoOperations);
+        }
+        if exceeds(count, parameters.operations_max) {
+            return Err(TransactionError::TooManyOperations { count, max: parameters.operations_max });
+        }
+        for (index, operation) in payload.operations.iter().enumerate() {
+            check_operation(index, operation, parameters)?;
+        }
+        let least = rules.least_fee(self.size);
+        if payload.fee < least {
+            return Err(TransactionError::FeeTooLow { fee: payload.fee, least });
+        }
+        if !*self.usable_sender.get_or_init(|| payload.sender.0.check().is_ok()) {
+            return Err(TransactionError::BadSender { sender: payload.sender });
+        }
+        Ok(())
+    }
+
+    /// Whether a block of this time may hold it: `time < expires_at <= time + lifetime_max`.
+    ///
+    /// # Errors
+    /// [`TransactionError::Expired`] or [`TransactionError::ExpiresTooLate`].
+    pub fn fits_time(&self, time: UnixMillis, lifetime_max: u64) -> Result<(), TransactionError> {
+        let expires_at = self.payload.expires_at;
+        let latest = time.plus_millis(lifetime_max);
+        if expires_at <= time {
+            Err(TransactionError::Expired { expires_at, time })
+        } else if expires_at > latest {
+            Err(TransactionError::ExpiresTooLate { expires_at, latest })
+        } else {
+            Ok(())
+        }
+    }
+}
+
+fn check_operation(
+    index: usize,
+    operation: &Operation,
+    parameters: &Parameters,
+) -> Result<(), TransactionError> {
+    if let Some(key) = operation.key()
+        && (key.is_empty() || exceeds(key.len(), parameters.key_bytes_max))
+    {
+        let max = parameters.key_bytes_max;
+        return Err(TransactionError::KeySize { operation: index, size: key.len(), max });
+    }
+    if let Some(value) = operation.value()
+        && exceeds(value.len(), parameters.value_bytes_max)
+    {
+        let max = parameters.value_bytes_max;
+        return Err(TransactionError::ValueSize { operation: index, size: value.len(), max });
+    }
+    Ok(())
+}
+
+/// Whether a size passes a limit; `usize` may be wider than `u32` or, on small machines, not.
+fn exceeds(size: usize, max: u32) -> bool {
+    size as u64 > u64::from(max)
+}
+
+impl BorshSerialize for Transaction {
+    fn serialize<W: Write>(&self, writer: &mut W) -> IoResult<()> {
+        self.payload.serialize(writer)?;
+        self.signature.serialize(writer)
+    }
+}
+
+impl BorshDeserialize for Transaction {
+    fn deserialize_reader<R: Read>(reader: &mut R) -> IoResult<Self> {
+        // The limit holds for the whole as well as for each part: 1,024 values of a mebibyte are refused while the
+        // second is being read.
+        let mut reader = reader.take(u64::from(TRANSACTION_BYTES_LIMIT) + 1);
+        let payload = Payload::deserialize_reader(&mut reader)?;
+        let signature = Signature::deserialize_reader(&mut reader)?;
+        if reader.limit() == 0 {
+            return Err(invalid(format!("a transaction of more than {TRANSACTION_BYTES_LIMIT} bytes")));
+        }
+        Ok(Transaction::new(payload, signature))
+    }
+}
+
+#[cfg(test)]
+mod tests;
