@@ -10,10 +10,17 @@ mod bounded;
 mod candidate;
 mod certificate;
 pub mod decimal;
+mod execute;
+#[cfg(test)]
+mod fixtures;
+mod ledger;
 mod operation;
 mod parameters;
 mod primitives;
 mod receipt;
+mod state;
+mod store;
+mod tip;
 mod transaction;
 mod validators;
 mod window;
@@ -24,6 +31,12 @@ pub use certificate::{
     CERTIFIED_BLOCKS_LIMIT, CertifiedBlocks, CertifiedBlocksError, CheckpointCertificate, CheckpointPayload,
     CommitCertificate, CommitPayload,
 };
+pub use execute::{Change, Execution, Records, execute};
+pub use ledger::{
+    Delivered, ExecutionOutcome, GenesisState, GenesisStateError, KeyRecord, Ledger, LedgerError,
+    OVERLAY_BYTES_MAX, ProvenRecord, Reader, StoredBlock, TransactionPlace, TransactionStatus,
+    WRITE_BEHIND_BYTES, WRITE_BEHIND_MS,
+};
 pub use operation::{Condition, Operation};
 pub use parameters::{
     BLOCK_BYTES_LIMIT, BLOCK_TRANSACTIONS_LIMIT, KEY_BYTES_LIMIT, OPERATIONS_LIMIT, ParameterError,
@@ -33,6 +46,13 @@ pub use primitives::{
     Account, AccountError, Amount, Epoch, Height, UnixMillis, ValidatorIndex, Version, VersionError, View,
 };
 pub use receipt::{Failure, LedgerEvent, Outcome, Receipt, receipts_root};
+pub use state::{LeafChange, PROOF_SIBLINGS_MAX, ProofEnd, Record, RecordKey, StateProof, Trie};
+#[cfg(feature = "rocksdb")]
+pub use store::RocksStore;
+pub use store::{
+    Durability, EpochStart, Family, MemoryStore, Store, StoreError, StoredHeader, Visit, Write, WriteBatch,
+};
+pub use tip::Tip;
 pub use transaction::{Payload, Transaction, TransactionError, TransactionRules};
 pub use validators::{Quorum, VALIDATORS_MAX, ValidatorSet, ValidatorSetError};
 pub use window::IdWindow;
