@@ -1,0 +1,1 @@
+//! Announcements: form, signatures, and which one counts.

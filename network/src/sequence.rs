@@ -1,0 +1,85 @@
+//! The sequence of our own announcements, kept on disk so that it grows across restarts even if the clock does not:
+//! others keep the newer announcement and would ignore one that goes back.
+
+use std::{
+    fs::{self, File},
+    io::{self, Write},
+    path::{Path, PathBuf},
+};
+
+/// The last sequence used, in memory and on disk.
+#[derive(Debug)]
+pub(crate) struct Sequence {
+    path: PathBuf,
+    last: u64,
+}
+
+impl Sequence {
+    /// Reads the file; a missing one means that nothing was announced yet.
+    pub(crate) fn open(path: &Path) -> io::Result<Self> {
+        let last = match fs::read_to_string(path) {
+            Ok(text) => text.trim().parse().map_err(|_| {
+                io::Error::new(
+                    io::ErrorKind::InvalidData,
+                    "not a number; remove the file if no newer announcement of this validator is in use",
+                )
+            })?,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => 0,
+            Err(error) => return Err(error),
+        };
+        Ok(Self { path: path.to_owned(), last })
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Notes that a sequence of ours is known to others, so that the next one exceeds it.
+    pub(crate) fn observe(&mut self, sequence: u64) {
+        self.last = self.last.max(sequence);
+    }
+
+    /// The next sequence: the time, or one more than the last if the clock stands or went back. It is on disk when
+    /// this returns.
+    pub(crate) fn next(&mut self, now_ms: u64) -> io::Result<u64> {
+        let next = now_ms.max(self.last.saturating_add(1));
+        let temporary = self.path.with_extension("new");
+        let mut file = File::create(&temporary)?;
+        writeln!(file, "{next}")?;
+        file.sync_all()?;
+        fs::rename(&temporary, &self.path)?;
+        // The rename is durable when its directory is.
+        let folder = self.path.parent().filter(|folder| !folder.as_os_str().is_empty());
+        File::open(folder.unwrap_or(Path::new(".")))?.sync_all()?;
+        self.last = next;
+        Ok(next)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn grows_with_the_clock_and_without_it_and_across_restarts() {
+        let folder = tempfile::tempdir().expect("temporary folder");
+        let path = folder.path().join("sequence");
+        let mut sequence = Sequence::open(&path).expect("no file yet");
+        assert_eq!(sequence.next(1_000).expect("written"), 1_000);
+        assert_eq!(sequence.next(1_000).expect("written"), 1_001);
+        assert_eq!(sequence.next(10).expect("written"), 1_002);
+        let mut sequence = Sequence::open(&path).expect("written before");
+        assert_eq!(sequence.next(900).expect("written"), 1_003);
+        sequence.observe(5_000);
+        sequence.observe(4_000);
+        assert_eq!(sequence.next(2_000).expect("written"), 5_001);
+    }
+
+    #[test]
+    fn damaged_file_is_refused() {
+        let folder = tempfile::tempdir().expect("temporary folder");
+        let path = folder.path().join("sequence");
+        fs::write(&path, "12x").expect("written");
+        assert_eq!(Sequence::open(&path).expect_err("damaged").kind(), io::ErrorKind::InvalidData);
+    }
+}
