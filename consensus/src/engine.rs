@@ -1,0 +1,422 @@
+//! The interface of every consensus engine: what happens to it, what it asks for, and what must outlive a crash.
+//!
+//! Contract between an engine and whoever runs it:
+//! - at most one [`Action::Build`] and as many [`Action::Check`]s as the window is wide are outstanding;
+//!   [`Event::Built`] always comes and may hold an empty block; answers that come late are ignored, never asserted;
+//! - messages are verified before the engine sees them ([`Engine::verify`], pure, may run on any thread), and the type
+//!   [`Verified`] shows it;
+//! - [`Event::Executed`] is reported in height order, and only when the block is synced;
+//! - a commit certificate covers the ancestors of the block it names.
+
+use std::{fmt, io, sync::Arc};
+
+use borsh::{BorshDeserialize, BorshSerialize};
+use quorate_crypto::{Hash, SecretKey};
+use quorate_ledger::{
+    Anchor, Block, CertifiedBlocks, CheckpointCertificate, CommitCertificate, Epoch, ExecutionOutcome,
+    Header, Height, Parameters, Quorum, Tip, UnixMillis, ValidatorIndex, ValidatorSet, View,
+};
+
+pub use crate::{evidence::Evidence, rejection::Rejection};
+
+/// A replicated state machine's ordering protocol, one instance an epoch.
+pub trait Engine: Sized {
+    /// What replicas of this protocol say to each other.
+    type Message: BorshSerialize + BorshDeserialize + Clone + fmt::Debug + Send + 'static;
+    /// What must survive a crash: promises, not inputs.
+    type Record: BorshSerialize + BorshDeserialize + Clone + fmt::Debug + Promised;
+
+    /// Starts an instance on the ledger's tip with what the log holds.
+    ///
+    /// # Errors
+    /// [`OpenError`] when the records contradict the setup or each other: a damaged or foreign log.
+    fn open(setup: Setup, tip: Tip, records: Vec<Self::Record>) -> Result<Self, OpenError>;
+
+    /// Checks all that can be checked of a message without the engine's state: shape, epoch, signatures.
+    ///
+    /// # Errors
+    /// [`Rejection`], which names the rule that the message breaks.
+    fn verify(
+        scope: &Scope,
+        horizon: Horizon,
+        message: Self::Message,
+    ) -> Result<Verified<Self::Message>, Rejection>;
+
+    /// Takes one event. Synchronous and infallible: what a peer did wrong comes out as data.
+    fn step(&mut self, now: Now, event: Event<Self::Message>, out: &mut Output<Self>);
+
+    /// When [`Event::Tick`] is due next; at once after `open`.
+    fn deadline(&self) -> Option<Mono>;
+
+    /// What still matters: an engine opened with these equals one opened with every record ever written, so the log
+    /// can be replaced by them.
+    fn records(&self) -> Vec<Self::Record>;
+
+    /// Blocks accepted and not yet delivered, lowest first. The runtime keeps their bodies, to check their children
+    /// against and to send to whoever asks.
+    fn accepted(&self) -> Vec<Arc<Block>>;
+
+    /// What an operator may want to know.
+    fn status(&self) -> Status;
+}
+
+/// Monotonic time in nanoseconds since an arbitrary start; timers use it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Mono(pub u64);
+
+impl Mono {
+    /// This time and `millis` milliseconds more.
+    #[must_use]
+    pub fn plus_millis(self, millis: u64) -> Self {
+        Self(self.0.saturating_add(millis.saturating_mul(1_000_000)))
+    }
+}
+
+/// Both clocks at the moment of an event: `mono` for timers, `wall` for header times.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Now {
+    /// Monotonic clock.
+    pub mono: Mono,
+    /// Wall clock, unix milliseconds.
+    pub wall: UnixMillis,
+}
+
+/// What every part of a replica may know of the instance: enough to verify, nothing secret.
+#[derive(Clone, Debug)]
+pub struct Scope {
+    /// Hash of the genesis.
+    pub chain: Hash,
+    /// The epoch of this instance.
+    pub epoch: Epoch,
+    /// The validators of the epoch.
+    pub validators: ValidatorSet,
+}
+
+impl Scope {
+    /// Quorum arithmetic of the epoch's set.
+    #[must_use]
+    pub fn quorum(&self) -> Quorum {
+        self.validators.quorum()
+    }
+}
+
+/// Who votes.
+#[derive(Clone, Debug)]
+pub struct Voter {
+    /// Place in the epoch's ordered set.
+    pub index: ValidatorIndex,
+    /// The key of that place.
+    pub key: SecretKey,
+}
+
+/// All that an instance is made of.
+#[derive(Clone, Debug)]
+pub struct Setup {
+    /// Chain, epoch and validators.
+    pub scope: Scope,
+    /// Who votes here; without one the instance follows and signs nothing.
+    pub voter: Option<Voter>,
+    /// The chain's parameters in this epoch.
+    pub parameters: Parameters,
+    /// Seed of what jitter the engine needs.
+    pub seed: u64,
+}
+
+/// How far this replica has come: certificates at or below need not be verified again, only dropped.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Horizon {
+    /// Highest committed height.
+    pub committed: Height,
+    /// Height of the last stable checkpoint.
+    pub stable: Height,
+}
+
+/// A message that has passed [`Engine::verify`].
+#[derive(Clone, Debug)]
+pub struct Verified<M>(M);
+
+impl<M> Verified<M> {
+    /// Only an engine's `verify` may say so.
+    pub(crate) fn new(message: M) -> Self {
+        Self(message)
+    }
+
+    /// The message.
+    pub fn inner(&self) -> &M {
+        &self.0
+    }
+
+    /// The message itself.
+    pub fn into_inner(self) -> M {
+        self.0
+    }
+}
+
+/// Transactions that wait here, without those in accepted blocks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Backlog {
+    /// Their encoded size in bytes.
+    pub bytes: u64,
+    /// Their number.
+    pub count: u64,
+    /// When the oldest of them came.
+    pub oldest: Option<Mono>,
+    /// When the oldest *eligible* one became so: it had been handed to every validator and would still pass
+    /// (`docs/pbft.md` §5).
+    pub eligible: Option<Mono>,
+}
+
+/// A proposed block without its bodies.
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub struct Proposal {
+    /// The header.
+    pub header: Header,
+    /// Hashes of the transactions, in order.
+    pub transactions: Vec<Hash>,
+}
+
+/// What the ledger's rules say of a proposal.
+#[derive(Clone, Debug)]
+pub enum Verdict {
+    /// It holds; here is the whole block.
+    Accept(Arc<Block>),
+    /// It breaks a rule, which is named.
+    Refuse(String),
+}
+
+/// What happens to an engine.
+#[derive(Clone, Debug)]
+pub enum Event<M> {
+    /// The deadline has passed.
+    Tick,
+    /// A verified message came in from `from`.
+    Message {
+        /// Whose stream it came by; relayed messages carry their own signer.
+        from: ValidatorIndex,
+        /// The message.
+        message: Verified<M>,
+    },
+    /// What waits in the pool has changed.
+    Backlog(Backlog),
+    /// The answer to [`Action::Build`].
+    Built {
+        /// The block, perhaps empty.
+        block: Arc<Block>,
+    },
+    /// The answer to [`Action::Check`].
+    Checked {
+        /// Hash of the header that was checked.
+        block: Hash,
+        /// What came out.
+        verdict: Verdict,
+    },
+    /// A block was executed and synced.
+    Executed {
+        /// Its results.
+        outcome: ExecutionOutcome,
+    },
+    /// Blocks with a certificate came from elsewhere; [`CertifiedBlocks::check`] has passed.
+    Certified(CertifiedBlocks),
+}
+
+/// To whom a message goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum To {
+    /// Every other validator.
+    All,
+    /// One validator.
+    One(ValidatorIndex),
+}
+
+/// What an engine asks for.
+#[derive(Clone, Debug)]
+pub enum Action<M> {
+    /// Send a message.
+    Send {
+        /// To whom.
+        to: To,
+        /// What.
+        message: M,
+    },
+    /// Make a block of what waits; answered by [`Event::Built`].
+    Build {
+        /// Its height.
+        height: Height,
+        /// Hash of the block below.
+        parent: Hash,
+        /// The state that its header vouches for.
+        anchor: Anchor,
+        /// Its time.
+        time: UnixMillis,
+    },
+    /// Get the bodies of a proposal and check what the ledger's rules say; answered by [`Event::Checked`].
+    Check {
+        /// What is proposed.
+        proposal: Arc<Proposal>,
+        /// Who sent it and surely has the bodies.
+        from: ValidatorIndex,
+    },
+    /// This block is final: execute it. Comes in height order.
+    Commit {
+        /// The block.
+        block: Arc<Block>,
+        /// Its commit certificate, unless a descendant's covers it.
+        certificate: Option<CommitCertificate>,
+    },
+    /// Store this checkpoint certificate; it agrees with what was executed here.
+    Stable {
+        /// The certificate.
+        certificate: CheckpointCertificate,
+    },
+    /// Let this validator have certified blocks above a height.
+    Serve {
+        /// To whom.
+        to: ValidatorIndex,
+        /// The highest height that it has.
+        above: Height,
+    },
+    /// A validator did what a correct one never does.
+    Accuse {
+        /// The proof.
+        evidence: Box<Evidence>,
+    },
+    /// A message broke a rule.
+    Reject {
+        /// Who sent it.
+        from: ValidatorIndex,
+        /// Which rule.
+        why: Rejection,
+    },
+    /// The engine cannot go on safely and signs nothing more.
+    Halt {
+        /// What it saw.
+        fault: String,
+    },
+}
+
+/// Where records go before anything they allow is done.
+pub trait Log<R> {
+    /// Writes the records and syncs them, all of them or an error.
+    ///
+    /// # Errors
+    /// Any failure of the machine, after which the log must not be used again: a failed sync is never retried.
+    fn append(&mut self, records: &[R]) -> io::Result<()>;
+
+    /// Whether so much has gathered that the log should be replaced by [`Engine::records`].
+    fn wants_compaction(&self) -> bool;
+
+    /// Replaces what the log holds.
+    ///
+    /// # Errors
+    /// As [`Log::append`].
+    fn compact(&mut self, records: &[R]) -> io::Result<()>;
+}
+
+/// The highest (epoch, view) below which a replica has promised not to vote.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, BorshSerialize, BorshDeserialize)]
+pub struct Promise {
+    /// Epoch.
+    pub epoch: Epoch,
+    /// View (term, ballot) within it.
+    pub view: View,
+}
+
+/// A record that may raise the promise.
+pub trait Promised {
+    /// What this record promises, if anything.
+    fn promised(&self) -> Option<Promise>;
+}
+
+/// What a step yields: records to write, then actions to take. Both are private, so that the only way to the actions
+/// leads over the disk.
+#[derive(Debug)]
+pub struct Output<E: Engine> {
+    records: Vec<E::Record>,
+    actions: Vec<Action<E::Message>>,
+}
+
+impl<E: Engine> Default for Output<E> {
+    fn default() -> Self {
+        Self { records: Vec::new(), actions: Vec::new() }
+    }
+}
+
+impl<E: Engine> Output<E> {
+    /// Adds what must be on disk before any action of this output is taken.
+    pub(crate) fn record(&mut self, record: E::Record) {
+        self.records.push(record);
+    }
+
+    /// Adds what is to be done.
+    pub(crate) fn act(&mut self, action: Action<E::Message>) {
+        self.actions.push(action);
+    }
+
+    /// Writes and syncs the records, then hands out the actions.
+    ///
+    /// # Errors
+    /// The log's; the actions are lost with it, as they must be.
+    pub fn commit(self, log: &mut impl Log<E::Record>) -> io::Result<Vec<Action<E::Message>>> {
+        if !self.records.is_empty() {
+            log.append(&self.records)?;
+        }
+        Ok(self.actions)
+    }
+}
+
+/// Why an instance cannot be opened on these records.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum OpenError {
+    /// The key does not stand where the setup says.
+    #[error("validator {index} of epoch {epoch} has another key than the one given")]
+    ForeignKey {
+        /// Claimed place.
+        index: ValidatorIndex,
+        /// Epoch.
+        epoch: Epoch,
+    },
+    /// The records contradict each other.
+    #[error("the vote log contradicts itself at height {height}: {what}")]
+    Contradiction {
+        /// Where.
+        height: Height,
+        /// What.
+        what: &'static str,
+    },
+}
+
+/// One height in flight.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InFlight {
+    /// Height.
+    pub height: Height,
+    /// The block accepted there, if one was.
+    pub block: Option<Hash>,
+    /// Who is known to have sent PREPARE for it.
+    pub prepares: Vec<ValidatorIndex>,
+    /// Who is known to have sent COMMIT for it.
+    pub commits: Vec<ValidatorIndex>,
+}
+
+/// What an operator may want to know.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Status {
+    /// Epoch of the instance.
+    pub epoch: Epoch,
+    /// View (term, ballot).
+    pub view: View,
+    /// Who leads it.
+    pub primary: ValidatorIndex,
+    /// "primary", "replica", "follower" (signs nothing) or "halted".
+    pub role: &'static str,
+    /// Highest height that a known commit certificate covers.
+    pub committed: Height,
+    /// Highest block handed to the ledger.
+    pub delivered: Height,
+    /// Highest block executed and synced.
+    pub executed: Height,
+    /// Highest stable checkpoint.
+    pub stable: Height,
+    /// Heights above the delivered one.
+    pub in_flight: Vec<InFlight>,
+}

@@ -1,0 +1,114 @@
+//! Proof that a validator did what a correct one never does, also across restarts (`docs/pbft.md` §8).
+//!
+//! Evidence is two signed statements that exclude each other; anyone with the epoch's validator set can check it, long
+//! after and offline. It holds nothing that depends on the order in which messages arrived.
+
+use borsh::{BorshDeserialize, BorshSerialize};
+use quorate_crypto::{Domain, Hash, PublicKey, Signature, verify};
+use quorate_ledger::{CheckpointPayload, CommitPayload, Epoch, Height, ValidatorSet};
+
+/// The kinds of vote that name a block in a view.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, BorshSerialize, BorshDeserialize)]
+#[borsh(use_discriminant = true)]
+#[repr(u8)]
+pub enum VoteKind {
+    /// First phase.
+    Prepare = 0,
+    /// Second phase.
+    Commit = 1,
+}
+
+impl VoteKind {
+    /// What its signatures cover first.
+    #[must_use]
+    pub fn domain(self) -> Domain {
+        match self {
+            Self::Prepare => Domain::Prepare,
+            Self::Commit => Domain::Commit,
+        }
+    }
+}
+
+/// A payload and somebody's signature over it.
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub struct Signed<T> {
+    /// What is said.
+    pub payload: T,
+    /// The signature.
+    pub signature: Signature,
+}
+
+/// Two statements of one validator that exclude each other.
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+#[borsh(use_discriminant = true)]
+#[repr(u8)]
+pub enum Evidence {
+    /// Two votes of one kind for different blocks at one (epoch, view, height).
+    DoubleVote {
+        /// Who signed both.
+        signer: PublicKey,
+        /// Which phase.
+        kind: VoteKind,
+        /// The vote that counted.
+        first: Signed<CommitPayload>,
+        /// The one that contradicts it.
+        second: Signed<CommitPayload>,
+    } = 0,
+    /// Two different CHECKPOINTs for one (epoch, height).
+    DoubleCheckpoint {
+        /// Who signed both.
+        signer: PublicKey,
+        /// The one that counted.
+        first: Signed<CheckpointPayload>,
+        /// The one that contradicts it.
+        second: Signed<CheckpointPayload>,
+    } = 1,
+}
+
+impl Evidence {
+    /// Who is accused.
+    #[must_use]
+    pub fn signer(&self) -> &PublicKey {
+        match self {
+            Self::DoubleVote { signer, .. } | Self::DoubleCheckpoint { signer, .. } => signer,
+        }
+    }
+
+    /// Where it happened.
+    #[must_use]
+    pub fn place(&self) -> (Epoch, Height) {
+        match self {
+            Self::DoubleVote { first, .. } => (first.payload.epoch, first.payload.height),
+            Self::DoubleCheckpoint { first, .. } => (first.payload.epoch, first.payload.height),
+        }
+    }
+
+    /// Whether this proves something against a member of the epoch's set: both signatures are the signer's, the place
+    /// is the same, and what they say differs.
+    #[must_use]
+    pub fn holds(&self, chain: &Hash, validators: &ValidatorSet) -> bool {
+        if validators.index_of(self.signer()).is_none() {
+            return false;
+        }
+        match self {
+            Self::DoubleVote { signer, kind, first, second } => {
+                let (a, b) = (&first.payload, &second.payload);
+                (a.epoch, a.view, a.height) == (b.epoch, b.view, b.height)
+                    && a.block != b.block
+                    && signs(kind.domain(), chain, signer, first)
+                    && signs(kind.domain(), chain, signer, second)
+            }
+            Self::DoubleCheckpoint { signer, first, second } => {
+                let (a, b) = (&first.payload, &second.payload);
+                (a.epoch, a.height) == (b.epoch, b.height)
+                    && a != b
+                    && signs(Domain::Checkpoint, chain, signer, first)
+                    && signs(Domain::Checkpoint, chain, signer, second)
+            }
+        }
+    }
+}
+
+fn signs<T: BorshSerialize>(domain: Domain, chain: &Hash, signer: &PublicKey, signed: &Signed<T>) -> bool {
+    verify(signer, &domain.message(chain, &signed.payload), &signed.signature)
+}

@@ -1,0 +1,157 @@
+//! From commit certificates to the ledger, in height order (`docs/pbft.md` §3.4), and what is forgotten once it is there
+//! (§6).
+//!
+//! A certificate commits its block and all its ancestors. It may be known before their bodies are: the height is then
+//! *committed* and closed, and *delivered* once the bodies have come, as accepted proposals or as certified blocks.
+
+use std::sync::Arc;
+
+use quorate_crypto::Hash;
+use quorate_ledger::{Block, CertifiedBlocks, CommitCertificate, ExecutionOutcome, Height};
+
+use super::{Pbft, proposal::Parent};
+use crate::engine::{Action, Output};
+
+/// The highest delivered block with a commit certificate of its own; the start of the epoch needs none.
+#[derive(Clone, Debug)]
+pub(super) struct Base {
+    pub(super) height: Height,
+    pub(super) certificate: Option<CommitCertificate>,
+}
+
+impl Pbft {
+    /// Highest height that a known commit certificate covers, body here or not.
+    pub(super) fn committed(&self) -> Height {
+        let known = self.certificates.last_key_value().map(|(height, _)| *height);
+        known.map_or(self.delivered.height, |height| height.max(self.delivered.height))
+    }
+
+    /// The certificate of the highest committed height that has one.
+    pub(super) fn highest_certificate(&self) -> Option<&CommitCertificate> {
+        self.certificates.last_key_value().map(|(_, it)| it).or(self.base.certificate.as_ref())
+    }
+
+    /// Learns a commit certificate, wherever it came from. Two for different blocks at one height mean that more than f
+    /// validators lie: nothing that this replica could sign would be safe.
+    pub(super) fn learn_commit(&mut self, certificate: CommitCertificate, out: &mut Output<Self>) {
+        let height = certificate.payload.height;
+        if height <= self.delivered.height {
+            let own = height == self.delivered.height && certificate.payload.block != self.delivered.hash;
+            if own {
+                self.halt(format!("two different blocks are committed at height {height}"), out);
+            }
+            return;
+        }
+        match self.certificates.get(&height) {
+            Some(known) if known.payload.block != certificate.payload.block => {
+                self.halt(format!("two different blocks are committed at height {height}"), out);
+            }
+            Some(_) => {}
+            None => {
+                // Far above the window only the highest is worth keeping: the blocks below it come certified.
+                let window = self.highest_buffered();
+                self.certificates.retain(|it, _| *it <= window || *it > height);
+                self.certificates.insert(height, certificate);
+            }
+        }
+    }
+
+    /// Delivers what is committed and here.
+    pub(super) fn deliver_committed(&mut self, out: &mut Output<Self>) -> bool {
+        let mut changed = false;
+        while let Some((path, certificate)) = self.next_path() {
+            self.deliver_path(path, &certificate, out);
+            changed = true;
+        }
+        changed
+    }
+
+    /// The blocks from the delivered one up to the lowest certified one whose ancestors are all here.
+    fn next_path(&self) -> Option<(Vec<Arc<Block>>, CommitCertificate)> {
+        self.certificates.values().find_map(|certificate| {
+            let mut path = Vec::new();
+            let mut height = certificate.payload.height;
+            let mut hash = certificate.payload.block;
+            while height > self.delivered.height {
+                let block = self.slots.get(&height)?.blocks.get(&hash)?;
+                path.push(Arc::clone(block));
+                hash = block.parent();
+                height = Height(height.0 - 1);
+            }
+            path.reverse();
+            Some((path, certificate.clone()))
+        })
+    }
+
+    /// Takes certified blocks from elsewhere. What is delivered already is skipped; what does not start right above it
+    /// came too early or too late and is left alone.
+    pub(super) fn on_certified(&mut self, certified: CertifiedBlocks, out: &mut Output<Self>) {
+        let CertifiedBlocks { mut blocks, certificate } = certified;
+        blocks.retain(|block| block.height() > self.delivered.height);
+        let Some(first) = blocks.first() else { return };
+        if first.height() != self.delivered.height.next() {
+            return;
+        }
+        self.deliver_path(blocks, &certificate, out);
+    }
+
+    /// Hands a chain of blocks on top of the delivered one to the ledger, the last with its certificate.
+    fn deliver_path(
+        &mut self,
+        path: Vec<Arc<Block>>,
+        certificate: &CommitCertificate,
+        out: &mut Output<Self>,
+    ) {
+        let certified = certificate.payload.block;
+        for block in path {
+            let height = block.height();
+            let known = self.certificates.get(&height).map(|it| it.payload.block);
+            if block.parent() != self.delivered.hash || known.is_some_and(|it| it != block.hash()) {
+                self.halt(format!("two different blocks are committed at height {height}"), out);
+                return;
+            }
+            let own = self.own_certificate(&block, certificate, certified);
+            self.delivered = Parent::of(&block);
+            if let Some(own) = &own {
+                self.base = Base { height, certificate: Some(own.clone()) };
+            }
+            out.act(Action::Commit { block, certificate: own });
+        }
+        self.certificates = self.certificates.split_off(&self.delivered.height.next());
+        self.prune();
+    }
+
+    fn own_certificate(
+        &self,
+        block: &Block,
+        certificate: &CommitCertificate,
+        certified: Hash,
+    ) -> Option<CommitCertificate> {
+        if block.hash() == certified {
+            return Some(certificate.clone());
+        }
+        self.certificates.get(&block.height()).cloned()
+    }
+
+    /// Takes the result of a block that is executed and synced.
+    pub(super) fn on_executed(&mut self, outcome: ExecutionOutcome) {
+        let height = outcome.checkpoint.height;
+        if height <= self.executed.checkpoint.height {
+            return; // it was in the tip that this instance was opened with
+        }
+        assert_eq!(height, self.executed.checkpoint.height.next(), "blocks execute in height order");
+        assert!(height <= self.delivered.height, "only delivered blocks execute");
+        self.checkpoints.remember(outcome.checkpoint, self.log_window());
+        self.executed = outcome;
+        self.prune();
+    }
+
+    /// Forgets heights that the base has reached and the ledger has synced: from there on the chain itself is the proof.
+    fn prune(&mut self) {
+        let height = self.base.height.min(self.executed.checkpoint.height);
+        if height > self.pruned {
+            self.pruned = height;
+            self.slots = self.slots.split_off(&height.next());
+        }
+    }
+}

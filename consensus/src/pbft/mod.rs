@@ -1,0 +1,389 @@
+//! Practical Byzantine fault tolerance on a hash-linked chain, with several heights in flight (`docs/pbft.md`).
+//!
+//! Castro & Liskov's protocol with signed messages (OSDI '99; ACM TOCS 20(4), 2002): the primary of a view proposes, two
+//! rounds of votes order, certificates prove.
+//!
+//! ```text
+//!  primary   ──PRE-PREPARE──▶ all        header, transaction hashes, its own PREPARE
+//!  replicas  ──PREPARE──────▶ all        "I hold this block and accept it here"
+//!  replicas  ──COMMIT───────▶ all        "Q accepted it; I hold that certificate, and one for each open ancestor"
+//!  Q COMMITs = committed, delivered in height order, executed
+//!  replicas  ──CHECKPOINT───▶ all        "executing it came to this state root"
+//!  replicas  ──STATUS───────▶ all        every `resend`: what I have; send me what I lack
+//! ```
+//!
+//! Heights: `base, executed <= delivered <= committed` and `stable <= executed`.
+//!
+//! | file | rules |
+//! | --- | --- |
+//! | [`message`], [`verify`] | what is signed (§2), judged without state |
+//! | `proposal` | PRE-PREPARE, due blocks (§3.1, §3) |
+//! | `vote`, `tally`, `slot` | PREPARE, COMMIT, what they add up to (§3.2 to §3.4) |
+//! | `deliver` | committed blocks in order to the ledger, forgetting (§3.4, §6) |
+//! | `checkpoint` | stable results (§3.5) |
+//! | `status` | repetition (§5) |
+//! | [`record`] | what survives a crash (§6) |
+//!
+//! A replica stays in view 0 as long as nothing moves it: the change of views (§4) is a file of its own beside these, and
+//! rounds, votes and records carry their view already.
+
+mod checkpoint;
+mod deliver;
+pub mod message;
+mod proposal;
+pub mod record;
+mod slot;
+mod status;
+mod tally;
+#[cfg(test)]
+mod tests;
+pub mod verify;
+mod vote;
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use quorate_ledger::{Block, CommitCertificate, ExecutionOutcome, Height, Quorum, Tip, ValidatorIndex, View};
+
+use self::{
+    checkpoint::Checkpoints,
+    deliver::Base,
+    proposal::{Building, Parent},
+    slot::{Accepted, Prepared, Round, Slot},
+    tally::Counted,
+};
+pub use self::{message::Message, record::Record};
+use crate::{
+    engine::{
+        Action, Backlog, Engine, Event, Horizon, InFlight, Mono, Now, OpenError, Output, Scope, Setup,
+        Status, Verified, Voter,
+    },
+    evidence::VoteKind,
+    rejection::Rejection,
+};
+
+/// The primary of a view: it stays until the view ends, so that one dead validator costs one view change and not a
+/// time-out at each of its turns.
+///
+/// # Panics
+/// When `n`, the number of validators, is 0 or above 65,536: a validator set is never that.
+#[must_use]
+pub fn primary(view: View, n: usize) -> ValidatorIndex {
+    let n = u64::try_from(n).expect("a validator set's size fits 64 bits");
+    ValidatorIndex(u16::try_from(view.0 % n).expect("a validator set is smaller than 65,536"))
+}
+
+/// One replica's instance of the protocol, for one epoch.
+#[derive(Debug)]
+pub struct Pbft {
+    setup: Setup,
+    quorum: Quorum,
+    view: View,
+    /// Highest block handed to the ledger.
+    delivered: Parent,
+    /// Highest delivered block with a certificate of its own.
+    base: Base,
+    /// Result of the highest block that the ledger has executed and synced.
+    executed: ExecutionOutcome,
+    checkpoints: Checkpoints,
+    /// Heights above `pruned`.
+    slots: BTreeMap<Height, Slot>,
+    /// Commit certificates above the delivered height.
+    certificates: BTreeMap<Height, CommitCertificate>,
+    /// Heights up to here are the ledger's alone.
+    pruned: Height,
+    /// Records up to here were once dropped: below it this replica no longer knows what it signed.
+    dropped: Height,
+    backlog: Backlog,
+    /// What is being built.
+    building: Option<Building>,
+    /// When there will be something to propose, if nothing happens before.
+    propose_at: Option<Mono>,
+    /// When STATUS goes out next.
+    status_at: Mono,
+    halted: Option<String>,
+    /// What a round that does not exist holds.
+    no_round: Round,
+}
+
+impl Engine for Pbft {
+    type Message = Message;
+    type Record = Record;
+
+    fn open(setup: Setup, tip: Tip, records: Vec<Record>) -> Result<Self, OpenError> {
+        let scope = &setup.scope;
+        if let Some(voter) = &setup.voter
+            && scope.validators.key(voter.index) != Some(&voter.key.public())
+        {
+            return Err(OpenError::ForeignKey { index: voter.index, epoch: scope.epoch });
+        }
+        let quorum = scope.quorum();
+        let pruned = tip.base_height.min(tip.height);
+        let mut pbft = Self {
+            quorum,
+            view: View(0),
+            delivered: Parent { height: tip.height, hash: tip.hash, time: tip.time, anchor: tip.anchor },
+            base: Base { height: tip.base_height, certificate: tip.base },
+            checkpoints: Checkpoints::new(tip.stable, tip.stable_certificate),
+            executed: tip.outcome,
+            slots: BTreeMap::new(),
+            certificates: BTreeMap::new(),
+            pruned,
+            dropped: Height(0),
+            backlog: Backlog::default(),
+            building: None,
+            propose_at: None,
+            status_at: Mono(0),
+            halted: None,
+            no_round: Round::new(quorum.n()),
+            setup,
+        };
+        for record in records {
+            pbft.restore(record)?;
+        }
+        if pbft.executed.checkpoint.height > pbft.checkpoints.stable.height {
+            let window = pbft.log_window();
+            pbft.checkpoints.remember(pbft.executed.checkpoint, window);
+        }
+        pbft.assert_invariants();
+        Ok(pbft)
+    }
+
+    fn verify(scope: &Scope, horizon: Horizon, message: Message) -> Result<Verified<Message>, Rejection> {
+        verify::verify(scope, horizon, message)
+    }
+
+    fn step(&mut self, now: Now, event: Event<Message>, out: &mut Output<Self>) {
+        if self.halted.is_some() {
+            return;
+        }
+        if now.mono >= self.status_at {
+            self.send_status(out);
+            self.status_at = now.mono.plus_millis(self.setup.parameters.resend_ms);
+        }
+        match event {
+            Event::Tick => {}
+            Event::Message { from, message } => self.on_message(now, from, message.into_inner(), out),
+            Event::Backlog(backlog) => self.backlog = backlog,
+            Event::Built { block } => self.on_built(now, &block, out),
+            Event::Checked { block, verdict } => self.on_checked(block, verdict, out),
+            Event::Executed { outcome } => self.on_executed(outcome),
+            Event::Certified(certified) => self.on_certified(certified, out),
+        }
+        while self.advance(now, out) {}
+        self.assert_invariants();
+    }
+
+    fn deadline(&self) -> Option<Mono> {
+        if self.halted.is_some() {
+            return None;
+        }
+        self.propose_at.into_iter().chain([self.status_at]).min()
+    }
+
+    fn records(&self) -> Vec<Record> {
+        let height = self.pruned.max(self.dropped);
+        let mut records = vec![Record::Dropped { epoch: self.setup.scope.epoch, height }];
+        for slot in self.slots.values() {
+            for round in slot.rounds.values() {
+                self.push_round(round, &mut records);
+            }
+        }
+        if let Some(voter) = &self.setup.voter {
+            let own = self.checkpoints.tallies();
+            let own = own.filter_map(|(height, _)| self.checkpoints.vote_of(height, voter.index));
+            records.extend(own.map(Record::Checkpointed));
+        }
+        records
+    }
+
+    fn accepted(&self) -> Vec<Arc<Block>> {
+        let slots = self.slots.range(self.delivered.height.next()..);
+        slots.flat_map(|(_, slot)| slot.blocks.values().cloned()).collect()
+    }
+
+    fn status(&self) -> Status {
+        let open = self.slots.range(self.delivered.height.next()..);
+        Status {
+            epoch: self.setup.scope.epoch,
+            view: self.view,
+            primary: self.primary(),
+            role: self.role(),
+            committed: self.committed(),
+            delivered: self.delivered.height,
+            executed: self.executed.checkpoint.height,
+            stable: self.checkpoints.stable.height,
+            in_flight: open.filter_map(|(height, slot)| self.in_flight(*height, slot)).collect(),
+        }
+    }
+}
+
+impl Pbft {
+    fn on_message(&mut self, now: Now, from: ValidatorIndex, message: Message, out: &mut Output<Self>) {
+        let judged = match message {
+            Message::PrePrepare(message) => self.on_pre_prepare(now, from, message, out),
+            Message::Prepare(vote) => self.on_vote(VoteKind::Prepare, &vote, out),
+            Message::Commit(vote) => self.on_vote(VoteKind::Commit, &vote, out),
+            Message::Checkpoint(vote) => self.on_checkpoint(&vote, out),
+            Message::Status(report) => {
+                self.on_status(from, *report, out);
+                Ok(())
+            }
+        };
+        if let Err(why) = judged {
+            out.act(Action::Reject { from, why });
+        }
+    }
+
+    /// Draws what follows from what is known, one round of it; whether anything did.
+    fn advance(&mut self, now: Now, out: &mut Output<Self>) -> bool {
+        if self.halted.is_some() {
+            return false;
+        }
+        let mut changed = self.check_waiting(out);
+        changed |= self.cast_prepares(out);
+        changed |= self.prepare_and_commit(out);
+        changed |= self.collect_commits(out);
+        changed |= self.deliver_committed(out);
+        changed |= self.cast_checkpoint(out);
+        changed |= self.settle_checkpoint(out);
+        changed |= self.propose(now, out);
+        changed
+    }
+
+    /// Who leads the current view.
+    fn primary(&self) -> ValidatorIndex {
+        primary(self.view, self.quorum.n())
+    }
+
+    /// The voter, if this replica may sign: a ledger below what the log once dropped must first catch up, since what was
+    /// signed there is no longer known.
+    fn signing(&self) -> Option<&Voter> {
+        let knows = self.executed.checkpoint.height >= self.dropped;
+        self.setup.voter.as_ref().filter(|_| knows && self.halted.is_none())
+    }
+
+    fn is_proposer(&self) -> bool {
+        self.signing().is_some_and(|voter| voter.index == self.primary())
+    }
+
+    /// The highest height that may be accepted: `executed + W`, `stable + L`, and nothing above the end of the epoch.
+    fn highest_open(&self) -> Height {
+        let window = self.executed.checkpoint.height.plus(u64::from(self.setup.parameters.window));
+        let log = self.checkpoints.stable.height.plus(self.log_window());
+        let open = window.min(log);
+        self.executed.epoch_ends.map_or(open, |last| open.min(last))
+    }
+
+    /// The highest height whose proposals and votes are kept for later: W above the window.
+    fn highest_buffered(&self) -> Height {
+        self.executed.checkpoint.height.plus(2 * u64::from(self.setup.parameters.window))
+    }
+
+    fn log_window(&self) -> u64 {
+        u64::from(self.setup.parameters.log_window)
+    }
+
+    fn role(&self) -> &'static str {
+        if self.halted.is_some() {
+            "halted"
+        } else if self.is_proposer() {
+            "primary"
+        } else if self.signing().is_some() {
+            "replica"
+        } else {
+            "follower"
+        }
+    }
+
+    /// Stops for good: nothing is signed from here on, the data stays for people to look at.
+    fn halt(&mut self, fault: String, out: &mut Output<Self>) {
+        if self.halted.is_none() {
+            self.halted = Some(fault.clone());
+            out.act(Action::Halt { fault });
+        }
+    }
+
+    /// Takes up one record of the log. What the ledger has made its own meanwhile is passed over, and so are other
+    /// epochs.
+    fn restore(&mut self, record: Record) -> Result<(), OpenError> {
+        if record.epoch() != self.setup.scope.epoch {
+            return Ok(());
+        }
+        match record {
+            Record::Dropped { height, .. } => self.dropped = self.dropped.max(height),
+            Record::Accepted { block, prepare, anchor } => {
+                let (height, view) = (block.height(), prepare.payload.view);
+                if height > self.pruned {
+                    let other = self.round(height, view).accepted();
+                    if other.is_some_and(|it| it.block.hash() != block.hash()) {
+                        return Err(OpenError::Contradiction {
+                            height,
+                            what: "two blocks were accepted in one view",
+                        });
+                    }
+                    self.restore_vote(VoteKind::Prepare, &prepare)?;
+                    self.place(Accepted { block, prepare, anchor });
+                }
+            }
+            Record::Voted { kind, vote } => self.restore_vote(kind, &vote)?,
+            Record::Prepared { payload, signatures } => {
+                if payload.height > self.pruned {
+                    let (height, view) = (payload.height, payload.view);
+                    self.round_mut(height, view).prepared = Some(Prepared { payload, signatures });
+                }
+            }
+            Record::Checkpointed(vote) => self.checkpoints.restore(self.quorum.n(), &vote),
+        }
+        Ok(())
+    }
+
+    fn restore_vote(&mut self, kind: VoteKind, vote: &message::Vote) -> Result<(), OpenError> {
+        let (height, view) = (vote.payload.height, vote.payload.view);
+        if height <= self.pruned {
+            return Ok(());
+        }
+        let tally = self.round_mut(height, view).votes_mut(kind);
+        match tally.count(vote.signer, &vote.payload, &vote.signature) {
+            Counted::New | Counted::Known => Ok(()),
+            Counted::Contradicts(_) => Err(OpenError::Contradiction {
+                height,
+                what: "two different votes of one kind were cast in one view",
+            }),
+        }
+    }
+
+    /// The records of one round that must be kept.
+    fn push_round(&self, round: &Round, records: &mut Vec<Record>) {
+        if let Some(Accepted { block, prepare, anchor }) = round.accepted().cloned() {
+            records.push(Record::Accepted { block, prepare, anchor });
+        }
+        for kind in [VoteKind::Prepare, VoteKind::Commit] {
+            records.extend(self.own_vote(round, kind).map(|vote| Record::Voted { kind, vote }));
+        }
+        if let Some(Prepared { payload, signatures }) = round.prepared.clone() {
+            records.push(Record::Prepared { payload, signatures });
+        }
+    }
+
+    fn in_flight(&self, height: Height, slot: &Slot) -> Option<InFlight> {
+        let round = slot.rounds.get(&self.view)?;
+        let Some(accepted) = round.accepted() else {
+            return Some(InFlight { height, block: None, prepares: Vec::new(), commits: Vec::new() });
+        };
+        let payload = &accepted.prepare.payload;
+        Some(InFlight {
+            height,
+            block: Some(payload.block),
+            prepares: round.prepares.voters_for(payload),
+            commits: round.commits.voters_for(payload),
+        })
+    }
+
+    fn assert_invariants(&self) {
+        let executed = self.executed.checkpoint.height;
+        assert!(self.base.height <= self.delivered.height, "the base is delivered");
+        assert!(executed <= self.delivered.height, "only delivered blocks are executed");
+        assert!(self.delivered.height <= self.committed(), "only committed blocks are delivered");
+        assert!(self.checkpoints.stable.height <= executed, "only executed results are stable");
+    }
+}

@@ -1,0 +1,312 @@
+//! PRE-PREPARE: who may propose what, and when a replica accepts it (`docs/pbft.md` §3.1, §3.2).
+//!
+//! ```text
+//! arrives ─admit─▶ Waiting ─parent here, links, time, anchor─▶ Checking ─ledger's rules, bodies─▶ Accepted ─▶ PREPARE
+//! ```
+//!
+//! The primary's own blocks enter at *Accepted*: it built them of what it had checked.
+
+use std::sync::Arc;
+
+use quorate_crypto::{Domain, Hash};
+use quorate_ledger::{
+    Account, Anchor, Block, CheckpointCertificate, CommitPayload, Header, Height, UnixMillis, ValidatorIndex,
+};
+
+use super::{
+    Pbft,
+    message::{Message, PrePrepare, Vote},
+    record::Record,
+    slot::{Accepted, Stage},
+};
+use crate::{
+    engine::{Action, Backlog, Mono, Now, Output, To, Verdict},
+    evidence::VoteKind,
+    rejection::Rejection,
+};
+
+/// Due blocks for the executed state's sake are at least this far apart (`docs/pbft.md` §3, due blocks, b).
+const DUE_SPACING_MS: u64 = 1_000;
+
+/// The block that a proposal must extend.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Parent {
+    pub(super) height: Height,
+    pub(super) hash: Hash,
+    pub(super) time: UnixMillis,
+    pub(super) anchor: Anchor,
+}
+
+/// A block that the runtime was asked for.
+#[derive(Clone, Debug)]
+pub(super) struct Building {
+    height: Height,
+    parent: Hash,
+    /// The certificate of the anchor it will name, where that is above the parent's.
+    anchor: Option<CheckpointCertificate>,
+}
+
+impl Parent {
+    pub(super) fn of(block: &Block) -> Self {
+        let Header { height, time, anchor, .. } = block.header().clone();
+        Self { height, hash: block.hash(), time, anchor }
+    }
+}
+
+impl Pbft {
+    /// Takes a PRE-PREPARE as far as it can be judged without its parent.
+    pub(super) fn on_pre_prepare(
+        &mut self,
+        now: Now,
+        from: ValidatorIndex,
+        message: PrePrepare,
+        out: &mut Output<Self>,
+    ) -> Result<(), Rejection> {
+        let (view, height) = (message.view(), message.height());
+        if height <= self.committed() {
+            return Ok(()); // closed: filled by certified blocks only
+        }
+        let max = self.highest_buffered();
+        if height > max {
+            return Err(Rejection::AboveWindow { height, max });
+        }
+        self.count_vote(VoteKind::Prepare, &message.prepare, out);
+        if view != self.view || !matches!(self.round(height, view).proposal, Stage::Empty) {
+            return Ok(());
+        }
+        self.judge_fresh(now, &message)?;
+        self.round_mut(height, view).proposal = Stage::Waiting { message, from };
+        Ok(())
+    }
+
+    /// What only a header that is seen for the first time is judged by: its proposer and this replica's clock.
+    fn judge_fresh(&self, now: Now, message: &PrePrepare) -> Result<(), Rejection> {
+        let header = &message.proposal.header;
+        if header.proposer != Account(self.key_of(self.primary())) {
+            return Err(Rejection::WrongProposer);
+        }
+        let drift_max_ms = self.setup.parameters.max_clock_drift_ms;
+        let apart = header.time.millis_since(now.wall).max(now.wall.millis_since(header.time));
+        if apart > drift_max_ms {
+            return Err(Rejection::ClockDrift { time: header.time, now: now.wall, drift_max_ms });
+        }
+        Ok(())
+    }
+
+    /// Moves proposals whose parent is here now from *Waiting* to *Checking*.
+    pub(super) fn check_waiting(&mut self, out: &mut Output<Self>) -> bool {
+        let mut changed = false;
+        let highest = self.highest_open();
+        let mut height = self.committed().next();
+        while height <= highest {
+            let waiting = self.slots.get(&height).and_then(|slot| slot.rounds.get(&self.view));
+            if let Some(Stage::Waiting { message, from }) = waiting.map(|round| &round.proposal)
+                && let Some(parent) = self.parent_at(height)
+            {
+                let (message, from) = (message.clone(), *from);
+                let view = self.view;
+                self.round_mut(height, view).proposal = match judge_link(&message, &parent) {
+                    Ok(()) => {
+                        out.act(Action::Check { proposal: Arc::clone(&message.proposal), from });
+                        Stage::Checking(message)
+                    }
+                    Err(why) => {
+                        out.act(Action::Reject { from: message.prepare.signer, why });
+                        Stage::Empty
+                    }
+                };
+                changed = true;
+            }
+            height = height.next();
+        }
+        changed
+    }
+
+    /// Takes the verdict on a proposal that is being checked; verdicts that come late find none and change nothing.
+    pub(super) fn on_checked(&mut self, hash: Hash, verdict: Verdict, out: &mut Output<Self>) {
+        let view = self.view;
+        let found = self.slots.iter().find_map(|(height, slot)| match &slot.rounds.get(&view)?.proposal {
+            Stage::Checking(message) if message.block() == hash => Some((*height, message.clone())),
+            Stage::Checking(_) | Stage::Empty | Stage::Waiting { .. } | Stage::Accepted(_) => None,
+        });
+        let Some((height, message)) = found else { return };
+        match verdict {
+            Verdict::Accept(block) => {
+                assert_eq!(block.hash(), hash, "the checked block is the one that was asked about");
+                let accepted = Accepted { block, prepare: message.prepare, anchor: message.anchor };
+                self.accept(accepted, out);
+            }
+            Verdict::Refuse(why) => {
+                self.round_mut(height, view).proposal = Stage::Empty;
+                out.act(Action::Reject { from: message.prepare.signer, why: Rejection::Refused(why) });
+            }
+        }
+    }
+
+    /// Records acceptance and body. The PREPARE follows from it in `advance`.
+    fn accept(&mut self, accepted: Accepted, out: &mut Output<Self>) {
+        let height = accepted.block.height();
+        let view = accepted.prepare.payload.view;
+        assert!(height > self.committed(), "height {height} is closed");
+        assert!(self.round(height, view).accepted().is_none(), "one block is accepted at a place");
+        out.record(Record::Accepted {
+            block: Arc::clone(&accepted.block),
+            prepare: accepted.prepare.clone(),
+            anchor: accepted.anchor.clone(),
+        });
+        self.place(accepted);
+    }
+
+    /// Puts an accepted block into its slot; also for what a restart finds in the log.
+    pub(super) fn place(&mut self, accepted: Accepted) {
+        let height = accepted.block.height();
+        let view = accepted.prepare.payload.view;
+        let slot = self.slots.entry(height).or_default();
+        slot.blocks.insert(accepted.block.hash(), Arc::clone(&accepted.block));
+        self.round_mut(height, view).proposal = Stage::Accepted(accepted);
+    }
+
+    /// Asks for a block when this replica is the primary, there is room, and there is something to propose.
+    pub(super) fn propose(&mut self, now: Now, out: &mut Output<Self>) -> bool {
+        self.propose_at = None;
+        if self.building.is_some() || !self.is_proposer() {
+            return false;
+        }
+        let Some(parent) = self.proposal_parent() else { return false };
+        let height = parent.height.next();
+        if height > self.highest_open() {
+            return false;
+        }
+        let due = self.due_at(&parent).map(|due| wall_to_mono(now, due));
+        let at = self.batch_at(now).into_iter().chain(due).min();
+        if at.is_none_or(|at| at > now.mono) {
+            self.propose_at = at;
+            return false;
+        }
+        // The checkpoint may move on while the block is built: it keeps the certificate of the one that it names.
+        let anchor = self.checkpoints.stable;
+        let certificate = self.checkpoints.certificate.clone().filter(|_| anchor != parent.anchor);
+        self.building = Some(Building { height, parent: parent.hash, anchor: certificate });
+        out.act(Action::Build {
+            height,
+            parent: parent.hash,
+            anchor,
+            time: UnixMillis(now.wall.0.max(parent.time.plus_millis(1).0)),
+        });
+        true
+    }
+
+    /// Proposes a block that was built here. Whatever it was built for may be gone: then it is left alone.
+    pub(super) fn on_built(&mut self, now: Now, block: &Arc<Block>, out: &mut Output<Self>) {
+        let asked = self.building.take();
+        let Some(Building { parent, anchor, .. }) = asked.filter(|it| it.height == block.height()) else {
+            return;
+        };
+        // What the block holds no longer waits; the pool says anew what does.
+        self.backlog = Backlog::default();
+        let Some(below) = self.proposal_parent().filter(|it| it.hash == parent && block.parent() == parent)
+        else {
+            return;
+        };
+        if !self.is_proposer() || block.height() > self.highest_open() {
+            return;
+        }
+        let due = self.due_at(&below).is_some_and(|due| due <= now.wall);
+        if block.transactions().is_empty() && !due {
+            return;
+        }
+        let header = block.header();
+        let Some(voter) = self.signing() else { return };
+        let payload = CommitPayload {
+            epoch: header.epoch,
+            view: self.view,
+            height: header.height,
+            block: block.hash(),
+        };
+        let signature = voter.key.sign(Domain::Prepare, &self.setup.scope.chain, &payload);
+        let prepare = Vote { payload, signer: voter.index, signature };
+        let message = PrePrepare::of(block, prepare.clone(), anchor.clone());
+        self.accept(Accepted { block: Arc::clone(block), prepare: prepare.clone(), anchor }, out);
+        self.cast(VoteKind::Prepare, prepare, To::All, Message::PrePrepare(message), out);
+    }
+
+    /// The block that the next proposal extends: the highest accepted in this view, else the delivered one.
+    fn proposal_parent(&self) -> Option<Parent> {
+        let mut height = self.committed();
+        while self
+            .slots
+            .get(&height.next())
+            .is_some_and(|slot| slot.rounds.get(&self.view).is_some_and(|round| round.accepted().is_some()))
+        {
+            height = height.next();
+        }
+        self.parent_at(height.next())
+    }
+
+    /// The block that a proposal for `height` must extend, if it is here: accepted at the height below in this view, or
+    /// the delivered one.
+    fn parent_at(&self, height: Height) -> Option<Parent> {
+        if self.delivered.height.next() == height {
+            return Some(self.delivered.clone());
+        }
+        let below = Height(height.0.checked_sub(1)?);
+        let accepted = self.slots.get(&below)?.rounds.get(&self.view)?.accepted()?;
+        Some(Parent::of(&accepted.block))
+    }
+
+    /// When what waits is enough for a block: at once when it fills one, else when the oldest waited `batch_delay`.
+    fn batch_at(&self, now: Now) -> Option<Mono> {
+        let parameters = &self.setup.parameters;
+        let full = self.backlog.bytes >= u64::from(parameters.block_bytes_max)
+            || self.backlog.count >= u64::from(parameters.block_transactions_max);
+        if full {
+            return Some(now.mono);
+        }
+        self.backlog.oldest.map(|oldest| oldest.plus_millis(u64::from(parameters.batch_delay_ms)))
+    }
+
+    /// When the next block on top of `parent` is due although nothing may wait: the epoch ends, a lease ends, the
+    /// heartbeat beats.
+    fn due_at(&self, parent: &Parent) -> Option<UnixMillis> {
+        if self.executed.epoch_ends.is_some_and(|last| parent.height < last) {
+            return Some(parent.time);
+        }
+        let spaced = parent.time.plus_millis(DUE_SPACING_MS);
+        let state = self.executed.due.map(|due| UnixMillis(due.0.max(spaced.0)));
+        let every = self.setup.parameters.heartbeat_ms;
+        let heartbeat = (every > 0).then(|| parent.time.plus_millis(every));
+        state.into_iter().chain(heartbeat).min()
+    }
+}
+
+/// What is judged against the parent: link, time and anchor.
+fn judge_link(message: &PrePrepare, parent: &Parent) -> Result<(), Rejection> {
+    let header = &message.proposal.header;
+    if header.parent != parent.hash {
+        return Err(Rejection::WrongParent(header.height));
+    }
+    if header.time <= parent.time {
+        return Err(Rejection::TimeNotRising { time: header.time, parent: parent.time });
+    }
+    judge_anchor(&header.anchor, header.height, parent, message.anchor.is_some())
+}
+
+/// Anchors never go back; where one goes forward its certificate came along, and `verify` compared the two.
+fn judge_anchor(anchor: &Anchor, height: Height, parent: &Parent, certified: bool) -> Result<(), Rejection> {
+    if *anchor == parent.anchor {
+        Ok(())
+    } else if anchor.height <= parent.anchor.height {
+        Err(Rejection::BadAnchor("is below its parent's, or differs from it at the same height"))
+    } else if anchor.height >= height {
+        Err(Rejection::BadAnchor("is not below the block"))
+    } else if !certified {
+        Err(Rejection::BadAnchor("is above its parent's and comes without its certificate"))
+    } else {
+        Ok(())
+    }
+}
+
+/// When the monotonic clock will show what the wall clock shows at `wall`, as far as anybody knows now.
+fn wall_to_mono(now: Now, wall: UnixMillis) -> Mono {
+    now.mono.plus_millis(wall.millis_since(now.wall))
+}

@@ -1,0 +1,90 @@
+//! Counting votes: one per validator, the first one, whatever comes after it (`docs/pbft.md` §8).
+
+use std::collections::BTreeMap;
+
+use quorate_crypto::{MultiSignature, Signature, Signers};
+use quorate_ledger::ValidatorIndex;
+
+use crate::evidence::Signed;
+
+/// What became of a vote.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Counted<T> {
+    /// It is the signer's first.
+    New,
+    /// It says what the signer said before, or its contradiction was reported already.
+    Known,
+    /// It contradicts the signer's first vote, which is returned.
+    Contradicts(Signed<T>),
+}
+
+/// The votes for one place: at most one a validator.
+#[derive(Clone, Debug)]
+pub(super) struct Tally<T> {
+    votes: BTreeMap<ValidatorIndex, Signed<T>>,
+    accused: Signers,
+}
+
+impl<T: Clone + PartialEq> Tally<T> {
+    pub(super) fn new(n: usize) -> Self {
+        Self { votes: BTreeMap::new(), accused: Signers::new(n) }
+    }
+
+    /// Counts a vote whose signature was verified; a contradiction is returned once a signer.
+    pub(super) fn count(&mut self, signer: ValidatorIndex, payload: &T, signature: &Signature) -> Counted<T> {
+        match self.votes.get(&signer) {
+            None => {
+                self.votes.insert(signer, Signed { payload: payload.clone(), signature: *signature });
+                Counted::New
+            }
+            Some(first) if first.payload == *payload => Counted::Known,
+            Some(first) => {
+                if self.accused.insert(usize::from(signer.0)) {
+                    Counted::Contradicts(first.clone())
+                } else {
+                    Counted::Known
+                }
+            }
+        }
+    }
+
+    /// This validator's vote.
+    pub(super) fn of(&self, signer: ValidatorIndex) -> Option<&Signed<T>> {
+        self.votes.get(&signer)
+    }
+
+    /// Who voted, whatever for.
+    pub(super) fn signers(&self) -> Signers {
+        let mut signers = Signers::new(self.accused.size());
+        for signer in self.votes.keys() {
+            signers.insert(usize::from(signer.0));
+        }
+        signers
+    }
+
+    /// Who voted for this.
+    pub(super) fn voters_for(&self, payload: &T) -> Vec<ValidatorIndex> {
+        self.votes.iter().filter(|(_, vote)| vote.payload == *payload).map(|(signer, _)| *signer).collect()
+    }
+
+    /// What at least `quorum` validators voted for.
+    pub(super) fn decided(&self, quorum: usize) -> Option<&T> {
+        // At most one payload can have a quorum, since each validator counts once and two quorums intersect.
+        self.votes
+            .values()
+            .map(|vote| &vote.payload)
+            .find(|payload| self.votes.values().filter(|vote| vote.payload == **payload).count() >= quorum)
+    }
+
+    /// Exactly `quorum` signatures over `payload`, of the lowest indices, if there are that many.
+    pub(super) fn certify(&self, payload: &T, quorum: usize) -> Option<MultiSignature> {
+        let signatures: Vec<_> = self
+            .votes
+            .iter()
+            .filter(|(_, vote)| vote.payload == *payload)
+            .map(|(signer, vote)| (usize::from(signer.0), vote.signature))
+            .take(quorum)
+            .collect();
+        (signatures.len() == quorum).then(|| MultiSignature::from_votes(self.accused.size(), signatures))
+    }
+}

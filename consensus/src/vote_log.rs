@@ -1,0 +1,303 @@
+//! The engine's records on disk, and the mark beside the key (`docs/pbft.md` §6).
+//!
+//! The log is append-only. Each [`Log::append`] writes one *frame* and syncs it before anything that it allows is done:
+//!
+//! ```text
+//! file  = magic (8) ‖ log id (16) ‖ frame*
+//! frame = magic (4) ‖ sequence (u64 LE) ‖ length (u32 LE) ‖ CRC-32C of sequence, length and body (u32 LE) ‖ body
+//! body  = borsh(Vec<Record>)
+//! ```
+//!
+//! A frame is synced before the next one is begun. So a frame that does not check and has no whole frame behind it was
+//! being written when the machine stopped: nothing was sent because of it, and it is cut off. One that has a whole frame
+//! behind it was damaged later, and the log is refused: a replica that no longer knows what it signed must not sign.
+//!
+//! The *mark* stands beside the key and names the log and the highest (epoch, view) promised. It tells a lost, cloned or
+//! restored log from the right one: the same key with another log, or an older state of it, might contradict itself.
+
+mod file;
+mod mark;
+#[cfg(test)]
+mod tests;
+
+use std::{
+    fs::{self, File},
+    io::{self, Write as _},
+    marker::PhantomData,
+    path::{Path, PathBuf},
+};
+
+use borsh::{BorshDeserialize, BorshSerialize};
+
+pub use self::mark::Mark;
+use self::{
+    file::{Contents, HEADER_BYTES, encode_frame, encode_header, scan},
+    mark::LogId,
+};
+use crate::engine::{Log, Promise, Promised};
+
+/// The log's file in its directory.
+const FILE: &str = "log";
+/// Where the log is rewritten before it takes the place of the old one.
+const FILE_NEXT: &str = "log.next";
+
+/// The log asks to be compacted once it is this large and has grown fourfold since it was last compacted.
+pub const COMPACT_ABOVE_BYTES: u64 = 64 << 20;
+const COMPACT_GROWTH: u64 = 4;
+
+/// Why a vote log cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum VoteLogError {
+    /// The machine's fault.
+    #[error("{path}: {source}")]
+    Io {
+        /// Which file.
+        path: PathBuf,
+        /// What happened.
+        source: io::Error,
+    },
+    /// A frame with whole frames behind it does not check.
+    #[error("{path}: damaged at byte {offset}, with whole records behind the damage")]
+    Damaged {
+        /// Which file.
+        path: PathBuf,
+        /// Where.
+        offset: u64,
+    },
+    /// It is not a vote log, or not one of this version.
+    #[error("{path}: not a vote log of this version")]
+    NotALog {
+        /// Which file.
+        path: PathBuf,
+    },
+    /// The mark is not readable.
+    #[error("{path}: not a mark: {what}")]
+    BadMark {
+        /// Which file.
+        path: PathBuf,
+        /// What is wrong.
+        what: String,
+    },
+    /// A key without a mark.
+    #[error("{path} is missing: the key may have signed before, elsewhere")]
+    NoMark {
+        /// Where the mark should be.
+        path: PathBuf,
+    },
+    /// The mark names a log that is not there.
+    #[error("{path} is missing, and this key has signed with it")]
+    Lost {
+        /// Where the log should be.
+        path: PathBuf,
+    },
+    /// The log is another than the one that the mark names.
+    #[error("{path} is not the log that this key has signed with: copied or restored from elsewhere")]
+    Foreign {
+        /// The log.
+        path: PathBuf,
+    },
+    /// The log is older than the mark.
+    #[error("{path} is older than what this key has promised since: restored from a copy")]
+    Behind {
+        /// The log.
+        path: PathBuf,
+    },
+}
+
+impl VoteLogError {
+    /// Whether the key may still be used elsewhere or later: the node then follows without voting. What else can go
+    /// wrong is the machine's fault, and the node stops.
+    #[must_use]
+    pub fn is_refusal(&self) -> bool {
+        match self {
+            Self::Io { .. } => false,
+            Self::Damaged { .. }
+            | Self::NotALog { .. }
+            | Self::BadMark { .. }
+            | Self::NoMark { .. }
+            | Self::Lost { .. }
+            | Self::Foreign { .. }
+            | Self::Behind { .. } => true,
+        }
+    }
+}
+
+/// An open vote log: the only place where a replica's promises are kept.
+#[derive(Debug)]
+pub struct VoteLog<R> {
+    directory: PathBuf,
+    mark_path: PathBuf,
+    file: File,
+    id: LogId,
+    next_sequence: u64,
+    bytes: u64,
+    compacted_bytes: u64,
+    promise: Promise,
+    failed: bool,
+    records: PhantomData<R>,
+}
+
+impl<R: BorshSerialize + BorshDeserialize + Promised> VoteLog<R> {
+    /// Opens the log in `directory` for the key whose mark is at `mark`, and reads its records. A key that was never used
+    /// gets a new log, whose id is then entered in the mark.
+    ///
+    /// # Errors
+    /// [`VoteLogError`]; see [`VoteLogError::is_refusal`].
+    pub fn open(directory: &Path, mark: &Path) -> Result<(Self, Vec<R>), VoteLogError> {
+        let path = directory.join(FILE);
+        let known = Mark::read(mark)?.ok_or_else(|| VoteLogError::NoMark { path: mark.to_owned() })?;
+        let contents = match fs::read(&path) {
+            Ok(bytes) => Some(scan(&path, &bytes)?),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            Err(source) => return Err(VoteLogError::Io { path, source }),
+        };
+        match (known, contents) {
+            (Mark::Unused, None) => Self::create(directory, mark),
+            // The first start was cut short between making the log and entering it in the mark.
+            (Mark::Unused, Some(contents)) if contents.bodies.is_empty() => {
+                Self::resume(directory, mark, contents, Promise::default())
+            }
+            (Mark::Unused, Some(_)) => Err(VoteLogError::Foreign { path }),
+            (Mark::Entered { .. }, None) => Err(VoteLogError::Lost { path }),
+            (Mark::Entered { log, .. }, Some(contents)) if log != contents.id => {
+                Err(VoteLogError::Foreign { path })
+            }
+            (Mark::Entered { promise, .. }, Some(contents)) => {
+                Self::resume(directory, mark, contents, promise)
+            }
+        }
+    }
+
+    fn create(directory: &Path, mark: &Path) -> Result<(Self, Vec<R>), VoteLogError> {
+        let path = directory.join(FILE);
+        let id = LogId::random().map_err(|source| at(&path, source))?;
+        fs::create_dir_all(directory).map_err(|source| at(directory, source))?;
+        let make = || {
+            let mut file = File::create_new(&path)?;
+            file.write_all(&encode_header(id))?;
+            file.sync_all()?;
+            sync_directory(directory)?;
+            Ok(file)
+        };
+        let file = make().map_err(|source| at(&path, source))?;
+        let log = Self::assemble(directory, mark, file, id, 0, HEADER_BYTES, Promise::default());
+        log.write_mark().map_err(|source| at(mark, source))?;
+        Ok((log, Vec::new()))
+    }
+
+    /// Takes up an existing log: decodes its records, cuts off what was being written when the machine stopped.
+    fn resume(
+        directory: &Path,
+        mark: &Path,
+        contents: Contents,
+        promised: Promise,
+    ) -> Result<(Self, Vec<R>), VoteLogError> {
+        let path = directory.join(FILE);
+        let mut records = Vec::new();
+        for (offset, body) in &contents.bodies {
+            let batch: Vec<R> = borsh::from_slice(body)
+                .map_err(|_| VoteLogError::Damaged { path: path.clone(), offset: *offset })?;
+            records.extend(batch);
+        }
+        let promise = records.iter().filter_map(Promised::promised).max().unwrap_or_default();
+        if promise < promised {
+            return Err(VoteLogError::Behind { path });
+        }
+        let reopen = || {
+            let file = File::options().append(true).open(&path)?;
+            file.set_len(contents.end)?;
+            file.sync_all()?;
+            Ok(file)
+        };
+        let file = reopen().map_err(|source| at(&path, source))?;
+        let log = Self::assemble(directory, mark, file, contents.id, contents.next, contents.end, promise);
+        log.write_mark().map_err(|source| at(mark, source))?;
+        Ok((log, records))
+    }
+
+    fn assemble(
+        directory: &Path,
+        mark: &Path,
+        file: File,
+        id: LogId,
+        next_sequence: u64,
+        bytes: u64,
+        promise: Promise,
+    ) -> Self {
+        Self {
+            directory: directory.to_owned(),
+            mark_path: mark.to_owned(),
+            file,
+            id,
+            next_sequence,
+            bytes,
+            compacted_bytes: HEADER_BYTES,
+            promise,
+            failed: false,
+            records: PhantomData,
+        }
+    }
+
+    fn write_mark(&self) -> io::Result<()> {
+        Mark::Entered { log: self.id, promise: self.promise }.write(&self.mark_path)
+    }
+
+    /// Runs one write; after a failure the log takes no more, since nobody knows what is on disk then.
+    fn guarded<T>(&mut self, write: impl FnOnce(&mut Self) -> io::Result<T>) -> io::Result<T> {
+        if self.failed {
+            return Err(io::Error::other("the vote log failed before and must not be written to again"));
+        }
+        let done = write(self);
+        self.failed = done.is_err();
+        done
+    }
+}
+
+impl<R: BorshSerialize + BorshDeserialize + Promised> Log<R> for VoteLog<R> {
+    fn append(&mut self, records: &[R]) -> io::Result<()> {
+        self.guarded(|log| {
+            let frame = encode_frame(log.next_sequence, records)?;
+            log.file.write_all(&frame)?;
+            log.file.sync_data()?;
+            log.next_sequence += 1;
+            log.bytes += u64::try_from(frame.len()).expect("a length fits 64 bits");
+            let promise = records.iter().filter_map(Promised::promised).max().unwrap_or_default();
+            if promise > log.promise {
+                log.promise = promise;
+                log.write_mark()?;
+            }
+            Ok(())
+        })
+    }
+
+    fn wants_compaction(&self) -> bool {
+        self.bytes > COMPACT_ABOVE_BYTES && self.bytes > COMPACT_GROWTH * self.compacted_bytes
+    }
+
+    fn compact(&mut self, records: &[R]) -> io::Result<()> {
+        self.guarded(|log| {
+            let next = log.directory.join(FILE_NEXT);
+            let frame = encode_frame(log.next_sequence, records)?;
+            let mut file = File::create(&next)?;
+            file.write_all(&encode_header(log.id))?;
+            file.write_all(&frame)?;
+            file.sync_all()?;
+            fs::rename(&next, log.directory.join(FILE))?;
+            sync_directory(&log.directory)?;
+            log.file = file;
+            log.next_sequence += 1;
+            log.bytes = HEADER_BYTES + u64::try_from(frame.len()).expect("a length fits 64 bits");
+            log.compacted_bytes = log.bytes;
+            Ok(())
+        })
+    }
+}
+
+fn at(path: &Path, source: io::Error) -> VoteLogError {
+    VoteLogError::Io { path: path.to_owned(), source }
+}
+
+/// Makes a directory's entries durable.
+fn sync_directory(directory: &Path) -> io::Result<()> {
+    File::open(directory)?.sync_all()
+}

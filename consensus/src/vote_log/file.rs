@@ -1,0 +1,101 @@
+//! The bytes of the log: encoding a frame, and reading them all back.
+
+use std::{io, path::Path};
+
+use borsh::BorshSerialize;
+
+use super::{VoteLogError, mark::LogId};
+
+const MAGIC: [u8; 8] = *b"QRVOTES1";
+const FRAME_MAGIC: [u8; 4] = *b"QRVF";
+/// Magic and log id.
+pub(super) const HEADER_BYTES: u64 = 24;
+/// Magic, sequence, length, checksum.
+const FRAME_HEADER_BYTES: usize = 20;
+
+/// What a log file holds.
+pub(super) struct Contents {
+    pub(super) id: LogId,
+    /// Bodies of the whole frames, with where each begins.
+    pub(super) bodies: Vec<(u64, Vec<u8>)>,
+    /// Sequence number of the frame to be written next.
+    pub(super) next: u64,
+    /// Where the whole frames end.
+    pub(super) end: u64,
+}
+
+pub(super) fn encode_header(id: LogId) -> Vec<u8> {
+    [&MAGIC[..], &id.0[..]].concat()
+}
+
+pub(super) fn encode_frame<R: BorshSerialize>(sequence: u64, records: &[R]) -> io::Result<Vec<u8>> {
+    let body = borsh::to_vec(records)?;
+    let length = u32::try_from(body.len())
+        .map_err(|_| io::Error::new(io::ErrorKind::FileTooLarge, "a frame of the vote log is above 4 GiB"))?;
+    let mut frame = Vec::with_capacity(FRAME_HEADER_BYTES + body.len());
+    frame.extend(FRAME_MAGIC);
+    frame.extend(sequence.to_le_bytes());
+    frame.extend(length.to_le_bytes());
+    frame.extend(checksum(sequence, &body).to_le_bytes());
+    frame.extend(body);
+    Ok(frame)
+}
+
+/// Reads a whole log: every frame in sequence up to the end, or up to one that was being written when the machine
+/// stopped.
+pub(super) fn scan(path: &Path, bytes: &[u8]) -> Result<Contents, VoteLogError> {
+    let header = usize::try_from(HEADER_BYTES).expect("a small constant");
+    let id = bytes.get(MAGIC.len()..header).filter(|_| bytes.starts_with(&MAGIC));
+    let Some(id) = id.and_then(|id| id.try_into().ok()) else {
+        return Err(VoteLogError::NotALog { path: path.to_owned() });
+    };
+    let mut contents = Contents { id: LogId(id), bodies: Vec::new(), next: 0, end: HEADER_BYTES };
+    let mut offset = header;
+    while offset < bytes.len() {
+        // The first frame of a compacted log goes on counting where the old one stopped.
+        let expected = (!contents.bodies.is_empty()).then_some(contents.next);
+        match frame_at(bytes, offset).filter(|it| expected.is_none_or(|next| it.sequence == next)) {
+            Some(frame) => {
+                contents.bodies.push((position(offset), frame.body.to_vec()));
+                contents.next = frame.sequence + 1;
+                offset += FRAME_HEADER_BYTES + frame.body.len();
+                contents.end = position(offset);
+            }
+            None if (offset + 1..bytes.len())
+                .any(|later| frame_at(bytes, later).is_some_and(|it| it.sequence >= contents.next)) =>
+            {
+                return Err(VoteLogError::Damaged { path: path.to_owned(), offset: position(offset) });
+            }
+            None => break,
+        }
+    }
+    Ok(contents)
+}
+
+struct Frame<'a> {
+    sequence: u64,
+    body: &'a [u8],
+}
+
+/// The frame that begins here, if a whole one does.
+fn frame_at(bytes: &[u8], offset: usize) -> Option<Frame<'_>> {
+    let bytes = bytes.get(offset..)?;
+    let header = bytes.get(..FRAME_HEADER_BYTES).filter(|it| it.starts_with(&FRAME_MAGIC))?;
+    let sequence = u64::from_le_bytes(header[4..12].try_into().expect("eight bytes"));
+    let length = u32::from_le_bytes(header[12..16].try_into().expect("four bytes"));
+    let sum = u32::from_le_bytes(header[16..20].try_into().expect("four bytes"));
+    let length = usize::try_from(length).ok()?;
+    let body = bytes.get(FRAME_HEADER_BYTES..)?.get(..length)?;
+    (checksum(sequence, body) == sum).then_some(Frame { sequence, body })
+}
+
+/// CRC-32C (RFC 3720, appendix B.4) over sequence, length and body.
+fn checksum(sequence: u64, body: &[u8]) -> u32 {
+    let length = u32::try_from(body.len()).unwrap_or(u32::MAX);
+    let sum = crc32c::crc32c(&sequence.to_le_bytes());
+    crc32c::crc32c_append(crc32c::crc32c_append(sum, &length.to_le_bytes()), body)
+}
+
+fn position(offset: usize) -> u64 {
+    u64::try_from(offset).expect("a position in a file fits 64 bits")
+}
