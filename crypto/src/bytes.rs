@@ -1,7 +1,7 @@
 //! Fixed-size byte strings that are shown as `0x` hex: the common shape of hashes, keys and signatures.
 
-/// Gives `struct $name([u8; $length])` its constructors and its one text form, in `Display`, `Debug`, `FromStr`
-/// and serde alike.
+/// Gives `struct $name([u8; $length])` its constructors and its one text form, in `Display`, `Debug`,
+/// `FromStr` and serde alike.
 macro_rules! hex_newtype {
     ($name:ident, $length:expr) => {
         impl $name {

@@ -1,7 +1,7 @@
 //! Certificates: a bitmap of signers and their signatures over one message (`docs/pbft.md §2`).
 //!
-//! Signatures stand in the order of the bits, one for each, so a duplicate signer cannot be written down. What the
-//! message says, and how many signers are enough, is the caller's affair.
+//! Signatures stand in the order of the bits, one for each, so a duplicate signer cannot be written down.
+//! What the message says, and how many signers are enough, is the caller's affair.
 
 use std::{collections::BTreeMap, io};
 
@@ -13,8 +13,8 @@ use crate::{Batch, PublicKey, Signature};
 
 /// A set of validators, by index, out of a known number of them.
 ///
-/// Encoded as that number (u16) and a bit for each, validator `i` at bit `i % 8` of byte `i / 8`, the least significant
-/// first; bits past the last validator must be 0.
+/// Encoded as that number (u16) and a bit for each, validator `i` at bit `i % 8` of byte `i / 8`, the least
+/// significant first; bits past the last validator must be 0.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Signers {
     size: u16,
@@ -96,7 +96,9 @@ impl BorshDeserialize for Signers {
     }
 }
 
-/// Signatures of several validators over one message. In JSON `{"validators": n, "signers": [index…], "signatures": […]}`.
+/// Signatures of several validators over one message.
+///
+/// In JSON `{"validators": n, "signers": [index…], "signatures": ["0x…"…]}`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(into = "Plain", try_from = "Plain")]
 pub struct MultiSignature {
@@ -158,7 +160,8 @@ impl MultiSignature {
         &self.signatures
     }
 
-    /// Checks that at least `quorum` of the validators with these keys signed the message, and that all signatures hold.
+    /// Checks that at least `quorum` of the validators with these keys signed the message, and that all
+    /// signatures hold.
     ///
     /// # Errors
     ///

@@ -1,8 +1,9 @@
 //! Borsh with exactly one encoding for each value.
 //!
-//! Whatever is hashed or signed is hashed and signed in its encoded form, so a second encoding of the same value
-//! would be a second name for it. Borsh nearly excludes that (fixed-width integers, `de_strict_order` for maps and
-//! sets); [`decode`] closes the rest: it reads the whole input, encodes the value again and demands the same bytes.
+//! Whatever is hashed or signed is hashed and signed in its encoded form, so a second encoding of the same
+//! value would be a second name for it. Borsh nearly excludes that (fixed-width integers, `de_strict_order`
+//! for maps and sets); [`decode`] closes the rest: it reads the whole input, encodes the value again and
+//! demands the same bytes.
 
 use std::io;
 
@@ -27,8 +28,8 @@ pub enum DecodeError {
 ///
 /// # Errors
 ///
-/// [`DecodeError::Malformed`] if the bytes do not decode or some are left over, [`DecodeError::NotCanonical`] if
-/// encoding the value again would give other bytes.
+/// [`DecodeError::Malformed`] if the bytes do not decode or some are left over, [`DecodeError::NotCanonical`]
+/// if encoding the value again would give other bytes.
 pub fn decode<T: BorshDeserialize + BorshSerialize>(bytes: &[u8]) -> Result<T, DecodeError> {
     let value: T =
         borsh::from_slice(bytes).map_err(|error| DecodeError::Malformed { reason: error.to_string() })?;

@@ -1,11 +1,11 @@
 //! Domain separation: which kind of bytes a hash or a signature is over.
 //!
-//! Every signature covers `tag ‖ chain id ‖ borsh(payload)` (`docs/pbft.md §2`): the tag names protocol version and
-//! kind, the chain id is the genesis hash. So no signature can be replayed as another kind, in another version or
-//! on another chain. Hashes of different kinds are kept apart by the same tags.
+//! Every signature covers `tag ‖ chain id ‖ borsh(payload)` (`docs/pbft.md §2`): the tag names protocol
+//! version and kind, the chain id is the genesis hash. So no signature can be replayed as another kind, in
+//! another version or on another chain. Hashes of different kinds are kept apart by the same tags.
 //!
-//! A tag is `quorate/1/<name>` and one zero byte. Names hold no zero byte, so no tag is the prefix of another, and
-//! no two kinds can meet in the same bytes whatever follows.
+//! A tag is `quorate/1/<name>` and one zero byte. Names hold no zero byte, so no tag is the prefix of
+//! another, and no two kinds can meet in the same bytes whatever follows.
 
 use borsh::BorshSerialize;
 
@@ -90,8 +90,8 @@ impl Domain {
 
     /// SHA-256 of the tag and the parts, one after the other.
     ///
-    /// Parts are not delimited: all but the last must be of fixed length, or the bytes of one could be moved into
-    /// the next without changing the hash.
+    /// Parts are not delimited: all but the last must be of fixed length, or the bytes of one could be moved
+    /// into the next without changing the hash.
     #[must_use]
     pub fn hash(self, parts: &[&[u8]]) -> Hash {
         Hash::of_parts([self.tag()].into_iter().chain(parts.iter().copied()))
@@ -111,7 +111,8 @@ impl Domain {
 mod tests {
     use super::*;
 
-    /// `docs/pbft.md §2`: "no signature can be replayed as another kind, in another protocol version or chain".
+    /// `docs/pbft.md §2`: "no signature can be replayed as another kind, in another protocol version or
+    /// chain".
     #[test]
     fn no_tag_is_the_prefix_of_another() {
         for (i, one) in Domain::ALL.iter().enumerate() {

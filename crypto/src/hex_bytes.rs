@@ -1,4 +1,5 @@
-//! Bytes as text: `0x` and two lower-case digits a byte, the one form in JSON, on the command line and in logs.
+//! Bytes as text: `0x` and two lower-case digits a byte, the one form in JSON, on the command line and in
+//! logs.
 //!
 //! As a module it serves serde: `#[serde(with = "quorate_crypto::hex_bytes")]` on a `Vec<u8>`.
 

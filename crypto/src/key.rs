@@ -1,8 +1,9 @@
 //! Ed25519 keys and signatures (RFC 8032 §5.1).
 //!
-//! A [`PublicKey`] or [`Signature`] is bytes as they came: whether a signature holds is for [`verify`](crate::verify())
-//! alone to say, and it accepts any bytes. Where a key *enters* the chain (genesis, validator change, sender)
-//! [`PublicKey::check`] refuses those nobody can own: under a key of small order everybody can sign anything.
+//! A [`PublicKey`] or [`Signature`] is bytes as they came: whether a signature holds is for
+//! [`verify`](crate::verify()) alone to say, and it accepts any bytes. Where a key *enters* the chain
+//! (genesis, validator change, sender) [`PublicKey::check`] refuses those nobody can own: under a key of
+//! small order everybody can sign anything.
 
 use std::fmt;
 
@@ -31,7 +32,8 @@ pub enum KeyError {
 }
 
 impl PublicKey {
-    /// Refuses keys nobody can own. To be asked where a key enters the chain; not part of verifying a signature.
+    /// Refuses keys nobody can own. To be asked where a key enters the chain; not part of verifying a
+    /// signature.
     ///
     /// # Errors
     ///

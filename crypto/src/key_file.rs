@@ -1,9 +1,8 @@
 //! Key files on disk: mode 0600, whole or absent, never overwritten.
 //!
-//! A new file is written beside its place under a name of its own, synced, and only then linked to its place, which
-//! fails if anything is there; then the directory is synced. So after a crash there is the whole key or none, and two
-//! writers cannot both succeed. A key in use is the only copy of a vote's right: a half-written or lost one is not to be
-//! repaired. (Hard links need a file system with Unix modes, which 0600 needs anyway.)
+//! A new file is written beside its place under a name of its own, synced, and only then linked to its place,
+//! which fails if anything is there; then the directory is synced. So after a crash there is the whole key or
+//! none, and of two writers one fails. (Hard links need a file system with Unix modes, but so does 0600.)
 
 use std::{
     ffi::OsString,
@@ -32,8 +31,8 @@ const OTHERS: u32 = 0o077;
 ///
 /// # Errors
 ///
-/// [`KeyFileError`] with the path: the file cannot be read, is open to others than its owner, or does not hold what
-/// [`SecretKey::from_pem`] reads.
+/// [`KeyFileError`] with the path: the file cannot be read, is open to others than its owner, or does not
+/// hold what [`SecretKey::from_pem`] reads.
 pub fn read_key_file(path: &Path, passphrase: Option<&str>) -> Result<SecretKey, KeyFileError> {
     let text = read(path).map_err(|problem| at(path, problem))?;
     SecretKey::from_pem(&text, passphrase).map_err(|error| at(path, error.problem))
@@ -48,8 +47,8 @@ pub fn is_key_file_encrypted(path: &Path) -> Result<bool, KeyFileError> {
     read(path).and_then(|text| pem::is_encrypted(&text)).map_err(|problem| at(path, problem))
 }
 
-/// Writes a key to a new file as PKCS#8 PEM with mode 0600, encrypted if there is a passphrase. When it returns, the
-/// file is on disk.
+/// Writes a key to a new file as PKCS#8 PEM with mode 0600, encrypted if there is a passphrase. When it
+/// returns, the file is on disk.
 ///
 /// # Errors
 ///
@@ -73,9 +72,9 @@ fn read(path: &Path) -> Result<Zeroizing<String>, KeyFileProblem> {
     }
     // Room for the largest file at once: a string that grew would leave copies of the secret behind.
     let mut text = Zeroizing::new(String::with_capacity(KEY_FILE_BYTES_MAX as usize + 1));
-    file.take(KEY_FILE_BYTES_MAX + 1).read_to_string(&mut text).map_err(|error| match error.kind() {
-        io::ErrorKind::InvalidData => KeyFileProblem::Malformed { reason: "not text".to_owned() },
-        _ => failed(error),
+    file.take(KEY_FILE_BYTES_MAX + 1).read_to_string(&mut text).map_err(|error| {
+        let binary = error.kind() == io::ErrorKind::InvalidData;
+        if binary { KeyFileProblem::Malformed { reason: "not text".to_owned() } } else { failed(error) }
     })?;
     if text.len() as u64 > KEY_FILE_BYTES_MAX {
         return Err(KeyFileProblem::TooLarge { max: KEY_FILE_BYTES_MAX });
@@ -92,9 +91,9 @@ fn write(path: &Path, bytes: &[u8]) -> Result<(), KeyFileProblem> {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
         Ok(()) | Err(_) => Ok(()),
     };
-    linked.map_err(|error| match error.kind() {
-        io::ErrorKind::AlreadyExists => KeyFileProblem::Exists,
-        _ => failed(error),
+    linked.map_err(|error| {
+        let taken = error.kind() == io::ErrorKind::AlreadyExists;
+        if taken { KeyFileProblem::Exists } else { failed(error) }
     })?;
     removed.and_then(|()| File::open(directory_of(path))?.sync_all()).map_err(failed)
 }

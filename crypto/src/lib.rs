@@ -1,20 +1,20 @@
 //! The cryptography of Quorate: what a hash is, what a signature covers, when it holds, and how many together
 //! make a certificate. It knows nothing of blocks, transactions or votes.
 //!
-//! - [`Hash`]: SHA-256, and [`Domain`], the tag that keeps one kind of hashed or signed bytes from ever being
-//!   taken for another.
+//! - [`struct@Hash`]: SHA-256, and [`Domain`], the tag that keeps one kind of hashed or signed bytes from ever
+//!   being taken for another.
 //! - [`SecretKey`], [`PublicKey`], [`Signature`]: Ed25519 (RFC 8032). Made by `ed25519-dalek`.
-//! - [`verify()`] and [`Batch`]: the one predicate, ZIP-215, by `ed25519-zebra`. Validators that disagree about a
-//!   signature fork or halt a chain, and the usual verifiers do disagree on crafted input, each even with its own
-//!   batch form; so nothing else in this project decides whether a signature holds.
+//! - [`verify()`] and [`Batch`]: the one predicate, ZIP-215, by `ed25519-zebra`. Validators that disagree about
+//!   a signature fork or halt a chain, and the usual verifiers do disagree on crafted input, each even with its
+//!   own batch form; so nothing else in this project decides whether a signature holds.
 //! - [`Signers`] and [`MultiSignature`]: a bitmap of validators and their signatures over one message.
 //! - [`merkle`]: the tree of RFC 6962.
-//! - [`codec`]: borsh with exactly one encoding for each value. [`hex_bytes`], [`to_hex`], [`from_hex`]: how bytes
-//!   are shown.
+//! - [`codec`]: borsh with exactly one encoding for each value.
+//! - [`hex_bytes`], [`to_hex`], [`from_hex`]: how bytes are shown.
 //! - [`key_file`]: PKCS#8 PEM files that stock `openssl pkey` reads.
 //!
-//! Invariants every module keeps: decoding never panics and never allocates more than a small multiple of its input;
-//! what decodes encodes to the same bytes; a secret is never printed and is wiped when dropped.
+//! Invariants every module keeps: decoding never panics and never allocates more than a small multiple of its
+//! input; what decodes encodes to the same bytes; a secret is never printed and is wiped when dropped.
 
 mod bytes;
 pub mod certificate;

@@ -3,12 +3,12 @@
 //! ```text
 //! empty tree   SHA-256("")
 //! leaf         SHA-256(0x00 ‖ data)
-//! node         SHA-256(0x01 ‖ left ‖ right), the left subtree being the largest full one that leaves the right non-empty
+//! node         SHA-256(0x01 ‖ left ‖ right), with the largest power of two below n of its n leaves on the left
 //! ```
 //!
-//! The two prefixes keep a node from being presented as a leaf. Nothing is duplicated to fill the tree up, so two lists
-//! never share a root. Building a level at a time, with a last node without a partner carried up as it is, gives the
-//! same tree as the recursive definition.
+//! The two prefixes keep a node from being presented as a leaf. Nothing is duplicated to fill the tree up, so
+//! two lists never share a root. Building a level at a time, with a last node without a partner carried up as
+//! it is, gives the same tree as the recursive definition.
 
 use borsh::{BorshDeserialize, BorshSerialize};
 use serde::{Deserialize, Serialize};
@@ -26,6 +26,9 @@ pub fn root<T: AsRef<[u8]>>(leaves: &[T]) -> Hash {
 }
 
 /// Proof that a leaf stands at a place in a tree of a size (RFC 6962 §2.1.1, an audit path).
+///
+/// A root does not commit to the size of its tree: `index` is proven only as far as `size` is known from
+/// elsewhere. That the leaf is in the tree is proven either way.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, BorshSerialize, BorshDeserialize, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct MerkleProof {
@@ -55,8 +58,8 @@ pub fn prove<T: AsRef<[u8]>>(leaves: &[T], index: usize) -> Option<MerkleProof> 
 }
 
 impl MerkleProof {
-    /// Whether `leaf` stands at `index` in the tree of `size` leaves with this root (RFC 9162 §2.1.3.2). A path that is
-    /// too short or too long proves nothing.
+    /// Whether `leaf` stands at `index` in the tree of `size` leaves with this root (RFC 9162 §2.1.3.2). A
+    /// path that is too short or too long proves nothing.
     #[must_use]
     pub fn verify(&self, leaf: &[u8], root: &Hash) -> bool {
         if self.index >= self.size {
@@ -70,8 +73,8 @@ impl MerkleProof {
             }
             if place % 2 == 1 || place == last {
                 hash = node_hash(sibling, &hash);
-                // A last node without a partner was carried up: skip the levels on which it had none. `place` is not
-                // zero here, since it is odd or equals `last`.
+                // A last node without a partner was carried up: skip the levels on which it had none. `place`
+                // is not zero here, since it is odd or equals `last`.
                 let carried = place.trailing_zeros();
                 place >>= carried;
                 last >>= carried;

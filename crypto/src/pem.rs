@@ -1,18 +1,17 @@
 //! A secret key as PKCS#8 PEM text, plain or encrypted, that stock `openssl pkey` reads.
 //!
-//! Plain is PKCS#8 version 1 (RFC 5208, RFC 8410 §7): version 2 (RFC 5958) adds the public key, which OpenSSL 3.0
-//! refuses to read. Encrypted is PBES2 (RFC 8018 §6.2) with scrypt (RFC 7914) and AES-256-CBC.
+//! Plain is PKCS#8 version 1 (RFC 5208, RFC 8410 §7): version 2 (RFC 5958) adds the public key, which OpenSSL
+//! 3.0 refuses to read. Encrypted is PBES2 (RFC 8018 §6.2) with scrypt (RFC 7914) and AES-256-CBC.
 //!
-//! CBC does not authenticate: a wrong passphrase shows only in that what comes out is no PKCS#8. So a damaged file and
-//! a wrong passphrase cannot be told apart, and the error says so.
+//! CBC does not authenticate: a wrong passphrase shows only in that what comes out is no PKCS#8. So a damaged
+//! file and a wrong passphrase cannot be told apart, and the error says so.
 
 use std::{fmt, io, path::PathBuf};
 
-use ed25519_dalek::pkcs8::{ALGORITHM_OID, KeypairBytes};
+use ed25519_dalek::pkcs8::{ALGORITHM_ID, ALGORITHM_OID};
 use pkcs8::{
-    EncodePrivateKey, EncryptedPrivateKeyInfoRef, LineEnding, ObjectIdentifier, PrivateKeyInfoRef,
-    SecretDocument,
-    der::pem::PemLabel,
+    EncryptedPrivateKeyInfoRef, LineEnding, ObjectIdentifier, PrivateKeyInfoRef, SecretDocument,
+    der::{asn1::OctetStringRef, pem::PemLabel},
     pkcs5::{
         pbes2::{Kdf, Parameters},
         scrypt,
@@ -23,8 +22,8 @@ use zeroize::Zeroizing;
 
 use crate::SecretKey;
 
-/// scrypt's cost for what we write: N = 2^14, r = 8, p = 5, 16 MiB and a fraction of a second. Of the equally strong
-/// settings that OWASP names it is the largest that fits the 32 MiB OpenSSL allows scrypt.
+/// scrypt's cost for what we write: N = 2^14, r = 8, p = 5, 16 MiB and a fraction of a second. Of the equally
+/// strong settings that OWASP names it is the largest that fits the 32 MiB OpenSSL allows scrypt.
 const SCRYPT_LOG_N: u8 = 14;
 const SCRYPT_R: u32 = 8;
 const SCRYPT_P: u32 = 5;
@@ -35,6 +34,9 @@ const SCRYPT_MEMORY_MAX: u64 = 256 << 20;
 const SCRYPT_P_MAX: u16 = 32;
 /// The most iterations a file may ask of PBKDF2.
 const PBKDF2_ITERATIONS_MAX: u32 = 10_000_000;
+
+/// Within the private key's OCTET STRING the seed stands in another one (RFC 8410 §7): its tag and length.
+const SEED_HEADER: [u8; 2] = [0x04, 32];
 
 /// What is wrong with a key file, and which one. The culprit is the operator.
 #[derive(Debug, Error)]
@@ -150,8 +152,7 @@ impl SecretKey {
     ///
     /// If the operating system gives no randomness.
     pub fn to_pem(&self, passphrase: Option<&str>) -> Result<Zeroizing<String>, KeyFileError> {
-        let pair = KeypairBytes { secret_key: self.seed(), public_key: None };
-        let plain = pair.to_pkcs8_der().expect("a key of fixed size has a DER form");
+        let plain = plain_der(self);
         let (label, document) = match passphrase {
             None => (PrivateKeyInfoRef::PEM_LABEL, plain),
             Some("") => return Err(KeyFileProblem::PassphraseEmpty.into()),
@@ -164,8 +165,8 @@ impl SecretKey {
     ///
     /// # Errors
     ///
-    /// [`KeyFileError`] without a path: not PEM, not PKCS#8 version 1, not Ed25519; encrypted and no passphrase or the
-    /// wrong one; a passphrase and not encrypted.
+    /// [`KeyFileError`] without a path: not PEM, not PKCS#8 version 1, not Ed25519; encrypted and no
+    /// passphrase or the wrong one; a passphrase and not encrypted.
     pub fn from_pem(pem: &str, passphrase: Option<&str>) -> Result<Self, KeyFileError> {
         let (label, document) = read_pem(pem)?;
         match (label, passphrase) {
@@ -194,7 +195,8 @@ enum Label {
 }
 
 fn read_pem(pem: &str) -> Result<(Label, SecretDocument), KeyFileProblem> {
-    // The label first: a PEM of another kind may not hold DER at all, and its label says more than the parser.
+    // The label first: a PEM of another kind may not hold DER at all, and its label says more than the
+    // parser.
     let label = match pkcs8::der::pem::decode_label(pem.as_bytes()).map_err(malformed)? {
         PrivateKeyInfoRef::PEM_LABEL => Label::Plain,
         EncryptedPrivateKeyInfoRef::PEM_LABEL => Label::Encrypted,
@@ -215,8 +217,26 @@ fn ed25519_key(info: &PrivateKeyInfoRef<'_>) -> Result<SecretKey, KeyFileProblem
     if info.public_key.is_some() {
         return Err(KeyFileProblem::Version2);
     }
-    let pair = KeypairBytes::try_from(info.clone()).map_err(malformed)?;
-    Ok(SecretKey::from_seed(pair.secret_key))
+    match info.private_key.as_bytes() {
+        [tag, length, seed @ ..] if [*tag, *length] == SEED_HEADER && info.algorithm.parameters.is_none() => {
+            let seed = seed.try_into().map_err(|_| malformed("its seed has not 32 bytes"))?;
+            Ok(SecretKey::from_seed(seed))
+        }
+        _ => Err(malformed("no Ed25519 seed in it")),
+    }
+}
+
+/// The key as PKCS#8 version 1 DER; by hand, for the library's own conversion leaves a copy of the seed in
+/// memory.
+fn plain_der(key: &SecretKey) -> SecretDocument {
+    let seed = Zeroizing::new(key.seed());
+    let mut nested = Zeroizing::new([0; SEED_HEADER.len() + 32]);
+    let (header, content) = nested.split_at_mut(SEED_HEADER.len());
+    header.copy_from_slice(&SEED_HEADER);
+    content.copy_from_slice(seed.as_ref());
+    OctetStringRef::new(nested.as_ref())
+        .and_then(|seed| SecretDocument::encode_msg(&PrivateKeyInfoRef::new(ALGORITHM_ID, seed)))
+        .expect("a key of fixed size has a DER form")
 }
 
 fn encrypt(plain: &SecretDocument, passphrase: &str) -> SecretDocument {
@@ -236,11 +256,13 @@ fn decrypt(document: &SecretDocument, passphrase: &str) -> Result<SecretDocument
     let info = EncryptedPrivateKeyInfoRef::try_from(document.as_bytes()).map_err(malformed)?;
     let parameters = info.encryption_algorithm.pbes2().ok_or_else(|| unsupported("PBES1"))?;
     check_cost(&parameters.kdf)?;
-    info.decrypt(passphrase).map_err(|error| match error {
-        pkcs8::Error::EncryptedPrivateKey(pkcs8::pkcs5::Error::DecryptFailed) | pkcs8::Error::Asn1(_) => {
-            KeyFileProblem::WrongPassphrase
-        }
-        other => unsupported(other),
+    info.decrypt(passphrase).map_err(|error| {
+        // Either the padding is wrong, or what came out from under it is no DER.
+        let undecipherable = matches!(
+            error,
+            pkcs8::Error::EncryptedPrivateKey(pkcs8::pkcs5::Error::DecryptFailed) | pkcs8::Error::Asn1(_)
+        );
+        if undecipherable { KeyFileProblem::WrongPassphrase } else { unsupported(error) }
     })
 }
 
