@@ -19,16 +19,20 @@
 
 #![allow(clippy::disallowed_types, reason = "the maps and sets of hashes are looked up by key, never walked")]
 
+mod error;
+
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use quorate_crypto::Hash;
 
-use crate::block::{Anchor, Block, Header, RootError};
+use crate::block::{Anchor, Block, Header};
 use crate::primitives::{Account, Epoch, Height, UnixMillis};
 use crate::transaction::{Transaction, TransactionError, TransactionRules};
 use crate::window::IdWindow;
+
+pub use error::BlockError;
 
 /// How many transactions in a row that no longer fit a block being built are passed over before it counts as full.
 const MISFITS_MAX: usize = 64;
@@ -52,128 +56,6 @@ impl Parent {
     }
 }
 
-/// Why a proposal is not a block to vote for.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum BlockError {
-    /// Nothing at or below the committed height is judged any more. Nobody's fault: the question came late.
-    #[error("height {height} is not above the committed height {committed}")]
-    AlreadyCommitted {
-        /// The height asked about.
-        height: Height,
-        /// The height committed.
-        committed: Height,
-    },
-    /// The block below is not here. Nobody's fault: it may come.
-    #[error("the parent {parent} is not here")]
-    UnknownParent {
-        /// What the header names.
-        parent: Hash,
-    },
-    /// The block below has lost against the committed one. Nobody's fault: that may be news.
-    #[error("the parent {parent} does not descend from the committed block {committed}")]
-    Abandoned {
-        /// What the header names.
-        parent: Hash,
-        /// The committed tip.
-        committed: Hash,
-    },
-    /// A header of an unknown format.
-    #[error("block format {version} is unknown, {} is expected", Header::VERSION)]
-    WrongVersion {
-        /// The format it claims.
-        version: u8,
-    },
-    /// A block of another chain.
-    #[error("the block is of chain {chain}, this is {expected}")]
-    WrongChain {
-        /// The chain it names.
-        chain: Hash,
-        /// This chain.
-        expected: Hash,
-    },
-    /// Not one above its parent.
-    #[error("the height is {height}, above its parent stands {expected}")]
-    WrongHeight {
-        /// The height it claims.
-        height: Height,
-        /// Its parent's, plus one.
-        expected: Height,
-    },
-    /// Not later than its parent.
-    #[error("the time is {time}, its parent's {parent}")]
-    NotAfterParent {
-        /// The time it claims.
-        time: UnixMillis,
-        /// Its parent's.
-        parent: UnixMillis,
-    },
-    /// More transactions than `block_transactions_max`.
-    #[error("the block has {count} transactions, at most {max} are allowed")]
-    TooManyTransactions {
-        /// How many it has.
-        count: usize,
-        /// What is allowed.
-        max: u32,
-    },
-    /// More bytes of transactions than `block_bytes_max`.
-    #[error("the transactions have {bytes} bytes, at most {max} are allowed")]
-    TooLarge {
-        /// How many they have.
-        bytes: usize,
-        /// What is allowed.
-        max: u32,
-    },
-    /// The transactions are not those the header names.
-    #[error(transparent)]
-    WrongRoot(#[from] RootError),
-    /// A transaction that may be in no block, or not at this time.
-    #[error("transaction {index}: {source}")]
-    Transaction {
-        /// Which one, from 0.
-        index: usize,
-        /// The rule it breaks.
-        source: TransactionError,
-    },
-    /// A transaction that is in the block twice, under one signature or two.
-    #[error("transaction {index}, {id}, is in the block already")]
-    Repeated {
-        /// The place of the second, from 0.
-        index: usize,
-        /// The id of both.
-        id: Hash,
-    },
-    /// A transaction that is in a block below.
-    #[error("transaction {index}, {id}, is in an ancestor already")]
-    Included {
-        /// Which one, from 0.
-        index: usize,
-        /// Its id.
-        id: Hash,
-    },
-}
-
-impl BlockError {
-    /// Whether a correct validator would never have proposed the block.
-    #[must_use]
-    pub fn is_fault(&self) -> bool {
-        match self {
-            BlockError::AlreadyCommitted { .. }
-            | BlockError::UnknownParent { .. }
-            | BlockError::Abandoned { .. } => false,
-            BlockError::WrongVersion { .. }
-            | BlockError::WrongChain { .. }
-            | BlockError::WrongHeight { .. }
-            | BlockError::NotAfterParent { .. }
-            | BlockError::TooManyTransactions { .. }
-            | BlockError::TooLarge { .. }
-            | BlockError::WrongRoot(_)
-            | BlockError::Transaction { .. }
-            | BlockError::Repeated { .. }
-            | BlockError::Included { .. } => true,
-        }
-    }
-}
-
 /// The blocks that are not committed yet, or not long, and the ids that must not come again.
 #[derive(Clone, Debug)]
 pub struct Candidates {
@@ -189,6 +71,18 @@ pub struct Candidates {
 struct Candidate {
     block: Arc<Block>,
     ids: HashSet<Hash>,
+}
+
+/// All ids that a child of some block may not hold.
+struct Ancestors<'a> {
+    committed: &'a IdWindow,
+    in_flight: Vec<&'a HashSet<Hash>>,
+}
+
+impl Ancestors<'_> {
+    fn include(&self, id: &Hash) -> bool {
+        self.committed.height_of(id).is_some() || self.in_flight.iter().any(|ids| ids.contains(id))
+    }
 }
 
 impl Candidates {
@@ -333,6 +227,7 @@ impl Candidates {
     }
 
     fn check_transactions(&self, block: &Block) -> Result<(), BlockError> {
+        let ancestors = self.ancestors(&block.parent());
         let mut ids = HashSet::with_capacity(block.transactions().len());
         for (index, transaction) in block.transactions().iter().enumerate() {
             self.check_transaction(transaction, block.time())
@@ -341,7 +236,7 @@ impl Candidates {
             if !ids.insert(id) {
                 return Err(BlockError::Repeated { index, id });
             }
-            if self.included(&block.parent(), &id) {
+            if ancestors.include(&id) {
                 return Err(BlockError::Included { index, id });
             }
         }
@@ -396,6 +291,7 @@ impl Candidates {
         transactions: impl IntoIterator<Item = Arc<Transaction>>,
     ) -> Vec<Arc<Transaction>> {
         let parameters = &self.rules.parameters;
+        let ancestors = self.ancestors(parent);
         let mut room = parameters.block_bytes_max as usize;
         let mut misfits = 0;
         let mut ids = HashSet::new();
@@ -410,7 +306,7 @@ impl Candidates {
             }
             let id = transaction.id();
             let fit = self.check_transaction(&transaction, time).is_ok();
-            if fit && !self.included(parent, &id) && ids.insert(id) {
+            if fit && !ancestors.include(&id) && ids.insert(id) {
                 room -= transaction.size();
                 misfits = 0;
                 chosen.push(transaction);
@@ -434,8 +330,12 @@ impl Candidates {
     /// Whether a transaction is in the block `parent` or an ancestor of it, so that no child may hold it.
     #[must_use]
     pub fn included(&self, parent: &Hash, id: &Hash) -> bool {
-        self.window.height_of(id).is_some()
-            || self.in_flight(parent).any(|candidate| candidate.ids.contains(id))
+        self.ancestors(parent).include(id)
+    }
+
+    fn ancestors(&self, parent: &Hash) -> Ancestors<'_> {
+        let in_flight = self.in_flight(parent).map(|candidate| &candidate.ids).collect();
+        Ancestors { committed: &self.window, in_flight }
     }
 
     /// The block `hash` and its ancestors above the committed height, downwards, as far as they are here.

@@ -87,7 +87,10 @@ impl CheckpointPayload {
 }
 
 /// A quorum's COMMITs: the block and all its ancestors are final.
-#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+#[derive(
+    Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize, serde::Serialize, serde::Deserialize,
+)]
+#[serde(deny_unknown_fields)]
 pub struct CommitCertificate {
     /// What was signed.
     pub payload: CommitPayload,
@@ -107,7 +110,10 @@ impl CommitCertificate {
 }
 
 /// A quorum's CHECKPOINTs: anyone with the validator set can check a read against it.
-#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+#[derive(
+    Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize, serde::Serialize, serde::Deserialize,
+)]
+#[serde(deny_unknown_fields)]
 pub struct CheckpointCertificate {
     /// What was signed.
     pub payload: CheckpointPayload,
@@ -136,7 +142,7 @@ pub struct CertifiedBlocks {
 }
 
 /// Why blocks are not proven committed: the fault of whoever sent them.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CertifiedBlocksError {
     /// There is nothing to prove.
     #[error("no blocks")]

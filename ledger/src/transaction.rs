@@ -4,6 +4,7 @@
 //! *hash* covers the signature too: one payload can have several valid signatures, and roots, proposals and fetches
 //! must name bytes. Both are computed where a transaction is made or decoded, never read from outside.
 
+use std::fmt;
 use std::sync::{Arc, OnceLock};
 
 use borsh::io::{Read, Result as IoResult, Write};
@@ -47,7 +48,7 @@ impl Payload {
 }
 
 /// A payload with a signature over it, which nobody need have verified yet, and the names computed from both.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Transaction {
     payload: Payload,
     signature: Signature,
@@ -59,6 +60,19 @@ pub struct Transaction {
     usable_sender: OnceLock<bool>,
 }
 
+/// By name: the content can be a mebibyte.
+impl fmt::Debug for Transaction {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut names = f.debug_struct("Transaction");
+        names
+            .field("id", &self.id)
+            .field("hash", &self.hash)
+            .field("size", &self.size)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The hash names the bytes.
 impl PartialEq for Transaction {
     fn eq(&self, other: &Self) -> bool {
         self.hash == other.hash
