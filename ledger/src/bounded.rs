@@ -99,7 +99,8 @@ mod tests {
                 Ok(0)
             }
         }
-        let mut claimed = u32::MAX.to_le_bytes().chain(Watch(0));
+        let length = u32::MAX.to_le_bytes();
+        let mut claimed = length.chain(Watch(0));
         assert!(bytes(&mut claimed, u32::MAX as usize, "bytes").is_err());
         assert_eq!(claimed.into_inner().1.0, PIECE);
     }
