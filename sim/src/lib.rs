@@ -1,1 +1,48 @@
-//! quorate-sim
+//! The deterministic simulator: the production engine and ledger of a handful of validators, in virtual time, over a
+//! network and disks that fail, with checkers that look on from outside.
+//!
+//! ```text
+//!               ┌───────────────────────── run: queue of what happens next ─────────────────────────┐
+//!   clients ──▶ │  node ── process: engine ∙ ledger ∙ candidates ∙ pool      network: loses, doubles, │ ◀── faults
+//!               │       └─ machine: log, store, clock (survive crashes)               delays          │
+//!               └──────────┬─────────────────────────────────────────────────────────────────────────┘
+//!                          ▼ what is committed, kept, sent, executed
+//!                       checkers, trace
+//! ```
+//!
+//! - A [`Scenario`] says everything about a run: nodes, seed, faults, work. [`Scenario::run`] gives a [`Report`], or a
+//!   [`Failure`] with the claim that did not hold, the trace, and the command that runs it again.
+//! - Nothing here reads a clock, starts a thread or depends on the order of a hash table. The same scenario gives the
+//!   same [`Trace`], byte for byte.
+//! - The code under test is what the node runs: messages are encoded, decoded and verified, records go through a log
+//!   that forgets what was not synced, actions wait for that sync, as `docs/pbft.md` §6 demands.
+//!
+//! An engine takes part by saying which votes its messages and records carry ([`Observed`]).
+
+mod bodies;
+mod check;
+mod client;
+mod effect;
+mod faults;
+mod log;
+mod machine;
+mod network;
+mod node;
+mod observe;
+mod pool;
+mod process;
+mod queue;
+mod random;
+mod run;
+mod scenario;
+mod trace;
+mod wire;
+
+pub use check::Violation;
+pub use client::Workload;
+pub use faults::{Fault, NetworkFaults, Scheduled};
+pub use machine::Timing;
+pub use observe::{Observed, Slot, Vote, VoteKind};
+pub use run::{Failure, Report};
+pub use scenario::Scenario;
+pub use trace::Trace;

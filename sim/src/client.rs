@@ -1,0 +1,185 @@
+//! Clients: they submit transactions at some node, ask again elsewhere when nothing comes of it, and remember what they
+//! were told.
+
+use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
+use std::sync::Arc;
+
+use quorate_consensus::Mono;
+use quorate_crypto::{Hash, SecretKey};
+use quorate_ledger::{Account, Amount, Height, Operation, Payload, Transaction};
+
+use crate::machine::Chain;
+use crate::random::{Random, Stream};
+
+/// What clients do in a run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Workload {
+    /// How many transactions they make.
+    pub transactions: u32,
+    /// Milliseconds from one to the next.
+    pub every_ms: RangeInclusive<u64>,
+    /// How many accounts they own.
+    pub accounts: u8,
+    /// After how many milliseconds without an outcome they submit the same bytes at another node.
+    pub retry_ms: u64,
+    /// So many of 1,000 transactions go to two nodes at once.
+    pub double_permille: u32,
+    /// So many of 1,000 transactions expire within `short_expiry_ms`.
+    pub short_permille: u32,
+    /// How soon those expire.
+    pub short_expiry_ms: u64,
+}
+
+impl Default for Workload {
+    fn default() -> Self {
+        Self {
+            transactions: 200,
+            every_ms: 1..=40,
+            accounts: 5,
+            retry_ms: 1_000,
+            double_permille: 100,
+            short_permille: 30,
+            short_expiry_ms: 300,
+        }
+    }
+}
+
+impl Workload {
+    /// Nobody submits anything.
+    #[must_use]
+    pub fn none() -> Self {
+        Self { transactions: 0, ..Self::default() }
+    }
+}
+
+/// What each of the clients' accounts has at the start; small enough that transfers fail at times.
+const START_BALANCE: Amount = 1_000;
+/// The largest transfer.
+const TRANSFER_MAX: u64 = 300;
+/// So many of 1,000 transactions set a key instead of moving coins.
+const PUT_PERMILLE: u32 = 150;
+
+/// All clients together.
+#[derive(Debug)]
+pub(crate) struct Clients {
+    workload: Workload,
+    keys: Vec<SecretKey>,
+    random: Random,
+    made: u32,
+    open: BTreeMap<u32, Arc<Transaction>>,
+    by_id: BTreeMap<Hash, u32>,
+    acknowledged: BTreeMap<Hash, Height>,
+}
+
+/// Keys of the clients' accounts of a run.
+pub(crate) fn account_keys(seed: u64, accounts: u8) -> Vec<SecretKey> {
+    (0..accounts)
+        .map(|number| {
+            SecretKey::from_seed(
+                *Hash::of(&[&seed.to_le_bytes()[..], b"account", &[number]].concat()).as_bytes(),
+            )
+        })
+        .collect()
+}
+
+/// What those accounts hold at the start.
+pub(crate) fn start_balances(keys: &[SecretKey]) -> Vec<(Account, Amount)> {
+    keys.iter().map(|key| (Account(key.public()), START_BALANCE)).collect()
+}
+
+impl Clients {
+    pub(crate) fn new(seed: u64, workload: Workload) -> Self {
+        Self {
+            keys: account_keys(seed, workload.accounts),
+            random: Random::new(seed, Stream::Clients),
+            workload,
+            made: 0,
+            open: BTreeMap::new(),
+            by_id: BTreeMap::new(),
+            acknowledged: BTreeMap::new(),
+        }
+    }
+
+    /// Milliseconds until the next transaction is made, if there is one.
+    pub(crate) fn next_in_ms(&mut self) -> Option<u64> {
+        (self.made < self.workload.transactions).then(|| self.random.within(&self.workload.every_ms))
+    }
+
+    /// When a transaction without an outcome is submitted again.
+    pub(crate) fn retry_ms(&self) -> u64 {
+        self.workload.retry_ms
+    }
+
+    /// Makes the next transaction. Returns its number and the nodes it is given to.
+    pub(crate) fn make(&mut self, chain: &Chain, now: Mono) -> (u32, Vec<usize>) {
+        let number = self.made;
+        self.made += 1;
+        let key = &self.keys[self.random.index(self.keys.len())];
+        let operation = if self.random.chance(PUT_PERMILLE) {
+            let key = format!("key{}", self.random.below(8)).into_bytes();
+            Operation::Put { key, value: number.to_le_bytes().to_vec() }
+        } else {
+            let to = Account(self.keys[self.random.index(self.keys.len())].public());
+            Operation::Transfer { to, amount: Amount::from(self.random.within(&(1..=TRANSFER_MAX))) }
+        };
+        let lifetime_ms = if self.random.chance(self.workload.short_permille) {
+            self.workload.short_expiry_ms
+        } else {
+            // As long as the chain takes, with room for clocks that are behind.
+            chain.parameters().transaction_lifetime_max_ms / 2
+        };
+        let payload = Payload {
+            version: Payload::VERSION,
+            chain: chain.genesis.chain,
+            sender: Account(key.public()),
+            nonce: u64::from(number),
+            expires_at: chain.wall(now).plus_millis(lifetime_ms),
+            fee: 0,
+            operations: vec![operation],
+        };
+        let transaction = Arc::new(Transaction::sign(payload, key));
+        self.by_id.insert(transaction.id(), number);
+        self.open.insert(number, transaction);
+        let copies = if self.random.chance(self.workload.double_permille) { 2 } else { 1 };
+        (number, (0..copies).map(|_| self.any_node(chain)).collect())
+    }
+
+    /// A node to try.
+    pub(crate) fn any_node(&mut self, chain: &Chain) -> usize {
+        self.random.index(chain.keys.len())
+    }
+
+    /// A transaction that has no outcome yet.
+    pub(crate) fn open(&self, number: u32) -> Option<Arc<Transaction>> {
+        self.open.get(&number).cloned()
+    }
+
+    /// All that have none.
+    pub(crate) fn all_open(&self) -> impl Iterator<Item = &Arc<Transaction>> {
+        self.open.values()
+    }
+
+    /// Whether everything that was to be made was made.
+    pub(crate) fn is_done(&self) -> bool {
+        self.made == self.workload.transactions
+    }
+
+    /// A node says that a transaction is committed.
+    pub(crate) fn acknowledge(&mut self, id: Hash, height: Height) {
+        if let Some(number) = self.by_id.get(&id) {
+            self.open.remove(number);
+            self.acknowledged.insert(id, height);
+        }
+    }
+
+    /// Every transaction of which a node ever said that it is committed, and where.
+    pub(crate) fn acknowledged(&self) -> &BTreeMap<Hash, Height> {
+        &self.acknowledged
+    }
+
+    /// How many were made.
+    pub(crate) fn made(&self) -> u32 {
+        self.made
+    }
+}

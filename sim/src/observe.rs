@@ -1,0 +1,131 @@
+//! What the checkers may see of an engine's messages and records: who signed what.
+//!
+//! This is the only place that knows an engine's types. An engine that says here which votes its messages carry and
+//! which votes its records cover can be simulated and checked like any other.
+
+use std::fmt;
+
+use quorate_consensus::{
+    Engine,
+    pbft::{Message, Pbft, Record, message},
+};
+use quorate_crypto::Hash;
+use quorate_ledger::{Epoch, Height, ValidatorIndex, View};
+
+use crate::trace::Short;
+
+/// Kinds of vote; a validator casts at most one of a kind in one place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum VoteKind {
+    /// First vote on a block.
+    Prepare,
+    /// Second vote on a block.
+    Commit,
+    /// The result of executing a block.
+    Checkpoint,
+}
+
+/// Where a vote is cast: in each such place a correct validator signs one thing for ever.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Slot {
+    /// Of which kind.
+    pub kind: VoteKind,
+    /// Epoch.
+    pub epoch: Epoch,
+    /// View; 0 where the kind has none.
+    pub view: View,
+    /// Height.
+    pub height: Height,
+}
+
+/// A signed vote, as anyone can read it off the wire or the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Vote {
+    /// Who signed.
+    pub signer: ValidatorIndex,
+    /// Where.
+    pub slot: Slot,
+    /// For what: a block, or for a checkpoint the whole result.
+    pub target: Hash,
+}
+
+impl fmt::Display for Vote {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Slot { kind, epoch, view, height } = self.slot;
+        let kind = match kind {
+            VoteKind::Prepare => "PREPARE",
+            VoteKind::Commit => "COMMIT",
+            VoteKind::Checkpoint => "CHECKPOINT",
+        };
+        write!(f, "{kind} e{epoch} v{view} h{height} {} of n{}", Short(&self.target), self.signer)
+    }
+}
+
+/// An engine whose messages and records the simulator can read.
+pub trait Observed: Engine {
+    /// The votes that a message carries.
+    fn votes(message: &Self::Message) -> Vec<Vote>;
+
+    /// The votes of the replica itself that a record keeps.
+    fn kept(record: &Self::Record) -> Vec<Vote>;
+
+    /// One line about a message, for the trace.
+    fn describe(message: &Self::Message) -> String;
+}
+
+impl Observed for Pbft {
+    fn votes(message: &Message) -> Vec<Vote> {
+        match message {
+            Message::PrePrepare(it) => vec![vote(VoteKind::Prepare, &it.prepare)],
+            Message::Prepare(it) => vec![vote(VoteKind::Prepare, it)],
+            Message::Commit(it) => vec![vote(VoteKind::Commit, it)],
+            Message::Checkpoint(it) => vec![checkpoint(it)],
+            Message::Status(_) => Vec::new(),
+        }
+    }
+
+    fn kept(record: &Record) -> Vec<Vote> {
+        match record {
+            Record::Voted { kind: quorate_consensus::evidence::VoteKind::Prepare, vote: it } => {
+                vec![vote(VoteKind::Prepare, it)]
+            }
+            Record::Voted { kind: quorate_consensus::evidence::VoteKind::Commit, vote: it } => {
+                vec![vote(VoteKind::Commit, it)]
+            }
+            Record::Checkpointed(it) => vec![checkpoint(it)],
+            Record::Dropped { .. } | Record::Accepted { .. } | Record::Prepared { .. } => Vec::new(),
+        }
+    }
+
+    fn describe(message: &Message) -> String {
+        match message {
+            Message::PrePrepare(it) => {
+                let count = it.proposal.transactions.len();
+                format!("PRE-PREPARE {}, {count} transactions", vote(VoteKind::Prepare, &it.prepare))
+            }
+            Message::Prepare(it) => vote(VoteKind::Prepare, it).to_string(),
+            Message::Commit(it) => vote(VoteKind::Commit, it).to_string(),
+            Message::Checkpoint(it) => checkpoint(it).to_string(),
+            Message::Status(it) => {
+                let certified = it.certificate.as_ref().map_or(0, |certificate| certificate.payload.height.0);
+                format!(
+                    "STATUS e{} v{} delivered {} certified {certified} stable {}",
+                    it.epoch, it.view, it.delivered, it.stable
+                )
+            }
+        }
+    }
+}
+
+fn vote(kind: VoteKind, vote: &message::Vote) -> Vote {
+    let payload = &vote.payload;
+    let slot = Slot { kind, epoch: payload.epoch, view: payload.view, height: payload.height };
+    Vote { signer: vote.signer, slot, target: payload.block }
+}
+
+fn checkpoint(vote: &message::CheckpointVote) -> Vote {
+    let payload = &vote.payload;
+    let slot =
+        Slot { kind: VoteKind::Checkpoint, epoch: payload.epoch, view: View(0), height: payload.height };
+    Vote { signer: vote.signer, slot, target: payload.hash() }
+}
