@@ -131,6 +131,12 @@ impl Pbft {
         });
         let Some((height, message)) = found else { return };
         match verdict {
+            // A certificate has closed the height meanwhile: nothing is accepted there any more, but if this is the
+            // committed block its body is what delivery waits for.
+            Verdict::Accept(block) if height <= self.committed() => {
+                self.round_mut(height, view).proposal = Stage::Empty;
+                self.slots.entry(height).or_default().blocks.insert(hash, block);
+            }
             Verdict::Accept(block) => {
                 assert_eq!(block.hash(), hash, "the checked block is the one that was asked about");
                 let accepted = Accepted { block, prepare: message.prepare, anchor: message.anchor };

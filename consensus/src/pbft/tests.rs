@@ -1,1 +1,12 @@
+//! What a replica must do, one claim a test: events in, whole outputs compared, no look inside.
+//!
+//! A [`Bench`] holds one replica under test and the keys of all validators, so that a test can speak for any of them.
+//! Blocks are real ones; what execution came to is given by the test, since the engine only signs and compares it.
 
+mod bench;
+mod checkpoints;
+mod commits;
+mod proposals;
+mod repetition;
+mod restart;
+mod verification;

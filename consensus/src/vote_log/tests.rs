@@ -1,1 +1,187 @@
+//! `docs/pbft.md` §6: the log and the mark, at every way of losing them.
 
+use std::{fs, path::Path};
+
+use borsh::{BorshDeserialize, BorshSerialize};
+use quorate_ledger::{Epoch, View};
+use tempfile::TempDir;
+
+use super::{FILE, Mark, VoteLog, VoteLogError};
+use crate::engine::{Log as _, Promise, Promised};
+
+/// A record with a promise and a body.
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+struct Note {
+    view: u64,
+    text: String,
+}
+
+impl Promised for Note {
+    fn promised(&self) -> Option<Promise> {
+        Some(Promise { epoch: Epoch(0), view: View(self.view) })
+    }
+}
+
+fn note(view: u64, text: &str) -> Note {
+    Note { view, text: text.to_owned() }
+}
+
+/// A directory for the log with an unused mark beside it.
+fn home() -> TempDir {
+    let home = tempfile::tempdir().expect("a temporary directory");
+    Mark::create_unused(&home.path().join("mark")).expect("a new mark");
+    home
+}
+
+fn open(home: &Path) -> Result<(VoteLog<Note>, Vec<Note>), VoteLogError> {
+    VoteLog::open(&home.join("votes"), &home.join("mark"))
+}
+
+fn must_open(home: &Path) -> (VoteLog<Note>, Vec<Note>) {
+    open(home).expect("the log opens")
+}
+
+fn log_file(home: &Path) -> std::path::PathBuf {
+    home.join("votes").join(FILE)
+}
+
+fn written(home: &Path) -> Vec<Vec<Note>> {
+    let batches = vec![vec![note(0, "a"), note(0, "b")], vec![note(1, "c")], vec![note(2, "d")]];
+    let (mut log, records) = must_open(home);
+    assert!(records.is_empty());
+    for batch in &batches {
+        log.append(batch).expect("the disk works");
+    }
+    batches
+}
+
+#[test]
+fn what_was_appended_is_read_back_in_order() {
+    let home = home();
+    let batches = written(home.path());
+    let (mut log, records) = must_open(home.path());
+    assert_eq!(records, batches.concat());
+    log.append(&[note(2, "e")]).expect("the disk works");
+    drop(log);
+    let (_, records) = must_open(home.path());
+    assert_eq!(records.last(), Some(&note(2, "e")));
+}
+
+#[test]
+fn compaction_keeps_what_it_is_given_and_goes_on_counting() {
+    let home = home();
+    written(home.path());
+    let (mut log, _) = must_open(home.path());
+    log.compact(&[note(2, "all that matters")]).expect("the disk works");
+    log.append(&[note(2, "and one more")]).expect("the disk works");
+    drop(log);
+    let (_, records) = must_open(home.path());
+    assert_eq!(records, vec![note(2, "all that matters"), note(2, "and one more")]);
+}
+
+#[test]
+fn a_torn_last_frame_is_cut_off_wherever_it_tore() {
+    let home = home();
+    let batches = written(home.path());
+    let whole = fs::read(log_file(home.path())).expect("the log");
+    let mark = fs::read(home.path().join("mark")).expect("the mark");
+    let last = 20 + borsh::to_vec(&batches[2]).expect("memory").len();
+    for cut in 1..=last {
+        fs::write(log_file(home.path()), &whole[..whole.len() - cut]).expect("the log");
+        // The mark of view 2 is written after its frame: with a torn frame it still says 1.
+        let earlier = String::from_utf8(mark.clone()).expect("text").replace("view 2", "view 1");
+        fs::write(home.path().join("mark"), earlier).expect("the mark");
+        let (mut log, records) = must_open(home.path());
+        assert_eq!(records, batches[..2].concat(), "cut by {cut}");
+        log.append(&[note(1, "goes on")]).expect("the disk works");
+        drop(log);
+        assert_eq!(must_open(home.path()).1.last(), Some(&note(1, "goes on")));
+    }
+}
+
+#[test]
+fn any_changed_bit_before_the_last_frame_is_refused() {
+    let home = home();
+    let batches = written(home.path());
+    let whole = fs::read(log_file(home.path())).expect("the log");
+    let last = 20 + borsh::to_vec(&batches[2]).expect("memory").len();
+    for at in 24..whole.len() - last {
+        let mut bytes = whole.clone();
+        bytes[at] ^= 0x10;
+        fs::write(log_file(home.path()), &bytes).expect("the log");
+        let error = open(home.path()).expect_err("the damage shows");
+        assert!(matches!(error, VoteLogError::Damaged { .. }), "byte {at}: {error}");
+        assert!(error.is_refusal());
+    }
+}
+
+#[test]
+fn a_foreign_head_is_refused() {
+    let home = home();
+    written(home.path());
+    let mut bytes = fs::read(log_file(home.path())).expect("the log");
+    bytes[0] ^= 1;
+    fs::write(log_file(home.path()), &bytes).expect("the log");
+    assert!(matches!(open(home.path()), Err(VoteLogError::NotALog { .. })));
+    bytes[0] ^= 1;
+    bytes[8] ^= 1;
+    fs::write(log_file(home.path()), &bytes).expect("the log");
+    assert!(matches!(open(home.path()), Err(VoteLogError::Foreign { .. })));
+}
+
+#[test]
+fn lost_cloned_and_restored_logs_are_refused() {
+    let home = home();
+    written(home.path());
+    let (mut log, _) = must_open(home.path());
+    let old = fs::read(log_file(home.path())).expect("the log");
+    log.append(&[note(7, "a later promise")]).expect("the disk works");
+    drop(log);
+
+    fs::write(log_file(home.path()), &old).expect("the log");
+    assert!(matches!(open(home.path()), Err(VoteLogError::Behind { .. })), "restored from a copy");
+    fs::remove_file(log_file(home.path())).expect("the log");
+    assert!(matches!(open(home.path()), Err(VoteLogError::Lost { .. })), "lost");
+    let other = self::home();
+    written(other.path());
+    fs::copy(log_file(other.path()), log_file(home.path())).expect("the other's log");
+    assert!(matches!(open(home.path()), Err(VoteLogError::Foreign { .. })), "another key's");
+    fs::remove_file(home.path().join("mark")).expect("the mark");
+    assert!(matches!(open(home.path()), Err(VoteLogError::NoMark { .. })), "a key without a mark");
+    fs::write(home.path().join("mark"), "log 12 epoch").expect("the mark");
+    assert!(matches!(open(home.path()), Err(VoteLogError::BadMark { .. })));
+}
+
+#[test]
+fn an_unused_mark_beside_a_used_log_is_refused() {
+    let home = home();
+    written(home.path());
+    Mark::reset_unused(&home.path().join("mark")).expect("the mark");
+    assert!(matches!(open(home.path()), Err(VoteLogError::Foreign { .. })));
+}
+
+#[test]
+fn a_first_start_that_was_cut_short_is_made_good() {
+    let home = home();
+    drop(must_open(home.path())); // the log is made and entered
+    Mark::reset_unused(&home.path().join("mark")).expect("the mark");
+    let (_, records) = must_open(home.path());
+    assert!(records.is_empty());
+    let mark = Mark::read(&home.path().join("mark")).expect("readable");
+    assert!(matches!(mark, Some(Mark::Entered { .. })));
+}
+
+#[test]
+fn the_mark_follows_the_promise() {
+    let home = home();
+    written(home.path());
+    let mark = Mark::read(&home.path().join("mark")).expect("readable");
+    let Some(Mark::Entered { promise, .. }) = mark else { panic!("entered, not {mark:?}") };
+    assert_eq!(promise, Promise { epoch: Epoch(0), view: View(2) });
+}
+
+#[test]
+fn a_mark_is_never_overwritten_by_a_new_key() {
+    let home = home();
+    assert!(Mark::create_unused(&home.path().join("mark")).is_err());
+}

@@ -1,0 +1,143 @@
+//! `docs/pbft.md` §6: what a replica does after a crash.
+
+use quorate_ledger::{Height, UnixMillis};
+
+use super::bench::{Bench, START, delivered, genesis_tip, index, sent};
+use crate::{
+    engine::{Engine, Event, OpenError, To},
+    evidence::VoteKind,
+    pbft::{Message, Pbft, Record},
+};
+
+#[test]
+fn a_restarted_replica_sends_the_same_bytes_and_signs_nothing_against_them() {
+    let mut bench = Bench::new(4, 1);
+    let block = bench.first();
+    bench.propose(&block);
+    let vote = bench.prepare(2, &block);
+    bench.receive(2, vote);
+    let before = bench.log.records.clone();
+    bench.restart(genesis_tip(&bench.scope));
+
+    let other = bench.block(Height(1), bench.scope.chain, START.plus_millis(2));
+    let message = bench.pre_prepare(&other);
+    assert!(sent(&bench.receive(0, message)).iter().all(|(_, it)| matches!(it, Message::Status(_))));
+    assert!(bench.accept(&other).is_empty(), "another block is accepted there");
+    let status = Message::Status(Box::new(bench.empty_status()));
+    let to = To::One(index(3));
+    let expected = vec![
+        (to, bench.pre_prepare(&block)),
+        (to, Message::Prepare(bench.vote(VoteKind::Prepare, 1, &block))),
+        (to, Message::Commit(bench.vote(VoteKind::Commit, 1, &block))),
+    ];
+    assert_eq!(sent(&bench.receive(3, status)), expected);
+    assert_eq!(bench.log.records, before, "nothing new was promised");
+}
+
+#[test]
+fn a_crash_between_acceptance_and_vote_is_made_good() {
+    let mut bench = Bench::new(4, 1);
+    let block = bench.first();
+    bench.propose(&block);
+    bench.log.records.truncate(1); // as if the machine had stopped in a batch that held acceptance only
+    bench.restart(genesis_tip(&bench.scope));
+    let vote = Message::Prepare(bench.vote(VoteKind::Prepare, 1, &block));
+    assert!(sent(&bench.step(Event::Tick)).contains(&(To::All, vote)));
+}
+
+#[test]
+fn records_say_all_that_every_record_ever_written_said() {
+    let mut bench = Bench::new(4, 1);
+    let blocks = bench.chain(3);
+    for block in &blocks {
+        bench.propose(block);
+        let vote = bench.prepare(2, block);
+        bench.receive(2, vote);
+    }
+    for signer in [2, 3] {
+        let vote = bench.commit(signer, &blocks[0]);
+        bench.receive(signer, vote);
+    }
+    bench.executed(&blocks[0]);
+    let tip = bench.tip_at(&blocks[0], &[1, 2, 3]);
+    let all = Pbft::open(bench.setup(), tip.clone(), bench.log.records.clone()).expect("all records");
+    let kept = Pbft::open(bench.setup(), tip, bench.engine.records()).expect("the records that matter");
+    assert_eq!(all.status(), kept.status());
+    assert_eq!(all.records().len(), kept.records().len());
+    for record in kept.records().into_iter().filter(|it| !matches!(it, Record::Dropped { .. })) {
+        assert!(all.records().contains(&record), "{record:?}");
+    }
+    assert!(kept.records().len() < bench.log.records.len(), "height 1 is the ledger's");
+}
+
+#[test]
+fn records_stay_until_the_ledger_has_synced() {
+    let mut bench = Bench::new(4, 1);
+    let block = bench.first();
+    bench.propose(&block);
+    let vote = bench.prepare(2, &block);
+    bench.receive(2, vote);
+    for signer in [2, 3] {
+        let vote = bench.commit(signer, &block);
+        bench.receive(signer, vote);
+    }
+    let holds_body =
+        |bench: &Bench| bench.engine.records().iter().any(|it| matches!(it, Record::Accepted { .. }));
+    assert!(holds_body(&bench), "delivered and not yet synced");
+    bench.executed(&block);
+    assert!(!holds_body(&bench));
+}
+
+#[test]
+fn a_ledger_below_what_was_dropped_is_followed_without_signing() {
+    let mut bench = Bench::new(4, 1);
+    let blocks = bench.chain(2);
+    bench.step(bench.certified(&blocks[..1], &[0, 2, 3]));
+    bench.executed(&blocks[0]);
+    bench.log.records = bench.engine.records();
+    bench.restart(genesis_tip(&bench.scope)); // the ledger lost its tail
+    assert_eq!(bench.engine.status().role, "follower");
+    let other = bench.block(Height(1), bench.scope.chain, UnixMillis(START.0 + 2));
+    bench.propose(&other);
+    assert!(bench.log.records.iter().all(|it| !matches!(it, Record::Voted { .. })));
+    let actions = bench.step(bench.certified(&blocks[..1], &[0, 2, 3]));
+    assert_eq!(delivered(&actions), vec![(1, true)]);
+    bench.executed(&blocks[0]);
+    assert_eq!(bench.engine.status().role, "replica");
+    assert!(!sent(&bench.propose(&blocks[1])).is_empty(), "it votes again");
+}
+
+#[test]
+fn a_replica_without_a_key_follows_and_signs_nothing() {
+    let mut bench = Bench::new(4, 1);
+    let setup = crate::engine::Setup { voter: None, ..bench.setup() };
+    bench.engine = Pbft::open(setup, genesis_tip(&bench.scope), Vec::new()).expect("a follower opens");
+    let block = bench.first();
+    assert!(sent(&bench.propose(&block)).iter().all(|(_, it)| matches!(it, Message::Status(_))));
+    let actions = bench.step(bench.certified(&[block], &[0, 2, 3]));
+    assert_eq!(delivered(&actions), vec![(1, true)]);
+    assert!(bench.log.records.iter().all(|it| matches!(it, Record::Accepted { .. })));
+}
+
+#[test]
+fn a_key_at_the_wrong_place_is_refused() {
+    let bench = Bench::new(4, 1);
+    let mut setup = bench.setup();
+    if let Some(voter) = &mut setup.voter {
+        voter.index = index(2);
+    }
+    let error = Pbft::open(setup, genesis_tip(&bench.scope), Vec::new()).expect_err("it is another's place");
+    assert!(matches!(error, OpenError::ForeignKey { .. }));
+}
+
+#[test]
+fn a_log_that_contradicts_itself_is_refused() {
+    let bench = Bench::new(4, 1);
+    let other = bench.block(Height(1), bench.scope.chain, START.plus_millis(2));
+    let records = [bench.first(), other].map(|block| Record::Voted {
+        kind: VoteKind::Prepare,
+        vote: bench.vote(VoteKind::Prepare, 1, &block),
+    });
+    let error = Pbft::open(bench.setup(), genesis_tip(&bench.scope), records.to_vec());
+    assert!(matches!(error, Err(OpenError::Contradiction { height: Height(1), .. })));
+}

@@ -1,0 +1,161 @@
+//! `docs/pbft.md` §2: what is refused before an engine sees it.
+
+use proptest::prelude::*;
+use quorate_crypto::{Hash, codec};
+use quorate_ledger::{Epoch, Height, View};
+
+use super::bench::{Bench, index};
+use crate::{
+    engine::{Engine as _, Horizon},
+    evidence::VoteKind,
+    pbft::{
+        Message, Pbft, Record,
+        message::{HeightReport, PrePrepare, StatusReport},
+        verify::STATUS_HEIGHTS_MAX,
+    },
+    rejection::Rejection,
+};
+
+#[test]
+fn signatures_hold_for_one_kind_of_message_only() {
+    let bench = Bench::new(4, 1);
+    let vote = bench.vote(VoteKind::Prepare, 2, &bench.first());
+    assert_eq!(bench.refused(Message::Commit(vote)), Rejection::BadSignature(index(2)));
+}
+
+#[test]
+fn signatures_hold_for_one_signer_place_and_chain_only() {
+    let bench = Bench::new(4, 1);
+    let vote = bench.vote(VoteKind::Commit, 2, &bench.first());
+    let mut forged = vote.clone();
+    forged.signer = index(3);
+    assert_eq!(bench.refused(Message::Commit(forged)), Rejection::BadSignature(index(3)));
+    let mut forged = vote.clone();
+    forged.signer = index(4);
+    assert_eq!(bench.refused(Message::Commit(forged)), Rejection::UnknownSigner(index(4)));
+    let mut forged = vote.clone();
+    forged.payload.view = View(1);
+    assert_eq!(bench.refused(Message::Commit(forged)), Rejection::BadSignature(index(2)));
+    let mut forged = vote.clone();
+    forged.payload.height = Height(2);
+    assert_eq!(bench.refused(Message::Commit(forged)), Rejection::BadSignature(index(2)));
+    let mut elsewhere = Bench::new(4, 1);
+    elsewhere.scope.chain = Hash::of(b"another chain");
+    assert_eq!(elsewhere.refused(Message::Commit(vote)), Rejection::BadSignature(index(2)));
+}
+
+#[test]
+fn other_epochs_are_refused() {
+    let mut bench = Bench::new(4, 1);
+    let vote = bench.vote(VoteKind::Commit, 2, &bench.first());
+    bench.scope.epoch = Epoch(1);
+    let why = bench.refused(Message::Commit(vote));
+    assert_eq!(why, Rejection::WrongEpoch { got: Epoch(0), want: Epoch(1) });
+}
+
+#[test]
+fn only_the_primary_proposes() {
+    let bench = Bench::new(4, 1);
+    let block = bench.first();
+    let prepare = bench.vote(VoteKind::Prepare, 2, &block);
+    let why = bench.refused(Message::PrePrepare(PrePrepare::of(&block, prepare, None)));
+    assert_eq!(why, Rejection::NotPrimary { signer: index(2), view: View(0) });
+}
+
+#[test]
+fn the_prepare_with_a_proposal_must_be_for_it() {
+    let bench = Bench::new(4, 1);
+    let blocks = bench.chain(2);
+    let prepare = bench.vote(VoteKind::Prepare, 0, &blocks[1]);
+    let message = Message::PrePrepare(PrePrepare::of(&blocks[0], prepare, None));
+    assert!(matches!(bench.refused(message), Rejection::Malformed(_)));
+}
+
+#[test]
+fn certificates_need_a_quorum_and_good_signatures() {
+    let bench = Bench::new(4, 1);
+    let block = bench.first();
+    let with = |signers: &[usize]| {
+        let certificate = Some(bench.certificate(&block, signers));
+        Message::Status(Box::new(StatusReport { certificate, ..bench.empty_status() }))
+    };
+    assert!(Pbft::verify(&bench.scope, Horizon::default(), with(&[0, 1, 2])).is_ok());
+    assert!(matches!(bench.refused(with(&[0, 1])), Rejection::BadCertificate { .. }));
+    let mut forged = bench.certificate(&block, &[0, 1, 2]);
+    forged.payload.block = Hash::of(b"another block");
+    let report = StatusReport { certificate: Some(forged), ..bench.empty_status() };
+    assert!(matches!(bench.refused(Message::Status(Box::new(report))), Rejection::BadCertificate { .. }));
+}
+
+#[test]
+fn certificates_at_or_below_the_horizon_are_dropped_unverified() {
+    let bench = Bench::new(4, 1);
+    let mut forged = bench.certificate(&bench.first(), &[0, 1]);
+    forged.payload.block = Hash::of(b"another block");
+    let report = StatusReport { certificate: Some(forged), ..bench.empty_status() };
+    let horizon = Horizon { committed: Height(1), stable: Height(0) };
+    let verified = Pbft::verify(&bench.scope, horizon, Message::Status(Box::new(report)));
+    let expected = Message::Status(Box::new(bench.empty_status()));
+    assert_eq!(verified.expect("nothing in it is left to verify").into_inner(), expected);
+}
+
+#[test]
+fn status_is_bounded_and_as_wide_as_the_set() {
+    let bench = Bench::new(4, 1);
+    let report = |heights: usize, n: usize| {
+        let one = HeightReport {
+            height: Height(1),
+            proposal: false,
+            prepares: quorate_crypto::Signers::new(n),
+            commits: quorate_crypto::Signers::new(n),
+        };
+        let heights = vec![one; heights];
+        Message::Status(Box::new(StatusReport { heights, ..bench.empty_status() }))
+    };
+    assert!(Pbft::verify(&bench.scope, Horizon::default(), report(STATUS_HEIGHTS_MAX, 4)).is_ok());
+    assert!(matches!(bench.refused(report(STATUS_HEIGHTS_MAX + 1, 4)), Rejection::Malformed(_)));
+    assert!(matches!(bench.refused(report(1, 5)), Rejection::Malformed(_)));
+}
+
+#[test]
+fn messages_survive_their_encoding() {
+    let bench = Bench::new(4, 1);
+    let block = bench.first();
+    let messages = [
+        bench.pre_prepare(&block),
+        bench.prepare(2, &block),
+        bench.commit(3, &block),
+        Message::Checkpoint(bench.checkpoint(1, bench.result(&block))),
+        Message::Status(Box::new(bench.empty_status())),
+    ];
+    for message in messages {
+        let bytes = codec::encode(&message);
+        assert_eq!(codec::decode::<Message>(&bytes).expect("it was just encoded"), message);
+        for cut in 0..bytes.len() {
+            assert!(codec::decode::<Message>(&bytes[..cut]).is_err(), "cut at {cut}");
+        }
+    }
+}
+
+proptest! {
+    #[test]
+    fn any_bytes_decode_to_an_error_or_to_what_encodes_to_them(bytes in proptest::collection::vec(any::<u8>(), 0..400)) {
+        if let Ok(message) = codec::decode::<Message>(&bytes) {
+            prop_assert_eq!(codec::encode(&message), bytes.clone());
+        }
+        if let Ok(record) = codec::decode::<Record>(&bytes) {
+            prop_assert_eq!(codec::encode(&record), bytes);
+        }
+    }
+
+    #[test]
+    fn a_changed_byte_never_gives_another_verified_vote(at in 0usize..1_000, flip in 1u8..) {
+        let bench = Bench::new(4, 1);
+        let mut bytes = codec::encode(&bench.commit(2, &bench.first()));
+        let at = at % bytes.len();
+        bytes[at] ^= flip;
+        if let Ok(message) = codec::decode::<Message>(&bytes) {
+            prop_assert!(Pbft::verify(&bench.scope, Horizon::default(), message).is_err());
+        }
+    }
+}
