@@ -5,6 +5,7 @@
 //! response  0 ‖ length ‖ bytes    answered
 //!           1                     refused
 //! ```
+//! A request that is too large is handed over as such, because libp2p keeps errors of reading requests to itself.
 //! Lengths are written out, not implied by the end of the stream: a reset stream looks like an ended one.
 
 use std::io;
@@ -12,7 +13,14 @@ use std::io;
 use futures::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use libp2p::{StreamProtocol, request_response};
 
-use crate::framing;
+use crate::framing::{self, FrameError, TooLarge};
+
+/// A request as it arrived.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Request {
+    Message(Vec<u8>),
+    TooLarge(TooLarge),
+}
 
 /// An answer on the wire.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,14 +40,18 @@ pub(crate) struct Codec {
 
 impl request_response::Codec for Codec {
     type Protocol = StreamProtocol;
-    type Request = Vec<u8>;
+    type Request = Request;
     type Response = Response;
 
-    async fn read_request<T>(&mut self, _: &StreamProtocol, io: &mut T) -> io::Result<Vec<u8>>
+    async fn read_request<T>(&mut self, _: &StreamProtocol, io: &mut T) -> io::Result<Request>
     where
         T: AsyncRead + Unpin + Send,
     {
-        Ok(framing::read(io, self.request_bytes_max).await?)
+        match framing::read(io, self.request_bytes_max).await {
+            Ok(bytes) => Ok(Request::Message(bytes)),
+            Err(FrameError::TooLarge(error)) => Ok(Request::TooLarge(error)),
+            Err(FrameError::Io(error)) => Err(error),
+        }
     }
 
     async fn read_response<T>(&mut self, _: &StreamProtocol, io: &mut T) -> io::Result<Response>
@@ -57,11 +69,14 @@ impl request_response::Codec for Codec {
         }
     }
 
-    async fn write_request<T>(&mut self, _: &StreamProtocol, io: &mut T, request: Vec<u8>) -> io::Result<()>
+    async fn write_request<T>(&mut self, _: &StreamProtocol, io: &mut T, request: Request) -> io::Result<()>
     where
         T: AsyncWrite + Unpin + Send,
     {
-        framing::write(io, &request).await
+        match request {
+            Request::Message(bytes) => framing::write(io, &bytes).await,
+            Request::TooLarge(error) => unreachable!("{error}: such a request is only ever received"),
+        }
     }
 
     async fn write_response<T>(
@@ -108,6 +123,24 @@ mod tests {
         }
         let error = roundtrip(Response::Answer(vec![1; 9])).expect_err("one past the limit");
         assert_eq!(error.kind(), io::ErrorKind::InvalidData);
+    }
+
+    #[test]
+    fn request_too_large_is_handed_over_as_such() {
+        let mut codec = Codec { request_bytes_max: 4, response_bytes_max: 8 };
+        let mut roundtrip = |length: usize| {
+            block_on(async {
+                let mut wire = Cursor::new(Vec::new());
+                codec
+                    .write_request(&NAME, &mut wire, Request::Message(vec![1; length]))
+                    .await
+                    .expect("memory");
+                wire.set_position(0);
+                codec.read_request(&NAME, &mut wire).await.expect("whole")
+            })
+        };
+        assert_eq!(roundtrip(4), Request::Message(vec![1; 4]), "at the limit");
+        assert_eq!(roundtrip(5), Request::TooLarge(TooLarge { bytes: 5, max: 4 }), "one past it");
     }
 
     #[test]

@@ -8,11 +8,19 @@ use futures::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 /// is only a claim until the bytes are there.
 const READ_STEP_BYTES: usize = 64 << 10;
 
+/// A message larger than it may be; nothing but its length has been read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a message of {bytes} bytes, at most {max} are allowed")]
+pub(crate) struct TooLarge {
+    pub(crate) bytes: usize,
+    pub(crate) max: usize,
+}
+
 /// Why no message could be read.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum FrameError {
-    #[error("a message of {bytes} bytes, at most {max} are allowed")]
-    TooLarge { bytes: usize, max: usize },
+    #[error(transparent)]
+    TooLarge(#[from] TooLarge),
     #[error(transparent)]
     Io(#[from] io::Error),
 }
@@ -20,7 +28,7 @@ pub(crate) enum FrameError {
 impl From<FrameError> for io::Error {
     fn from(error: FrameError) -> Self {
         match error {
-            FrameError::TooLarge { .. } => io::Error::new(io::ErrorKind::InvalidData, error),
+            FrameError::TooLarge(error) => io::Error::new(io::ErrorKind::InvalidData, error),
             FrameError::Io(error) => error,
         }
     }
@@ -32,7 +40,7 @@ pub(crate) async fn read<T: AsyncRead + Unpin>(stream: &mut T, max: usize) -> Re
     stream.read_exact(&mut prefix).await?;
     let length = u32::from_be_bytes(prefix) as usize;
     if length > max {
-        return Err(FrameError::TooLarge { bytes: length, max });
+        return Err(TooLarge { bytes: length, max }.into());
     }
     let mut bytes = Vec::new();
     while bytes.len() < length {
@@ -86,8 +94,8 @@ mod tests {
     fn one_byte_past_the_limit_is_refused_unread() {
         let mut buffer = Vec::new();
         append(&mut buffer, &[7; 11]);
-        assert!(matches!(parse(&buffer, 10), Err(FrameError::TooLarge { bytes: 11, max: 10 })));
-        assert!(matches!(parse(&buffer[..4], 10), Err(FrameError::TooLarge { .. })));
+        assert!(matches!(parse(&buffer, 10), Err(FrameError::TooLarge(TooLarge { bytes: 11, max: 10 }))));
+        assert!(matches!(parse(&buffer[..4], 10), Err(FrameError::TooLarge(_))));
     }
 
     #[test]

@@ -264,7 +264,7 @@ impl Reader {
                         break;
                     }
                 }
-                Err(error @ FrameError::TooLarge { .. }) => {
+                Err(FrameError::TooLarge(error)) => {
                     let reason = format!("it sent {error} in a frame");
                     // The event loop ends before this task does only when everything ends.
                     let _ = self.faults.send((self.peer, reason)).await;

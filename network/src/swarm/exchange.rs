@@ -6,7 +6,7 @@ use futures::future::{BoxFuture, FutureExt};
 use libp2p::{
     PeerId,
     gossipsub::{self, MessageAcceptance, MessageId, PublishError},
-    request_response::{self, InboundFailure, Message, OutboundFailure, ResponseChannel},
+    request_response::{self, Message, OutboundFailure, ResponseChannel},
 };
 use tokio::{sync::oneshot, time::timeout};
 use tracing::{debug, error};
@@ -14,7 +14,7 @@ use tracing::{debug, error};
 use super::Loop;
 use crate::{
     GossipToken, GossipVerdict, Inbound, RequestError, Target, Topic,
-    codec::Response,
+    codec::{Request, Response},
     limits::{REQUESTS_IN_MAX, REQUESTS_IN_PER_PEER_MAX, REQUESTS_OUT_MAX},
     metrics::{Direction, GossipOutcome, RequestOutcome},
 };
@@ -131,7 +131,7 @@ impl Loop {
     ) {
         match self.requested(target) {
             Ok(peer) => {
-                let id = self.swarm.behaviour_mut().requests.send_request(&peer, request);
+                let id = self.swarm.behaviour_mut().requests.send_request(&peer, Request::Message(request));
                 self.requests.insert(id, reply);
             }
             Err(error) => {
@@ -155,10 +155,15 @@ impl Loop {
         Ok(peer)
     }
 
-    pub(super) fn on_requests(&mut self, event: request_response::Event<Vec<u8>, Response>) {
+    pub(super) fn on_requests(&mut self, event: request_response::Event<Request, Response>) {
         match event {
             request_response::Event::Message { peer, message, .. } => match message {
-                Message::Request { request, channel, .. } => self.on_request(peer, request, channel),
+                Message::Request { request: Request::Message(bytes), channel, .. } => {
+                    self.on_request(peer, bytes, channel);
+                }
+                Message::Request { request: Request::TooLarge(error), .. } => {
+                    self.expel(peer, format!("it sent {error}, as a request"));
+                }
                 Message::Response { request_id, response } => {
                     let answer = match response {
                         Response::Answer(bytes) => Ok(bytes),
@@ -172,7 +177,7 @@ impl Loop {
                 self.finish(request_id, Err(failure));
             }
             request_response::Event::InboundFailure { peer, error, .. } => {
-                self.on_inbound_failure(peer, &error, "a request");
+                debug!(%peer, %error, "request not answered");
             }
             request_response::Event::ResponseSent { .. } => {}
         }
@@ -203,20 +208,6 @@ impl Loop {
                 }
                 RequestError::Failed(error.to_string())
             }
-        }
-    }
-
-    /// An error in what a peer sent is a reason to part with it; trouble on the way is not.
-    pub(super) fn on_inbound_failure(&mut self, peer: PeerId, error: &InboundFailure, what: &str) {
-        match error {
-            InboundFailure::Io(error) if error.kind() == io::ErrorKind::InvalidData => {
-                self.expel(peer, format!("it sent {error} as {what}"));
-            }
-            InboundFailure::Io(_)
-            | InboundFailure::Timeout
-            | InboundFailure::ConnectionClosed
-            | InboundFailure::UnsupportedProtocols
-            | InboundFailure::ResponseOmission => debug!(%peer, %error, what, "not answered"),
         }
     }
 

@@ -15,6 +15,8 @@ mod validators;
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
+    io, mem,
+    net::{IpAddr, TcpListener},
     sync::Arc,
     time::Instant,
 };
@@ -39,7 +41,11 @@ use tokio::{
 };
 use tracing::{debug, info, warn};
 
-use self::{dialer::Dialer, exchange::Reply, validators::Held};
+use self::{
+    dialer::Dialer,
+    exchange::Reply,
+    validators::{Held, Writer},
+};
 use crate::{
     Config, Inbound, Network, NetworkError, RequestError, Topic,
     announcement::Book,
@@ -86,7 +92,7 @@ pub async fn start(
     for address in &config.external {
         swarm.add_external_address(address.clone());
     }
-    let listening = listen(&mut swarm, &config.listen).await?;
+    let (listening, meanwhile) = listen(&mut swarm, &config.listen).await?;
 
     let own_validator = config.validator.as_ref().map(SecretKey::public);
     let shared =
@@ -111,24 +117,29 @@ pub async fn start(
     let inputs = Inputs { command_queue, publish_queue, validators_watch, stream_queue, fault_queue };
     let event_loop =
         Loop::new(config, names, swarm, control, sequence, shared, lanes, faults, libp2p_metrics);
-    tokio::spawn(event_loop.run(inputs, tasks));
+    tokio::spawn(event_loop.run(inputs, tasks, meanwhile));
     Ok((network, receiver))
 }
 
-/// Listens on all addresses and returns those that result.
+/// Listens on all addresses. Returns the addresses that result, and what else happened meanwhile, which is for the
+/// event loop to deal with.
 async fn listen(
     swarm: &mut Swarm<Behaviour>,
     addresses: &[Multiaddr],
-) -> Result<Vec<Multiaddr>, NetworkError> {
+) -> Result<(Vec<Multiaddr>, Vec<Event>), NetworkError> {
     let failed =
         |address: &Multiaddr, reason: String| NetworkError::Listen { address: address.clone(), reason };
     let mut waiting: HashMap<ListenerId, &Multiaddr> = HashMap::new();
     for address in addresses {
+        if let Err(error) = probe_port(address) {
+            return Err(failed(address, error.to_string()));
+        }
         let listener =
             swarm.listen_on(address.clone()).map_err(|error| failed(address, error.to_string()))?;
         waiting.insert(listener, address);
     }
     let mut listening = Vec::new();
+    let mut meanwhile = Vec::new();
     while let Some(address) = waiting.values().next().copied() {
         let event = timeout(LISTEN_TIMEOUT, swarm.select_next_some()).await;
         match event.map_err(|_| failed(address, "it takes too long".to_owned()))? {
@@ -137,18 +148,29 @@ async fn listen(
                 waiting.remove(&listener_id);
                 listening.push(address);
             }
-            SwarmEvent::ListenerClosed { listener_id, reason, .. } => {
-                if let Some(address) = waiting.get(&listener_id) {
-                    let reason =
-                        reason.err().map_or("the listener closed".to_owned(), |error| error.to_string());
-                    return Err(failed(address, reason));
-                }
+            SwarmEvent::ListenerClosed { listener_id, reason, .. } if waiting.contains_key(&listener_id) => {
+                let reason = reason.err().map_or("the listener closed".to_owned(), |error| error.to_string());
+                return Err(failed(waiting[&listener_id], reason));
             }
-            // Peers cannot have connected for long; what they are is learnt when they identify themselves again.
-            other => debug!(event = ?other, "event before all addresses are listened on"),
+            other => meanwhile.push(other),
         }
     }
-    Ok(listening)
+    Ok((listening, meanwhile))
+}
+
+/// Finds out whether another process listens on this TCP port already. libp2p would not notice: it sets
+/// `SO_REUSEPORT`, by which two processes of one user share a port, each getting some of the connections.
+fn probe_port(address: &Multiaddr) -> io::Result<()> {
+    let mut parts = address.iter();
+    let ip = match parts.next() {
+        Some(Protocol::Ip4(ip)) => IpAddr::from(ip),
+        Some(Protocol::Ip6(ip)) => IpAddr::from(ip),
+        Some(_) | None => return Ok(()),
+    };
+    match parts.next() {
+        Some(Protocol::Tcp(port)) if port != 0 => TcpListener::bind((ip, port)).map(drop),
+        Some(_) | None => Ok(()),
+    }
 }
 
 /// A task that ends with its owner.
@@ -173,6 +195,8 @@ impl Drop for Task {
         self.0.abort();
     }
 }
+
+type Event = SwarmEvent<BehaviourEvent>;
 
 /// What the loop listens to besides libp2p.
 struct Inputs {
@@ -205,10 +229,9 @@ struct Loop {
     announce_at: Option<Instant>,
     last_announced: Option<Instant>,
     exchange: dialer::Due,
-    /// The tasks that write to validators, each with the peer it writes to.
-    writers: BTreeMap<PublicKey, (PeerId, Task)>,
-    /// The tasks that read from validators, each with the peer it reads from.
-    readers: BTreeMap<PublicKey, (PeerId, Task)>,
+    writers: BTreeMap<PublicKey, Writer>,
+    /// The tasks that read from validators.
+    readers: BTreeMap<PublicKey, Task>,
     /// Inbound streams of peers that are not bound yet.
     held: HashMap<PeerId, Held>,
     faults: mpsc::Sender<Fault>,
@@ -278,7 +301,10 @@ impl Loop {
     }
 
     /// Runs until shut down, or until all handles are gone.
-    async fn run(mut self, mut inputs: Inputs, tasks: Vec<Task>) {
+    async fn run(mut self, mut inputs: Inputs, tasks: Vec<Task>, meanwhile: Vec<Event>) {
+        for event in meanwhile {
+            self.on_swarm_event(event);
+        }
         self.start_bootstrap();
         let mut tick = interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -312,10 +338,9 @@ impl Loop {
 
     /// Ends all tasks and closes all connections, in good order if that does not take long.
     async fn shut_down(mut self, tasks: Vec<Task>) {
-        let streams = std::mem::take(&mut self.writers)
-            .into_values()
-            .chain(std::mem::take(&mut self.readers).into_values());
-        for task in streams.map(|(_, task)| task).chain(tasks) {
+        let writers = mem::take(&mut self.writers).into_values().map(|writer| writer.task);
+        let readers = mem::take(&mut self.readers).into_values();
+        for task in writers.chain(readers).chain(tasks) {
             task.end().await;
         }
         for peer in self.swarm.connected_peers().copied().collect::<Vec<_>>() {
@@ -351,7 +376,7 @@ impl Loop {
         self.dial_due(now);
     }
 
-    fn on_swarm_event(&mut self, event: SwarmEvent<BehaviourEvent>) {
+    fn on_swarm_event(&mut self, event: Event) {
         self.libp2p_metrics.record(&event);
         match event {
             SwarmEvent::Behaviour(event) => self.on_behaviour_event(event),

@@ -91,7 +91,7 @@ impl Loop {
         self.shared.update_peers(|peers| peers.remove(&peer));
         self.unidentified.remove(&peer);
         self.held.remove(&peer);
-        self.writers.retain(|_, (writes_to, _)| *writes_to != peer);
+        self.writers.retain(|_, writer| writer.peer != peer);
     }
 
     pub(super) fn on_dial_failed(

@@ -1,6 +1,6 @@
 //! Validators: their announcements, our own, and the streams with those that are bound to a peer.
 
-use std::{collections::BTreeSet, io, time::Instant};
+use std::{collections::BTreeSet, io, sync::Arc, time::Instant};
 
 use libp2p::{
     Multiaddr, PeerId, Stream,
@@ -14,9 +14,9 @@ use tracing::{debug, error, info, warn};
 use super::{Loop, Task};
 use crate::{
     announcement::{Binding, Merged, Refusal, SignedAnnouncement},
-    codec::Response,
+    codec::{Request, Response},
     limits::{ANNOUNCE_INTERVAL_MIN, HELD_STREAM_TIME_MAX, HELD_STREAMS_MAX, VALIDATORS_MAX},
-    streams::{Outbound, Reader},
+    streams::{Outbound, Queue, Reader},
     unix_millis,
 };
 
@@ -24,6 +24,13 @@ use crate::{
 pub(super) struct Held {
     stream: Stream,
     since: Instant,
+}
+
+/// The task that writes to a validator.
+pub(super) struct Writer {
+    pub(super) peer: PeerId,
+    queue: Arc<Queue>,
+    pub(super) task: Task,
 }
 
 impl Loop {
@@ -36,6 +43,10 @@ impl Loop {
         let now = Instant::now();
         self.announce_soon(now);
         self.exchange.reset(now);
+        // A validator that left and came back between two looks of ours has a new queue.
+        self.writers.retain(|validator, writer| {
+            self.shared.queue(validator).is_some_and(|queue| Arc::ptr_eq(&queue, &writer.queue))
+        });
         // Streams are for validators: they come and go with our own membership.
         if self.is_validator() {
             for peer in self.swarm.connected_peers().copied().collect::<Vec<_>>() {
@@ -162,7 +173,7 @@ impl Loop {
 
     pub(super) fn exchange_with(&mut self, peer: PeerId) {
         let ours = self.known_announcements();
-        self.swarm.behaviour_mut().announcements.send_request(&peer, ours);
+        self.swarm.behaviour_mut().announcements.send_request(&peer, Request::Message(ours));
     }
 
     pub(super) fn exchange_if_due(&mut self, now: Instant) {
@@ -182,13 +193,16 @@ impl Loop {
         encode(&self.book.bindings().map(|binding| &binding.signed).collect::<Vec<_>>())
     }
 
-    pub(super) fn on_announcements(&mut self, event: request_response::Event<Vec<u8>, Response>) {
+    pub(super) fn on_announcements(&mut self, event: request_response::Event<Request, Response>) {
         match event {
             request_response::Event::Message { peer, message, .. } => match message {
-                Message::Request { request, channel, .. } => {
+                Message::Request { request: Request::TooLarge(error), .. } => {
+                    self.expel(peer, format!("it sent {error}, as announcements"));
+                }
+                Message::Request { request: Request::Message(theirs), channel, .. } => {
                     // Before learning, so that they are not told what they just told us.
                     let ours = self.known_announcements();
-                    self.learn_all(peer, &request);
+                    self.learn_all(peer, &theirs);
                     // An error means that the connection is gone.
                     let _ = self
                         .swarm
@@ -214,7 +228,7 @@ impl Loop {
                 | OutboundFailure::Io(_) => debug!(%peer, %error, "no exchange of announcements"),
             },
             request_response::Event::InboundFailure { peer, error, .. } => {
-                self.on_inbound_failure(peer, &error, "an exchange of announcements");
+                debug!(%peer, %error, "exchange of announcements not answered");
             }
             request_response::Event::ResponseSent { .. } => {}
         }
@@ -300,7 +314,7 @@ impl Loop {
         let Some(validator) = self.book.validator_of(&peer) else {
             return;
         };
-        let written = self.writers.get(&validator).is_some_and(|(writes_to, _)| *writes_to == peer);
+        let written = self.writers.get(&validator).is_some_and(|writer| writer.peer == peer);
         if written || !self.is_validator() || !self.swarm.is_connected(&peer) {
             return;
         }
@@ -313,11 +327,11 @@ impl Loop {
             protocol: self.names.frames.clone(),
             validator,
             peer,
-            queue,
+            queue: queue.clone(),
             status: self.shared.status.clone(),
             metrics: self.shared.metrics.clone(),
         };
-        self.writers.insert(validator, (peer, Task::spawn(outbound.run())));
+        self.writers.insert(validator, Writer { peer, queue, task: Task::spawn(outbound.run()) });
     }
 
     /// Reads a stream if its peer is bound to a validator; else holds it until it is.
@@ -342,7 +356,7 @@ impl Loop {
             metrics: self.shared.metrics.clone(),
         };
         // The newer stream takes the older one's place: the opener has given the older up.
-        self.readers.insert(validator, (peer, Task::spawn(reader.run(stream))));
+        self.readers.insert(validator, Task::spawn(reader.run(stream)));
     }
 
     pub(super) fn expire_held(&mut self, now: Instant) {

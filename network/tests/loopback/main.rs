@@ -1,0 +1,9 @@
+//! Real nodes on the loopback interface, on ports the system chooses. Timeouts only bound how long a test waits for
+//! an event that must come.
+
+mod discovery;
+mod faults;
+mod gossip;
+mod harness;
+mod requests;
+mod streams;
