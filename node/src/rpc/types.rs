@@ -19,12 +19,13 @@ pub(crate) use chain::{
     TransactionInBlock, Vote,
 };
 pub(crate) use node::{
-    ConsensusState, EvidenceAnswer, Mempool, MempoolStatus, NodeStatus, Peer, PeersAnswer, Primary, Proposal, Rules,
+    ConsensusState, EvidenceAnswer, EvidenceEntry, Mempool, MempoolStatus, NodeStatus, Peer, PeersAnswer,
+    Primary, Proposal, Rules,
 };
 pub(crate) use parameters::{
-    AccountParameters, BlockParameters, BlocksParameters, CertificateKind, CertificateParameters, HeightOrLatest,
-    KeyParameters, NoParameters, Parameters, SubscribeParameters, TransactionParameters, TxGetParameters,
-    ValidatorsParameters, WaitParameters,
+    AccountParameters, BlockParameters, BlocksParameters, CertificateKind, CertificateParameters,
+    HeightOrLatest, KeyParameters, NoParameters, Parameters, SubscribeParameters, TransactionParameters,
+    TxGetParameters, UnsubscribeParameters, ValidatorsParameters, WaitParameters,
 };
 pub(crate) use schema::Bytes;
 pub(crate) use state::{AccountAnswer, KeyAnswer, Participation, ValidatorEntry, ValidatorsAnswer};

@@ -5,7 +5,7 @@ use quorate_ledger::{Amount, Epoch, Height, UnixMillis, ValidatorIndex, View, de
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::schema;
+use super::schema::{self, Bytes};
 
 /// What a node is and where it stands.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -131,6 +131,10 @@ pub(crate) struct ConsensusState {
     pub(crate) stable: Height,
     /// Whether it is catching up with the chain.
     pub(crate) syncing: bool,
+    /// Why it has stopped taking part, if it has.
+    pub(crate) halted: Option<String>,
+    /// Why it does not vote although it has a validator's key, if so.
+    pub(crate) refused: Option<String>,
     /// Proposals that are being voted on, lowest first.
     pub(crate) in_flight: Vec<Proposal>,
 }
@@ -155,8 +159,31 @@ pub(crate) struct Proposal {
 pub(crate) struct EvidenceAnswer {
     /// How many there have been since the node started.
     pub(crate) count: u64,
-    /// The newest of them, in words, newest last.
-    pub(crate) evidence: Vec<String>,
+    /// The newest of them, newest last.
+    pub(crate) evidence: Vec<EvidenceEntry>,
+}
+
+/// Two signed statements of one validator that exclude each other.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub(crate) struct EvidenceEntry {
+    /// When this node found it.
+    #[schemars(with = "schema::Number")]
+    pub(crate) at: UnixMillis,
+    /// `double_prepare`, `double_commit` or `double_checkpoint`.
+    pub(crate) kind: String,
+    /// Who signed both.
+    #[schemars(with = "schema::PublicKey")]
+    pub(crate) validator: PublicKey,
+    /// What the genesis calls that validator.
+    pub(crate) name: Option<String>,
+    /// The epoch they are about.
+    #[schemars(with = "schema::Number")]
+    pub(crate) epoch: Epoch,
+    /// The height they are about.
+    #[schemars(with = "schema::Number")]
+    pub(crate) height: Height,
+    /// Both statements with their signatures (borsh): anyone who knows the set can check them.
+    pub(crate) proof: Bytes,
 }
 
 /// The peers this node is connected with.
@@ -182,6 +209,11 @@ pub(crate) struct Peer {
     pub(crate) validator: Option<PublicKey>,
     /// What the genesis calls that validator.
     pub(crate) name: Option<String>,
+    /// Whether the streams that carry votes are up in both directions.
+    pub(crate) streams: bool,
+    /// Since when it is connected.
+    #[schemars(with = "schema::Number")]
+    pub(crate) since: UnixMillis,
     /// Round trip in milliseconds, once measured.
     pub(crate) ping_ms: Option<f64>,
 }
@@ -197,6 +229,4 @@ pub(crate) struct MempoolStatus {
     pub(crate) transactions_max: u64,
     /// How many bytes may wait.
     pub(crate) bytes_max: u64,
-    /// How many may wait from one account.
-    pub(crate) per_account_max: u64,
 }

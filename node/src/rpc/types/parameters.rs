@@ -135,6 +135,12 @@ parameters! {
         #[schemars(with = "Option<schema::Number>")]
         from: Option<Height>,
     }
+
+    /// Which subscription.
+    UnsubscribeParameters {
+        /// What `chain_subscribe` answered.
+        subscription: String,
+    }
 }
 
 /// A height, or the newest block there is.

@@ -112,7 +112,9 @@ mod optional_decimal {
         value.map(Decimal).serialize(serializer)
     }
 
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Amount>, D::Error> {
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Option<Amount>, D::Error> {
         Ok(Option::<Decimal>::deserialize(deserializer)?.map(|decimal| decimal.0))
     }
 }

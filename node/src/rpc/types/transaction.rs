@@ -1,6 +1,6 @@
 //! What became of a transaction.
 
-use quorate_crypto::{Hash, Signature};
+use quorate_crypto::Hash;
 use quorate_ledger::{Height, Payload, Receipt, UnixMillis};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -50,9 +50,6 @@ pub(crate) enum TransactionStatus {
         /// What the sender signed.
         #[schemars(with = "schema::Payload")]
         payload: Payload,
-        /// The sender's signature.
-        #[schemars(with = "schema::Signature")]
-        signature: Signature,
         /// How it ended and what it did.
         #[schemars(with = "schema::Receipt")]
         receipt: Receipt,
@@ -68,6 +65,9 @@ pub(crate) enum TransactionStatus {
         /// The end of its life.
         #[schemars(with = "schema::Number")]
         expires_at: UnixMillis,
+        /// The first block whose time reached it.
+        #[schemars(with = "schema::Number")]
+        at: Height,
     },
     /// Neither in the chain nor in this node's pool: it may still be elsewhere, or never have been sent.
     Unknown {

@@ -1,0 +1,189 @@
+//! JSON-RPC 2.0, health and metrics over HTTP: what applications and operators talk to.
+//!
+//! One port. `POST /` and WebSocket at `/` are JSON-RPC; `GET /livez`, `/readyz`, `/metrics` and `/openrpc.json` stand
+//! beside it. The server never talks to the consensus engine: it gives transactions to the pool and reads the store, and
+//! finality is a read.
+//!
+//! ```text
+//! TCP ─▶ server (connections) ─▶ socket (stalls) ─▶ http (routes, bodies) ─▶ guard (calls, time) ─▶ call (parameters)
+//!                                                                             ─▶ a method: transactions, chain, state, …
+//! ```
+//!
+//! Whatever a stranger can make this node hold has a limit: those an operator may set are in [`RpcConfig`], the others
+//! are the constants of the module that enforces them. A call over a limit is refused with a reason and costs nothing
+//! more.
+
+mod call;
+mod chain;
+mod consensus;
+mod discover;
+pub(crate) mod error;
+mod guard;
+mod http;
+mod metrics;
+mod node;
+mod outcomes;
+mod server;
+mod socket;
+mod state;
+mod subscriptions;
+pub(crate) mod table;
+mod transactions;
+pub(crate) mod types;
+mod verify;
+
+use std::net::SocketAddr;
+use std::sync::{Arc, MutexGuard};
+use std::time::Duration;
+
+use jsonrpsee::server::stop_channel;
+use jsonrpsee::{Methods, RpcModule};
+use prometheus_client::encoding::text::encode;
+use prometheus_client::registry::Registry;
+use quorate_ledger::TransactionRules;
+use tokio::net::TcpListener;
+use tokio::sync::{Semaphore, watch};
+
+use crate::config::RpcConfig;
+use crate::runtime::NodeHandle;
+
+use http::{Health, Site};
+use metrics::Metrics;
+use node::Readiness;
+use outcomes::Outcomes;
+use server::Server;
+use verify::VerifyPool;
+
+/// What a refused caller is told to wait.
+pub(crate) const RETRY_AFTER_MS: u64 = 500;
+
+/// A response may be this many times as large as a block: decoded, with names, hex and receipts, the smallest
+/// operations grow most.
+const RESPONSE_PER_BLOCK_BYTE: u32 = 32;
+
+/// What responses may be beside the block they hold.
+const RESPONSE_BYTES_BASE: u32 = 1 << 20;
+
+/// What every method is given.
+pub(crate) struct Context {
+    /// The node behind this server.
+    pub(crate) node: NodeHandle,
+    /// What the chain asks of a transaction.
+    pub(crate) rules: TransactionRules,
+    /// Checks the signatures of what is submitted.
+    pub(crate) verify: VerifyPool,
+    /// Wakes those who wait for a transaction.
+    pub(crate) outcomes: Outcomes,
+    /// One permit for each call that waits.
+    pub(crate) waits: Semaphore,
+    /// The longest a call may take.
+    pub(crate) request_timeout: Duration,
+    /// Set when the server stops: whoever waits then ends.
+    pub(crate) stopping: watch::Receiver<bool>,
+}
+
+/// A running server.
+pub(crate) struct RpcServer {
+    server: Server,
+}
+
+/// Why the server cannot run: the operator's to mend.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "cannot listen for JSON-RPC at {address}: {source}; set `rpc.listen` to an address of this machine that is free"
+)]
+pub(crate) struct ServeError {
+    address: SocketAddr,
+    source: std::io::Error,
+}
+
+/// Listens and answers until [`RpcServer::stop`].
+///
+/// # Errors
+/// When the address cannot be listened at.
+pub(crate) async fn serve(node: NodeHandle, config: &RpcConfig) -> Result<RpcServer, ServeError> {
+    let failed = |source| ServeError { address: config.listen, source };
+    let listener = TcpListener::bind(config.listen).await.map_err(failed)?;
+    let (stop, stopping) = watch::channel(false);
+    let parameters = Arc::new(node.genesis.parameters().clone());
+    let response_bytes_max = parameters
+        .block_bytes_max
+        .saturating_mul(RESPONSE_PER_BLOCK_BYTE)
+        .saturating_add(RESPONSE_BYTES_BASE);
+    let metrics = Metrics::register(&mut lock(&node));
+    let context = Context {
+        rules: TransactionRules { chain: node.genesis.hash(), parameters },
+        verify: VerifyPool::new(verify::workers()),
+        outcomes: Outcomes::follow(node.reader.clone(), node.tip.clone(), stopping.clone()),
+        waits: Semaphore::new(transactions::WAITS_MAX),
+        request_timeout: Duration::from_millis(config.request_timeout_ms),
+        stopping,
+        node: node.clone(),
+    };
+    let (stopped, web_sockets) = stop_channel();
+    let site = Site::new(methods(context), config, response_bytes_max, metrics, health(node), stopped);
+    let server =
+        Server::start(listener, site.router(), config.connections_max, stop, web_sockets).map_err(failed)?;
+    tracing::info!(address = %server.address(), "JSON-RPC is served");
+    Ok(RpcServer { server })
+}
+
+impl RpcServer {
+    /// Where it listens: with the port that was chosen, if the configuration left that open.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.server.address()
+    }
+
+    /// Takes no more calls, lets those in hand end, and closes.
+    pub(crate) async fn stop(self) {
+        self.server.stop().await;
+    }
+}
+
+/// What the paths beside JSON-RPC tell of a node.
+fn health(node: NodeHandle) -> Health {
+    let measured = node.clone();
+    Health {
+        reasons: Arc::new(move || Readiness::of(&node).reasons()),
+        metrics: Arc::new(move || {
+            let mut text = String::new();
+            encode(&mut text, &lock(&measured)).expect("writing to memory does not fail");
+            text
+        }),
+    }
+}
+
+fn lock(node: &NodeHandle) -> MutexGuard<'_, Registry> {
+    node.registry.lock().expect("no holder of this lock panics")
+}
+
+/// Returns when the server stops.
+async fn stopped(stopping: &mut watch::Receiver<bool>) {
+    // An error says that whoever could have said so is gone, which comes to the same.
+    let _ = stopping.wait_for(|stopping| *stopping).await;
+}
+
+/// Every method of the table with what answers it.
+fn methods(context: Context) -> Methods {
+    let mut module = RpcModule::new(context);
+    call::register::<table::NodeStatus>(&mut module, node::status);
+    transactions::register(&mut module);
+    call::register::<table::TxGet>(&mut module, transactions::get);
+    call::register::<table::ChainGetBlock>(&mut module, chain::block);
+    call::register::<table::ChainGetHeader>(&mut module, chain::header);
+    call::register::<table::ChainGetBlocks>(&mut module, chain::blocks);
+    call::register::<table::ChainGetCertificate>(&mut module, chain::certificate);
+    call::register::<table::StateGetAccount>(&mut module, state::account);
+    call::register::<table::StateGetKey>(&mut module, state::key);
+    call::register::<table::ValidatorsGet>(&mut module, state::validators);
+    call::register::<table::ConsensusGetState>(&mut module, consensus::state);
+    call::register::<table::ConsensusGetEvidence>(&mut module, consensus::evidence);
+    call::register::<table::NetGetPeers>(&mut module, node::peers);
+    call::register::<table::MempoolGetStatus>(&mut module, node::mempool);
+    subscriptions::register(&mut module);
+    call::register::<table::Discover>(&mut module, |_, _| Ok(discover::document().clone()));
+    for row in table::TABLE {
+        assert!(module.method(row.name).is_some(), "{} is in the table but nothing answers it", row.name);
+    }
+    module.into()
+}

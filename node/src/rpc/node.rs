@@ -1,0 +1,169 @@
+//! `node_status`, `net_getPeers`, `mempool_getStatus`, and whether this node is ready to serve.
+
+use std::collections::BTreeSet;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use quorate_crypto::PublicKey;
+use quorate_ledger::{Height, UnixMillis};
+
+use super::Context;
+use super::consensus;
+use super::error::RpcError;
+use super::types::{Mempool, MempoolStatus, NoParameters, NodeStatus, Peer, PeersAnswer, Rules};
+use crate::runtime::{NodeHandle, Role};
+
+/// The wall clock.
+pub(crate) fn clock() -> UnixMillis {
+    millis(SystemTime::now())
+}
+
+/// A time of the wall clock; 0 for one before 1970.
+fn millis(time: SystemTime) -> UnixMillis {
+    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+    UnixMillis(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+}
+
+/// `node_status`.
+pub(crate) fn status(context: &Context, _: NoParameters) -> Result<NodeStatus, RpcError> {
+    let node = &context.node;
+    let (tip, view) = (*node.tip.borrow(), node.consensus.borrow().clone());
+    let readiness = Readiness::of(node);
+    let (pool, parameters) = (node.pool.status(), &context.rules.parameters);
+    Ok(NodeStatus {
+        chain: node.genesis.name().to_owned(),
+        genesis_hash: context.rules.chain,
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        role: node.role.name().to_owned(),
+        peer: node.network.local_peer().to_string(),
+        listen: node.network.listen_addresses().iter().map(ToString::to_string).collect(),
+        height: tip.height,
+        hash: tip.hash,
+        time: tip.time,
+        clock: clock(),
+        started: node.started,
+        epoch: view.epoch,
+        view: view.view,
+        primary: consensus::primary(node, &view),
+        syncing: view.syncing,
+        ready: readiness.reasons().is_empty(),
+        not_ready: readiness.reasons(),
+        peers: node.network.peers().len() as u64,
+        validators_connected: readiness.connected as u64,
+        quorum: readiness.quorum as u64,
+        mempool: Mempool { transactions: pool.transactions, bytes: pool.bytes },
+        rules: Rules {
+            fee_base: parameters.fee_base,
+            fee_per_byte: parameters.fee_per_byte,
+            transaction_lifetime_max_ms: parameters.transaction_lifetime_max_ms,
+            transaction_bytes_max: parameters.transaction_bytes_max,
+            operations_max: parameters.operations_max,
+            key_bytes_max: parameters.key_bytes_max,
+            value_bytes_max: parameters.value_bytes_max,
+        },
+    })
+}
+
+/// `net_getPeers`.
+pub(crate) fn peers(context: &Context, _: NoParameters) -> Result<PeersAnswer, RpcError> {
+    let node = &context.node;
+    let peers = node.network.peers().into_iter().map(|peer| Peer {
+        peer: peer.peer.to_string(),
+        addresses: peer.addresses.iter().map(ToString::to_string).collect(),
+        agent: peer.agent,
+        name: peer.validator.and_then(|key| node.genesis.validator_name(&key)).map(str::to_owned),
+        validator: peer.validator,
+        streams: peer.inbound_stream && peer.outbound_stream,
+        since: millis(peer.since),
+        ping_ms: peer.ping.map(|ping| ping.as_secs_f64() * 1_000.0),
+    });
+    Ok(PeersAnswer { local: node.network.local_peer().to_string(), peers: peers.collect() })
+}
+
+/// `mempool_getStatus`.
+pub(crate) fn mempool(context: &Context, _: NoParameters) -> Result<MempoolStatus, RpcError> {
+    let status = context.node.pool.status();
+    Ok(MempoolStatus {
+        transactions: status.transactions,
+        bytes: status.bytes,
+        transactions_max: status.transactions_max,
+        bytes_max: status.bytes_max,
+    })
+}
+
+/// What decides whether a node can serve: it is up to date, takes part if it should, and has a quorum of validators
+/// within reach, so that what it takes can get into a block and what it says is not long out of date.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Readiness {
+    /// The newest height executed here.
+    height: Height,
+    /// Whether peers are known to be further.
+    syncing: bool,
+    /// Why the engine has stopped, if it has.
+    halted: Option<String>,
+    /// Validators within reach, this node itself included if it is one.
+    connected: usize,
+    /// How many of them decide.
+    quorum: usize,
+}
+
+impl Readiness {
+    /// As it is now.
+    pub(crate) fn of(node: &NodeHandle) -> Self {
+        let view = node.consensus.borrow().clone();
+        let height = node.tip.borrow().height;
+        let set = &node.reader.epoch_at(height.next()).validators;
+        let own = view.index.and_then(|index| set.key(index).copied());
+        // Votes travel on streams between validators; for an observer it is enough to be connected.
+        let within_reach: Vec<PublicKey> = match node.role {
+            Role::Validator => node.network.connected_validators(),
+            Role::Observer => node.network.peers().into_iter().filter_map(|peer| peer.validator).collect(),
+        };
+        let connected: BTreeSet<PublicKey> =
+            within_reach.into_iter().chain(own).filter(|key| set.index_of(key).is_some()).collect();
+        Self {
+            height,
+            syncing: view.syncing,
+            halted: view.halted.clone(),
+            connected: connected.len(),
+            quorum: set.quorum().q(),
+        }
+    }
+
+    /// Why the node is not ready, in words; empty if it is.
+    pub(crate) fn reasons(&self) -> Vec<String> {
+        let syncing = self.syncing.then(|| format!("syncing: peers are further than height {}", self.height));
+        let unconnected = (self.connected < self.quorum)
+            .then(|| format!("connected with {} validators, {} make a quorum", self.connected, self.quorum));
+        let halted = self.halted.as_ref().map(|why| format!("halted: {why}"));
+        [syncing, unconnected, halted].into_iter().flatten().collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const READY: Readiness =
+        Readiness { height: Height(7), syncing: false, halted: None, connected: 3, quorum: 3 };
+
+    #[test]
+    fn a_node_is_ready_with_a_quorum_within_reach_and_not_with_one_less() {
+        assert_eq!(READY.reasons(), Vec::<String>::new());
+        let fewer = Readiness { connected: 2, ..READY };
+        assert_eq!(fewer.reasons(), ["connected with 2 validators, 3 make a quorum"]);
+    }
+
+    #[test]
+    fn every_reason_is_told() {
+        let node =
+            Readiness { syncing: true, halted: Some("two blocks at height 8".into()), connected: 0, ..READY };
+        assert_eq!(
+            node.reasons(),
+            [
+                "syncing: peers are further than height 7",
+                "connected with 0 validators, 3 make a quorum",
+                "halted: two blocks at height 8",
+            ]
+        );
+    }
+}
