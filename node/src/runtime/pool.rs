@@ -1,10 +1,377 @@
-//! The thread that owns the mempool.
+//! The thread that owns what waits and what may go into blocks.
+//!
+//! ```text
+//!  rpc ──Submit──▶ ┌──────────────┐ ──bundles───────────▶ gossip; after half the base wait, every validator's stream
+//!  verifiers ─────▶│ Mempool      │ ──Backlog, Built, Checked──▶ consensus
+//!  consensus ─────▶│ Candidates   │ ◀─Build, Check, Accepted, Committed
+//!  executor ──────▶└──────────────┘ ◀─Executed
+//! ```
+//!
+//! - A client is answered once its transaction is kept, or told why not.
+//! - What consensus asks is done before what clients and peers send, in the order it was asked.
+//! - The thread waits for nobody: answers to consensus never wait ([`Inbox`]), the network drops what it cannot take, and
+//!   bodies that are missing are fetched by a task ([`fetch`]).
+//!
+//! [`fetch`]: self::fetch
 
-use super::handle::Submission;
+mod backlog;
+mod fetch;
+mod proposals;
+mod spread;
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::Ordering,
+        mpsc::{Receiver, RecvTimeoutError, SyncSender},
+    },
+    time::{Duration, Instant},
+};
+
+use quorate_consensus::{Mono, Proposal};
+use quorate_crypto::{Hash, PublicKey};
+use quorate_ledger::{
+    Account, Anchor, Block, Candidates, Epoch, Height, Reader, Transaction, TransactionError, UnixMillis,
+};
+use quorate_network::Network;
+use tokio::{runtime::Handle, sync::oneshot};
+
+use self::{backlog::BacklogReport, fetch::Fetched, proposals::PendingCheck, spread::Spread};
+use super::{
+    clock::{self, Clock},
+    handle::{PoolShared, RETRY_AFTER_MS, Submission, SubmitError},
+    inbox::Inbox,
+};
+use crate::{
+    mempool::{Admitted, Mempool, Refusal},
+    metrics::Metrics,
+};
+
+/// Commands that wait for the thread; clients beyond it are refused, threads wait.
+pub(super) const COMMANDS_MAX: usize = 4_096;
+/// Commands taken in one turn.
+const COMMANDS_PER_TURN_MAX: usize = 512;
+/// Longest sleep: nothing needs the thread so seldom, but clocks can be set.
+const SLEEP_MAX: Duration = Duration::from_secs(1);
 
 /// What the pool's thread is asked.
 #[derive(Debug)]
 pub(crate) enum PoolCommand {
-    /// A client's transaction.
+    /// A client's transaction; its signature is verified.
     Submit(Submission),
+    /// Transactions of a peer, which keep the rules that need no state; their signatures are verified.
+    Take(Vec<Arc<Transaction>>),
+    /// Make a block.
+    Build {
+        /// Its height.
+        height: Height,
+        /// Hash of the block below.
+        parent: Hash,
+        /// What its header vouches for.
+        anchor: Anchor,
+        /// Its time.
+        time: UnixMillis,
+    },
+    /// Judge a proposal.
+    Check {
+        /// What is proposed.
+        proposal: Arc<Proposal>,
+        /// Who proposed it and so has the bodies.
+        from: PublicKey,
+    },
+    /// Bodies that a check was waiting for.
+    Fetched(Fetched),
+    /// The blocks that the engine has accepted and not delivered.
+    Accepted(Vec<Arc<Block>>),
+    /// A block is final.
+    Committed {
+        /// The block.
+        block: Arc<Block>,
+        /// Whether it has a commit certificate of its own.
+        certified: bool,
+    },
+    /// Blocks up to this height are executed and synced.
+    Executed(Height),
+    /// Somebody asks for bodies.
+    Bodies {
+        /// Of these transactions.
+        hashes: Vec<Hash>,
+        /// Takes those that are here.
+        reply: oneshot::Sender<Vec<Arc<Transaction>>>,
+    },
+    /// The node is stopping.
+    Stop,
+}
+
+impl PoolCommand {
+    /// Whether it comes from clients or peers and may wait behind what consensus asks.
+    fn may_wait(&self) -> bool {
+        match self {
+            Self::Submit(_) | Self::Take(_) | Self::Bodies { .. } => true,
+            Self::Build { .. }
+            | Self::Check { .. }
+            | Self::Fetched(_)
+            | Self::Accepted(_)
+            | Self::Committed { .. }
+            | Self::Executed(_)
+            | Self::Stop => false,
+        }
+    }
+}
+
+/// In whose name blocks are built.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Author {
+    /// The epoch.
+    pub(super) epoch: Epoch,
+    /// The validator's account, which is paid the fees.
+    pub(super) proposer: Account,
+}
+
+/// Whether the thread goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Flow {
+    Continue,
+    Stop,
+}
+
+/// What the thread is made of.
+pub(super) struct PoolParts<M> {
+    pub(super) mempool: Mempool,
+    pub(super) candidates: Candidates,
+    pub(super) reader: Reader,
+    pub(super) inbox: Arc<Inbox<M>>,
+    pub(super) network: Network,
+    pub(super) runtime: Handle,
+    pub(super) commands: SyncSender<PoolCommand>,
+    pub(super) shared: Arc<PoolShared>,
+    pub(super) metrics: Metrics,
+    pub(super) clock: Clock,
+    /// None on a node that never proposes.
+    pub(super) author: Option<Author>,
+    /// The other validators.
+    pub(super) validators: Vec<PublicKey>,
+}
+
+/// The thread's state.
+pub(super) struct Pool<M> {
+    parts: PoolParts<M>,
+    checks: BTreeMap<(Height, Hash), PendingCheck>,
+    spread: Spread,
+    report: BacklogReport,
+    /// Highest committed block with a certificate of its own.
+    certified: Height,
+    executed: Height,
+}
+
+impl<M: Send + 'static> Pool<M> {
+    pub(super) fn new(parts: PoolParts<M>) -> Self {
+        let tip = parts.reader.full_tip();
+        let now = parts.clock.mono();
+        Self {
+            parts,
+            checks: BTreeMap::new(),
+            spread: Spread::new(now),
+            report: BacklogReport::new(),
+            certified: tip.base_height,
+            executed: tip.height,
+        }
+    }
+
+    /// Runs until told to stop.
+    pub(super) fn run(mut self, commands: &Receiver<PoolCommand>) {
+        loop {
+            let first = match commands.recv_timeout(self.sleep()) {
+                Ok(command) => Some(command),
+                Err(RecvTimeoutError::Timeout) => None,
+                Err(RecvTimeoutError::Disconnected) => return,
+            };
+            let mut turn: Vec<PoolCommand> =
+                first.into_iter().chain(commands.try_iter().take(COMMANDS_PER_TURN_MAX)).collect();
+            // Stable: what consensus asked stays in order, and so does what each client sent.
+            turn.sort_by_key(PoolCommand::may_wait);
+            for command in turn {
+                if self.handle(command) == Flow::Stop {
+                    return;
+                }
+            }
+            self.let_time_pass();
+        }
+    }
+
+    fn handle(&mut self, command: PoolCommand) -> Flow {
+        match command {
+            PoolCommand::Submit(submission) => self.submit(submission),
+            PoolCommand::Take(transactions) => {
+                for transaction in transactions {
+                    // A peer's transaction that is refused here is its sender's and other pools' concern.
+                    let _ = self.admit(transaction);
+                }
+            }
+            PoolCommand::Build { height, parent, anchor, time } => self.build(height, parent, anchor, time),
+            PoolCommand::Check { proposal, from } => self.check(proposal, from),
+            PoolCommand::Fetched(fetched) => self.fetched(fetched),
+            PoolCommand::Accepted(blocks) => self.accepted(&blocks),
+            PoolCommand::Committed { block, certified } => self.committed(&block, certified),
+            PoolCommand::Executed(height) => self.executed(height),
+            PoolCommand::Bodies { hashes, reply } => {
+                let found = hashes.iter().filter_map(|hash| self.body(hash)).collect();
+                // Whoever asked may have gone.
+                let _ = reply.send(found);
+            }
+            PoolCommand::Stop => return Flow::Stop,
+        }
+        Flow::Continue
+    }
+
+    fn submit(&mut self, Submission { transaction, reply }: Submission) {
+        let result = match self.admit(Arc::clone(&transaction)) {
+            Ok(Admitted::New) => {
+                self.spread.gossip(transaction, self.parts.clock.mono());
+                Ok(())
+            }
+            Ok(Admitted::Known) => Ok(()),
+            Err(error) => Err(error),
+        };
+        if let Err(error) = &result {
+            self.parts.metrics.refused(refusal_name(error));
+        }
+        // The client may have gone; the transaction stays.
+        let _ = reply.send(result);
+    }
+
+    /// Keeps a transaction whose signature is verified, if it may still be included and its sender may have one more.
+    fn admit(&mut self, transaction: Arc<Transaction>) -> Result<Admitted, SubmitError> {
+        let id = transaction.id();
+        if let Some(height) = self.parts.candidates.contains_committed(&id) {
+            return Err(SubmitError::AlreadyCommitted { height });
+        }
+        if self.parts.mempool.contains(&id) {
+            return Ok(Admitted::Known);
+        }
+        let rules = self.parts.candidates.rules();
+        transaction.check(rules)?;
+        // A block above the tip has a later time than it, whatever this machine's clock says.
+        let earliest = self.parts.candidates.tip().time.plus_millis(1).max(clock::wall());
+        transaction.fits_time(earliest, rules.parameters.transaction_lifetime_max_ms)?;
+        let now = self.parts.clock.mono();
+        let reader = &self.parts.reader;
+        let balance = || match reader.account(&transaction.sender()) {
+            Ok((_, balance)) => balance.unwrap_or(0),
+            // The executor meets the same disk and ends the node; until then nothing can be paid.
+            Err(error) => {
+                tracing::error!(%error, "cannot read an account");
+                0
+            }
+        };
+        let admitted = self.parts.mempool.admit(Arc::clone(&transaction), now, balance)?;
+        if admitted == Admitted::New {
+            self.parts.shared.ids.write().expect("no holder of this lock panics").insert(id);
+        }
+        Ok(admitted)
+    }
+
+    /// A transaction by hash, from what waits or from blocks in flight.
+    fn body(&self, hash: &Hash) -> Option<Arc<Transaction>> {
+        self.parts.mempool.transaction(hash).or_else(|| self.parts.candidates.transaction(hash))
+    }
+
+    fn committed(&mut self, block: &Arc<Block>, certified: bool) {
+        let height = block.height();
+        self.parts.candidates.remember(block);
+        self.parts.mempool.include(block);
+        let expired = self.parts.mempool.expire(block.time());
+        {
+            let mut ids = self.parts.shared.ids.write().expect("no holder of this lock panics");
+            for id in block.transactions().iter().map(|transaction| transaction.id()).chain(expired) {
+                ids.remove(&id);
+            }
+        }
+        if certified {
+            self.certified = height;
+        }
+        self.drop_checks(height);
+        let parameters = &self.parts.candidates.rules().parameters;
+        self.spread.committed(block, parameters, self.parts.clock.mono());
+        self.release();
+    }
+
+    fn executed(&mut self, height: Height) {
+        self.executed = height;
+        self.parts.mempool.settle(height);
+        self.release();
+    }
+
+    /// Lets go of bodies that the ledger serves from now on (`docs/pbft.md` §3.2).
+    fn release(&mut self) {
+        let height = self.certified.min(self.executed).min(self.parts.candidates.tip().height);
+        self.parts.candidates.release(height);
+    }
+
+    fn let_time_pass(&mut self) {
+        let now = self.parts.clock.now();
+        self.parts.mempool.lapse(now.wall);
+        let rules = self.parts.candidates.rules();
+        self.spread.flush(now.mono, &self.parts.network);
+        if self.parts.author.is_some() {
+            self.spread.hand_over(
+                now.mono,
+                &mut self.parts.mempool,
+                &rules.parameters,
+                &self.parts.validators,
+                &self.parts.network,
+            );
+        }
+        let backlog = self.parts.mempool.backlog();
+        if let Some(backlog) = self.report.due(now.mono, backlog, &rules.parameters) {
+            self.parts.inbox.backlog(backlog);
+        }
+        self.publish();
+    }
+
+    fn publish(&self) {
+        let (count, bytes) = (self.parts.mempool.len() as u64, self.parts.mempool.bytes() as u64);
+        self.parts.shared.transactions.store(count, Ordering::Relaxed);
+        self.parts.shared.bytes.store(bytes, Ordering::Relaxed);
+        self.parts.metrics.pool_transactions.set(count);
+        self.parts.metrics.pool_bytes.set(bytes);
+    }
+
+    /// How long nothing is due.
+    fn sleep(&self) -> Duration {
+        let until = |mono: Mono| self.parts.clock.instant(mono).saturating_duration_since(Instant::now());
+        let lapse = self.parts.mempool.next_lapse().map(|at| {
+            let millis = at.millis_since(clock::wall());
+            Duration::from_millis(millis.saturating_add(1))
+        });
+        let parameters = &self.parts.candidates.rules().parameters;
+        let hands_over = self.parts.author.is_some();
+        let spread = self.spread.due(&self.parts.mempool, parameters, hands_over).map(until);
+        let report = self.report.next().map(until);
+        [lapse, spread, report].into_iter().flatten().fold(SLEEP_MAX, Duration::min)
+    }
+}
+
+impl From<Refusal> for SubmitError {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::Full => Self::PoolFull { retry_after_ms: RETRY_AFTER_MS },
+            Refusal::AccountFull { max } => Self::AccountFull { max },
+            Refusal::FeesExceedBalance { balance, pending } => Self::FeesExceedBalance { balance, pending },
+        }
+    }
+}
+
+/// A short constant name, for counters.
+fn refusal_name(error: &SubmitError) -> &'static str {
+    match error {
+        SubmitError::AlreadyCommitted { .. } => "already_committed",
+        SubmitError::Transaction(TransactionError::Expired { .. }) => "expired",
+        SubmitError::Transaction(_) => "invalid",
+        SubmitError::PoolFull { .. } => "pool_full",
+        SubmitError::AccountFull { .. } => "account_full",
+        SubmitError::FeesExceedBalance { .. } => "fees_exceed_balance",
+        SubmitError::ShuttingDown => "shutting_down",
+    }
 }

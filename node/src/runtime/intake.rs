@@ -1,0 +1,306 @@
+//! From bytes to verified things: decodes what peers send, verifies it on threads of its own, and hands it on.
+//!
+//! ```text
+//!  network ──▶ one task ──▶ lanes: a queue for each source ──▶ verifiers ──▶ consensus   votes, proposals
+//!                  │                                              ├───────▶ pool        bundles
+//!                  │                                              └───────▶ sync        offers, announcements
+//!                  └─ requests ──▶ a task each, a few at a time ──▶ answer
+//! ```
+//!
+//! - Nothing unverified passes; the type `Verified` says so for messages, the order of lines below for bundles.
+//! - Each source's things are handled in order; a source that floods delays itself alone ([`Lanes`]).
+//! - A batch of signatures is of one source; what fails it is bisected by the batch, and the source is rationed
+//!   ([`Conduct`]). A bundle is forwarded only when all of it verified.
+
+use std::sync::{Arc, mpsc::SyncSender};
+
+use quorate_consensus::{Engine, Event, Rejection, Scope};
+use quorate_crypto::{Batch, PublicKey, decode, encode};
+use quorate_ledger::{Reader, Transaction, TransactionRules};
+use quorate_network::{Class, GossipToken, GossipVerdict, Inbound, Network, PeerId, Target, Topic};
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
+
+use super::{
+    clock::Clock,
+    conduct::{Conduct, Consequence, Source, Trust},
+    consensus::SharedHorizon,
+    handle::TipView,
+    inbox::Inbox,
+    lanes::{Lanes, Serves, Taken},
+    pool::PoolCommand,
+    sync::Hint,
+};
+use crate::{
+    metrics::Metrics,
+    wire::{
+        ANSWER_BYTES, Announcement, BLOCKS_PER_ANSWER_MAX, Bodies, Bundle, Frame, Hashes, Lane, Request,
+        Response,
+    },
+};
+
+/// Requests of peers answered at a time; more are refused.
+const ANSWERS_MAX: usize = 16;
+
+/// What the task and the verifiers share.
+pub(super) struct Intake<E: Engine> {
+    pub(super) scope: Scope,
+    pub(super) rules: TransactionRules,
+    pub(super) horizon: Arc<SharedHorizon>,
+    pub(super) lanes: Lanes<Source, Item>,
+    pub(super) conduct: Conduct,
+    pub(super) clock: Clock,
+    pub(super) network: Network,
+    pub(super) reader: Reader,
+    pub(super) tip: watch::Receiver<TipView>,
+    pub(super) inbox: Arc<Inbox<E::Message>>,
+    pub(super) pool: SyncSender<PoolCommand>,
+    pub(super) hints: mpsc::Sender<Hint>,
+    pub(super) metrics: Metrics,
+}
+
+/// Something that waits for a verifier.
+#[derive(Debug)]
+pub(super) enum Item {
+    /// A frame of a validator.
+    Frame(Vec<u8>),
+    /// A gossiped bundle.
+    Bundle(Vec<u8>, GossipToken),
+}
+
+impl<E: Engine + 'static> Intake<E> {
+    /// Takes what the network hands over, until it is shut down.
+    pub(super) async fn run(self: Arc<Self>, mut inbound: mpsc::Receiver<Inbound>) {
+        let answers = Arc::new(Semaphore::new(ANSWERS_MAX));
+        while let Some(thing) = inbound.recv().await {
+            match thing {
+                Inbound::Frame { from, bytes } => {
+                    let lane = Frame::<E::Message>::lane(&bytes);
+                    self.queue(lane, Source::Validator(from), Item::Frame(bytes));
+                }
+                Inbound::Gossip { topic: Topic::Transactions, source, bytes, token } => {
+                    self.queue(Lane::Bulk, Source::Peer(source), Item::Bundle(bytes, token));
+                }
+                Inbound::Gossip { topic: Topic::Blocks, source, bytes, token } => {
+                    self.announced(source, &bytes, token);
+                }
+                Inbound::Request { from, bytes, reply, .. } => {
+                    // Without a permit `reply` is dropped, which refuses.
+                    if let Ok(permit) = Arc::clone(&answers).try_acquire_owned() {
+                        let intake = Arc::clone(&self);
+                        tokio::spawn(async move {
+                            intake.answer(from, &bytes, reply).await;
+                            drop(permit);
+                        });
+                    }
+                }
+                Inbound::ValidatorUp(validator) => self.greet(&validator),
+                Inbound::ValidatorDown(validator) => {
+                    tracing::info!(%validator, "validator disconnected");
+                    self.count_validators();
+                }
+            }
+        }
+    }
+
+    fn queue(&self, lane: Lane, source: Source, item: Item) {
+        match self.lanes.push(lane, source, item) {
+            None => {}
+            Some(Item::Frame(_)) => {
+                self.metrics.frames_dropped.inc();
+            }
+            Some(Item::Bundle(_, token)) => self.network.accept(token, GossipVerdict::Ignore),
+        }
+    }
+
+    /// Lets a validator that came up know how far this node is, in case it is behind.
+    fn greet(&self, validator: &PublicKey) {
+        tracing::info!(%validator, "validator connected");
+        self.count_validators();
+        let height = self.tip.borrow().height;
+        self.network.send(validator, Class::Urgent, encode(&Frame::<()>::Offer { height }));
+    }
+
+    fn count_validators(&self) {
+        self.metrics.validators_connected.set(self.network.connected_validators().len() as u64);
+    }
+
+    fn announced(&self, source: PeerId, bytes: &[u8], token: GossipToken) {
+        match decode::<Announcement>(bytes) {
+            Ok(announcement) => {
+                let hint = Hint::Announced { source, announcement, token };
+                if let Err(mpsc::error::TrySendError::Full(Hint::Announced { token, .. })) =
+                    self.hints.try_send(hint)
+                {
+                    self.network.accept(token, GossipVerdict::Ignore);
+                }
+            }
+            Err(error) => {
+                self.network.accept(token, GossipVerdict::Reject);
+                self.offended(Source::Peer(source), &format!("an announcement that is none: {error}"));
+            }
+        }
+    }
+
+    /// Verifies what is queued, until the lanes are closed: what a verifier's thread does.
+    pub(super) fn work(&self, serves: Serves) {
+        while let Some(Taken { lane, source, item }) = self.lanes.take(serves) {
+            match item {
+                Item::Frame(bytes) => self.frame(source, &bytes),
+                Item::Bundle(bytes, token) => {
+                    let verdict = match decode::<Bundle>(&bytes) {
+                        Ok(bundle) => self.bundle(source, bundle),
+                        Err(error) => {
+                            self.offended(source, &format!("a bundle that is none: {error}"));
+                            GossipVerdict::Reject
+                        }
+                    };
+                    self.network.accept(token, verdict);
+                }
+            }
+            self.lanes.done(lane, &source);
+        }
+    }
+
+    fn frame(&self, source: Source, bytes: &[u8]) {
+        let Source::Validator(from) = source else { unreachable!("frames come from validators only") };
+        match decode::<Frame<E::Message>>(bytes) {
+            Ok(Frame::Consensus(message)) => self.message(from, message),
+            Ok(Frame::Transactions(bundle)) => {
+                // Nobody waits for a verdict: the stream is not relayed.
+                let _ = self.bundle(source, bundle);
+            }
+            Ok(Frame::Offer { height }) => {
+                // A full queue loses a hint; the next STATUS brings another.
+                let _ = self.hints.try_send(Hint::Offered { source: Target::Validator(from), height });
+            }
+            Err(error) => self.offended(source, &format!("a frame that is none: {error}")),
+        }
+    }
+
+    fn message(&self, from: PublicKey, message: E::Message) {
+        // A key of another epoch's set: its stream will be closed.
+        let Some(index) = self.scope.validators.index_of(&from) else { return };
+        match E::verify(&self.scope, self.horizon.latest(), message) {
+            Ok(message) => self.inbox.message(Event::Message { from: index, message }),
+            Err(why) => {
+                tracing::debug!(validator = %from, %why, "message refused");
+                self.metrics.rejected(why.kind());
+                if is_offence(&why) {
+                    self.offended(Source::Validator(from), &why.to_string());
+                }
+            }
+        }
+    }
+
+    /// Verifies a bundle and gives it to the pool: all of it or nothing.
+    fn bundle(&self, source: Source, Bundle(transactions): Bundle) -> GossipVerdict {
+        if let Some(error) = transactions.iter().find_map(|transaction| transaction.check(&self.rules).err())
+        {
+            self.offended(source, &format!("a transaction that no pool takes: {error}"));
+            return GossipVerdict::Reject;
+        }
+        let now = self.clock.mono();
+        let valid = match self.conduct.trust(source, transactions.len(), now) {
+            Trust::Batch => verify_batch(&transactions),
+            Trust::Singly => transactions.iter().all(|transaction| transaction.verify_signature()),
+            Trust::NotNow => return GossipVerdict::Ignore,
+        };
+        if !valid {
+            self.conduct.batch_failed(source, now);
+            self.offended(source, "a transaction with a bad signature");
+            return GossipVerdict::Reject;
+        }
+        // An error means that the pool has stopped.
+        let _ = self.pool.send(PoolCommand::Take(transactions));
+        GossipVerdict::Accept
+    }
+
+    fn offended(&self, source: Source, what: &str) {
+        tracing::debug!(?source, %what, "offence");
+        self.metrics.offended();
+        if self.conduct.offend(source, self.clock.mono()) == Consequence::Noted {
+            return;
+        }
+        let peer = match source {
+            Source::Peer(peer) => Some(peer),
+            Source::Validator(key) => self
+                .network
+                .peers()
+                .into_iter()
+                .find(|info| info.validator == Some(key))
+                .map(|info| info.peer),
+        };
+        if let Some(peer) = peer {
+            self.network.disconnect(peer, format!("it keeps sending invalid things, the last: {what}"));
+        }
+    }
+
+    async fn answer(&self, from: PeerId, bytes: &[u8], reply: oneshot::Sender<Vec<u8>>) {
+        let response = match decode::<Request>(bytes) {
+            Ok(Request::Bodies(Hashes(hashes))) => self.bodies(hashes).await,
+            Ok(Request::Blocks { above }) => {
+                let reader = self.reader.clone();
+                let read = move || reader.certified_above(above, BLOCKS_PER_ANSWER_MAX, ANSWER_BYTES);
+                match tokio::task::spawn_blocking(read).await {
+                    Ok(Ok(blocks)) => Some(Response::Blocks(blocks)),
+                    Ok(Err(error)) => {
+                        tracing::error!(%error, "cannot read blocks for a peer");
+                        None
+                    }
+                    Err(_) => None,
+                }
+            }
+            Err(error) => {
+                self.offended(Source::Peer(from), &format!("a request that is none: {error}"));
+                None
+            }
+        };
+        if let Some(response) = response {
+            // Whoever asked may have gone.
+            let _ = reply.send(encode(&response));
+        }
+    }
+
+    async fn bodies(&self, hashes: Vec<quorate_crypto::Hash>) -> Option<Response> {
+        let (reply, answer) = oneshot::channel();
+        self.pool.try_send(PoolCommand::Bodies { hashes, reply }).ok()?;
+        let mut bytes = 0usize;
+        let mut found = answer.await.ok()?;
+        let fits = found.iter().take_while(|transaction| {
+            let first = bytes == 0;
+            bytes = bytes.saturating_add(transaction.size());
+            first || bytes <= ANSWER_BYTES
+        });
+        let fits = fits.count();
+        found.truncate(fits);
+        Some(Response::Bodies(Bodies(found)))
+    }
+}
+
+fn verify_batch(transactions: &[Arc<Transaction>]) -> bool {
+    let mut batch = Batch::default();
+    for transaction in transactions {
+        batch.push(transaction.sender().0, transaction.message(), *transaction.signature());
+    }
+    batch.verify().into_iter().all(|valid| valid)
+}
+
+/// Whether only a faulty validator sends such a message; the others come of being early, late or slow.
+fn is_offence(why: &Rejection) -> bool {
+    match why {
+        Rejection::WrongChain
+        | Rejection::UnknownSigner(_)
+        | Rejection::BadSignature(_)
+        | Rejection::BadCertificate { .. }
+        | Rejection::Malformed(_) => true,
+        Rejection::WrongEpoch { .. }
+        | Rejection::NotPrimary { .. }
+        | Rejection::AboveWindow { .. }
+        | Rejection::WrongParent(_)
+        | Rejection::TimeNotRising { .. }
+        | Rejection::ClockDrift { .. }
+        | Rejection::WrongProposer
+        | Rejection::BadAnchor(_)
+        | Rejection::Refused(_) => false,
+    }
+}

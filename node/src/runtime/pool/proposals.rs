@@ -1,0 +1,134 @@
+//! Building blocks and judging those of others (`docs/pbft.md` §3.1).
+//!
+//! A proposal carries hashes. What is not here is fetched, from the proposer first; a proposal whose bodies never come is
+//! never answered, and the engine's timers see to its primary. A named body whose signature does not verify is the
+//! proposal's fault, since the hash covers the signature.
+
+use std::{collections::HashMap, sync::Arc};
+
+use quorate_consensus::{Event, Proposal, Verdict};
+use quorate_crypto::{Hash, PublicKey};
+use quorate_ledger::{Anchor, Block, Height, Transaction, UnixMillis};
+use tokio::task::AbortHandle;
+
+use super::{
+    Pool,
+    fetch::{self, Fetched, Fetching},
+};
+
+/// Proposals whose bodies are being fetched; the window is narrower, so beyond it the lowest is of no use any more.
+const CHECKS_MAX: usize = 64;
+
+/// A proposal that waits for bodies.
+#[derive(Debug)]
+pub(super) struct PendingCheck {
+    proposal: Arc<Proposal>,
+    found: HashMap<Hash, Arc<Transaction>>,
+    task: AbortHandle,
+}
+
+impl Drop for PendingCheck {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl<M: Send + 'static> Pool<M> {
+    pub(super) fn build(&mut self, height: Height, parent: Hash, anchor: Anchor, time: UnixMillis) {
+        let author = self.parts.author.expect("only a validator's engine asks for blocks");
+        let waiting = self.parts.mempool.in_turn();
+        let block =
+            self.parts.candidates.build(height, parent, anchor, time, author.epoch, author.proposer, waiting);
+        let empty = block.transactions().is_empty();
+        self.parts.mempool.take_off(&block);
+        self.report.built(self.parts.clock.mono(), empty);
+        self.parts.inbox.answer(Event::Built { block });
+    }
+
+    pub(super) fn check(&mut self, proposal: Arc<Proposal>, from: PublicKey) {
+        let hash = proposal.header.hash();
+        if let Some(block) = self.parts.candidates.block(&hash) {
+            self.answer(hash, Verdict::Accept(block));
+            return;
+        }
+        let mut found = HashMap::new();
+        let mut missing = Vec::new();
+        for hash in &proposal.transactions {
+            match self.body(hash) {
+                Some(transaction) => {
+                    found.insert(*hash, transaction);
+                }
+                None => missing.push(*hash),
+            }
+        }
+        if missing.is_empty() {
+            self.judge(&proposal, &found);
+            return;
+        }
+        tracing::debug!(height = %proposal.header.height, missing = missing.len(), "fetching bodies of a proposal");
+        let sources = std::iter::once(from)
+            .chain(self.parts.validators.iter().copied().filter(|key| *key != from))
+            .collect();
+        let fetching = Fetching { block: hash, height: proposal.header.height, missing, sources };
+        let task = fetch::run(fetching, self.parts.network.clone(), self.parts.commands.clone());
+        let task = self.parts.runtime.spawn(task).abort_handle();
+        let height = proposal.header.height;
+        self.checks.insert((height, hash), PendingCheck { proposal, found, task });
+        if self.checks.len() > CHECKS_MAX {
+            self.checks.pop_first();
+        }
+    }
+
+    pub(super) fn fetched(&mut self, Fetched { height, block, result }: Fetched) {
+        let Some(mut pending) = self.checks.remove(&(height, block)) else { return };
+        match result {
+            Ok(transactions) => {
+                let fetched = transactions.into_iter().map(|transaction| (transaction.hash(), transaction));
+                pending.found.extend(fetched);
+                let (proposal, found) = (Arc::clone(&pending.proposal), std::mem::take(&mut pending.found));
+                self.judge(&proposal, &found);
+            }
+            Err(bad) => {
+                self.answer(block, Verdict::Refuse(format!("the signature of transaction {bad} is bad")));
+            }
+        }
+    }
+
+    fn judge(&mut self, proposal: &Proposal, found: &HashMap<Hash, Arc<Transaction>>) {
+        let transactions: Vec<Arc<Transaction>> =
+            proposal.transactions.iter().map(|hash| Arc::clone(&found[hash])).collect();
+        let hash = proposal.header.hash();
+        match self.parts.candidates.check(&proposal.header, transactions) {
+            Ok(block) => {
+                self.parts.mempool.take_off(&block);
+                self.answer(hash, Verdict::Accept(block));
+            }
+            Err(error) if error.is_fault() => self.answer(hash, Verdict::Refuse(error.to_string())),
+            // Nobody's fault: the chain has moved on, and so has the engine or it soon will.
+            Err(error) => {
+                tracing::debug!(height = %proposal.header.height, %error, "a proposal is judged no more");
+            }
+        }
+    }
+
+    fn answer(&self, block: Hash, verdict: Verdict) {
+        self.parts.inbox.answer(Event::Checked { block, verdict });
+    }
+
+    /// The engine holds these and no others: what was built or judged for nothing is let go of.
+    pub(super) fn accepted(&mut self, blocks: &[Arc<Block>]) {
+        for block in blocks {
+            self.parts.candidates.insert(Arc::clone(block));
+        }
+        for given_up in self.parts.mempool.accept(blocks) {
+            if given_up.height() > self.parts.candidates.tip().height {
+                self.parts.candidates.forget(&given_up.hash());
+            }
+        }
+    }
+
+    /// Nothing at or below a committed height is judged any more.
+    pub(super) fn drop_checks(&mut self, height: Height) {
+        self.checks = self.checks.split_off(&(height.next(), Hash::ZERO));
+    }
+}
