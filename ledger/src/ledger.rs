@@ -35,7 +35,9 @@ use quorate_crypto::encode;
 
 pub use error::LedgerError;
 pub use genesis_state::{GenesisState, GenesisStateError};
-pub use reader::{KeyRecord, ProvenRecord, Reader, StoredBlock, TransactionPlace, TransactionStatus};
+pub use reader::{
+    KeyRecord, NamedKey, ProvenRecord, Reader, StoredBlock, TransactionPlace, TransactionStatus,
+};
 
 use crate::block::{Anchor, Block};
 use crate::certificate::{CheckpointCertificate, CheckpointPayload, CommitCertificate};
@@ -365,4 +367,4 @@ fn put_block(rows: &mut WriteBatch, block: &Arc<Block>, outcome: &ExecutionOutco
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -33,7 +33,7 @@ pub use certificate::{
 };
 pub use execute::{Change, Execution, Records, execute};
 pub use ledger::{
-    Delivered, ExecutionOutcome, GenesisState, GenesisStateError, KeyRecord, Ledger, LedgerError,
+    Delivered, ExecutionOutcome, GenesisState, GenesisStateError, KeyRecord, Ledger, LedgerError, NamedKey,
     OVERLAY_BYTES_MAX, ProvenRecord, Reader, StoredBlock, TransactionPlace, TransactionStatus,
     WRITE_BEHIND_BYTES, WRITE_BEHIND_MS,
 };
@@ -50,7 +50,8 @@ pub use state::{LeafChange, PROOF_SIBLINGS_MAX, ProofEnd, Record, RecordKey, Sta
 #[cfg(feature = "rocksdb")]
 pub use store::RocksStore;
 pub use store::{
-    Durability, EpochStart, Family, MemoryStore, Store, StoreError, StoredHeader, Visit, Write, WriteBatch,
+    Durability, EpochStart, Family, MemoryStore, Row, Store, StoreError, StoredHeader, Visit, Write,
+    WriteBatch,
 };
 pub use tip::Tip;
 pub use transaction::{Payload, Transaction, TransactionError, TransactionRules};

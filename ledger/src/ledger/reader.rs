@@ -79,6 +79,9 @@ pub struct KeyRecord {
     pub value: Vec<u8>,
 }
 
+/// A key's name and what it is.
+pub type NamedKey = (Vec<u8>, KeyRecord);
+
 /// A record, or its absence, with what proves it against the state root of a height.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ProvenRecord {
@@ -283,7 +286,7 @@ impl Reader {
         prefix: &[u8],
         after: Option<&[u8]>,
         limit: usize,
-    ) -> Result<(Height, Vec<(Vec<u8>, KeyRecord)>), StoreError> {
+    ) -> Result<(Height, Vec<NamedKey>), StoreError> {
         // The first key above another is that key and a zero byte.
         let from = after.map_or(prefix.to_vec(), |after| prefix.to_vec().max([after, &[0]].concat()));
         let from = RecordKey::Key(from);
@@ -405,7 +408,7 @@ impl Reader {
 struct Found<'a> {
     prefix: &'a [u8],
     limit: usize,
-    keys: Vec<(Vec<u8>, KeyRecord)>,
+    keys: Vec<NamedKey>,
 }
 
 impl Found<'_> {

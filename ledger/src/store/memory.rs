@@ -9,7 +9,7 @@ use std::io;
 use std::ops::Bound;
 use std::sync::{Arc, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use super::{Durability, Family, Store, StoreError, Visit, Write, WriteBatch};
+use super::{Durability, Family, Row, Store, StoreError, Visit, Write, WriteBatch};
 
 /// Rows in memory. Clones share them, as two handles of one disk do.
 #[derive(Clone, Debug, Default)]
@@ -99,7 +99,7 @@ impl Store for MemoryStore {
         Ok(())
     }
 
-    fn last(&self, family: Family) -> Result<Option<(Vec<u8>, Vec<u8>)>, StoreError> {
+    fn last(&self, family: Family) -> Result<Option<Row>, StoreError> {
         let disk = self.read_lock();
         Ok(disk.families[family.index()].last_key_value().map(|(key, value)| (key.clone(), value.clone())))
     }

@@ -136,6 +136,9 @@ impl WriteBatch {
     }
 }
 
+/// A row's key and value.
+pub type Row = (Vec<u8>, Vec<u8>);
+
 /// What a scan calls for each row; `Break` ends it.
 pub type Visit<'a> = dyn FnMut(&[u8], &[u8]) -> ControlFlow<()> + 'a;
 
@@ -157,7 +160,7 @@ pub trait Store: Send + Sync + 'static {
     ///
     /// # Errors
     /// The machine's, or a row that reads back damaged.
-    fn last(&self, family: Family) -> Result<Option<(Vec<u8>, Vec<u8>)>, StoreError>;
+    fn last(&self, family: Family) -> Result<Option<Row>, StoreError>;
 
     /// Writes all rows of a batch, or none.
     ///

@@ -16,7 +16,7 @@ use rocksdb::{
     ErrorKind, IteratorMode, LogLevel, Options, WriteBatch as RocksBatch, WriteOptions,
 };
 
-use super::{Durability, Family, Store, StoreError, Visit, WriteBatch, rows};
+use super::{Durability, Family, Row, Store, StoreError, Visit, WriteBatch, rows};
 
 const MIB: usize = 1 << 20;
 /// Memory for the blocks of files that were read lately, all families together.
@@ -96,7 +96,7 @@ impl Store for RocksStore {
         Ok(())
     }
 
-    fn last(&self, family: Family) -> Result<Option<(Vec<u8>, Vec<u8>)>, StoreError> {
+    fn last(&self, family: Family) -> Result<Option<Row>, StoreError> {
         let row = self.db.iterator_cf(self.handle(family), IteratorMode::End).next().transpose();
         let row = row.map_err(|error| self.error(family, &[], error))?;
         Ok(row.map(|(key, value)| (key.into_vec(), value.into_vec())))

@@ -1,1 +1,67 @@
-//! Claims.
+//! The store on disk, alone and under a ledger.
+
+use super::*;
+use crate::ledger::Ledger;
+use crate::ledger::tests::Chain;
+use crate::primitives::Height;
+
+fn directory() -> tempfile::TempDir {
+    tempfile::tempdir().expect("a temporary directory")
+}
+
+#[test]
+fn it_is_a_store() {
+    let directory = directory();
+    crate::store::tests::keeps_rows_in_order(&RocksStore::open(directory.path()).expect("opens"));
+}
+
+#[test]
+fn rows_are_there_when_it_is_opened_again() {
+    let directory = directory();
+    let path = directory.path().join("data/ledger");
+    let store = RocksStore::open(&path).expect("makes the directories above it");
+    let mut batch = WriteBatch::default();
+    batch.put(Family::Blocks, [1], [2]);
+    store.write(batch, Durability::Synced).expect("writes");
+    let taken = RocksStore::open(&path).err().expect("one process at a time").to_string();
+    assert!(taken.contains(&path.display().to_string()), "{taken}");
+    drop(store);
+    let store = RocksStore::open(&path).expect("opens again");
+    assert_eq!(store.get(Family::Blocks, &[1]).expect("reads"), Some(vec![2]));
+}
+
+#[test]
+fn a_ledger_dropped_without_flush_comes_back_by_executing_again() {
+    let directory = directory();
+    let mut chain = Chain::new();
+    let mut ledger = chain.open(RocksStore::open(directory.path()).expect("opens"));
+    chain.grow(&mut ledger, 5);
+    ledger.flush().expect("writes");
+    chain.grow(&mut ledger, 6);
+    let tip = ledger.tip();
+    drop(ledger);
+
+    let ledger = chain.open(RocksStore::open(directory.path()).expect("opens again"));
+    assert_eq!(ledger.tip(), tip);
+    let (height, shared) = ledger.reader().key(b"shared").expect("reads");
+    assert_eq!((height, shared.expect("is there").value), (Height(11), b"11".to_vec()));
+    assert_eq!(ledger.reader().list_keys(b"key-", None, 100).expect("reads").1.len(), 11);
+    let certified = ledger.reader().certified_above(Height(0), 100, usize::MAX).expect("reads");
+    assert_eq!(certified.expect("up to 10").blocks.len(), 10);
+}
+
+#[test]
+fn a_ledger_flushed_and_dropped_opens_as_it_was() {
+    let directory = directory();
+    let mut chain = Chain::new();
+    let mut ledger = chain.open(RocksStore::open(directory.path()).expect("opens"));
+    chain.grow(&mut ledger, 4);
+    ledger.stable(&chain.checkpoint()).expect("as executed");
+    ledger.flush().expect("writes");
+    let tip = ledger.tip();
+    drop(ledger);
+    let store = RocksStore::open(directory.path()).expect("opens again");
+    let ledger = Ledger::open(store, &chain.genesis).expect("a sound store");
+    assert_eq!(ledger.tip(), tip);
+    assert_eq!(ledger.store().path(), directory.path());
+}
