@@ -142,17 +142,18 @@ async fn listen(
     let mut meanwhile = Vec::new();
     while let Some(address) = waiting.values().next().copied() {
         let event = timeout(LISTEN_TIMEOUT, swarm.select_next_some()).await;
-        match event.map_err(|_| failed(address, "it takes too long".to_owned()))? {
-            SwarmEvent::NewListenAddr { listener_id, address } => {
-                info!(%address, "listening");
-                waiting.remove(&listener_id);
-                listening.push(address);
-            }
-            SwarmEvent::ListenerClosed { listener_id, reason, .. } if waiting.contains_key(&listener_id) => {
-                let reason = reason.err().map_or("the listener closed".to_owned(), |error| error.to_string());
-                return Err(failed(waiting[&listener_id], reason));
-            }
-            other => meanwhile.push(other),
+        let event = event.map_err(|_| failed(address, "it takes too long".to_owned()))?;
+        if let SwarmEvent::NewListenAddr { listener_id, address } = event {
+            info!(%address, "listening");
+            waiting.remove(&listener_id);
+            listening.push(address);
+        } else if let SwarmEvent::ListenerClosed { listener_id, reason, .. } = &event
+            && let Some(address) = waiting.get(listener_id)
+        {
+            let closed = || "the listener closed".to_owned();
+            return Err(failed(address, reason.as_ref().err().map_or_else(closed, io::Error::to_string)));
+        } else {
+            meanwhile.push(event);
         }
     }
     Ok((listening, meanwhile))
@@ -407,8 +408,14 @@ impl Loop {
                 self.listening_changed();
             }
             SwarmEvent::ListenerError { error, .. } => warn!(%error, "listener failed"),
-            // The rest is told by other events or is of no consequence; the enum is not exhaustive.
-            _ => {}
+            SwarmEvent::IncomingConnection { .. }
+            | SwarmEvent::Dialing { .. }
+            | SwarmEvent::NewExternalAddrCandidate { .. }
+            | SwarmEvent::ExternalAddrConfirmed { .. }
+            | SwarmEvent::ExternalAddrExpired { .. }
+            | SwarmEvent::NewExternalAddrOfPeer { .. }
+            // Later versions of libp2p may add events.
+            | _ => {}
         }
     }
 

@@ -87,17 +87,18 @@ async fn bootstrap_peer_that_comes_later_is_dialled_again() {
 }
 
 #[tokio::test]
-async fn observer_keeps_no_streams() {
+async fn observer_finds_all_through_one_and_keeps_no_streams() {
     let folder = folder();
-    let nodes = cluster(2, TCP, &folder).await;
-    let mut observer = config(3, TCP, folder.path());
+    let nodes = cluster(3, TCP, &folder).await;
+    let mut observer = config(4, TCP, folder.path());
     observer.validator = None;
     observer.bootstrap = vec![nodes[0].address()];
     let observer = Node::start(observer).await;
-    observer.network.set_validators(publics(1..=2));
+    observer.network.set_validators(publics(1..=3));
     observer
-        .shows("the validator's announcement", |network| {
-            network.peers().iter().any(|peer| peer.validator == Some(public(1)))
+        .shows("all validators by their announcements", |network| {
+            let peers = network.peers();
+            (1..=3).all(|number| peers.iter().any(|peer| peer.validator == Some(public(number))))
         })
         .await;
     assert!(observer.network.connected_validators().is_empty());

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, future::Future, path::Path, time::Duration};
 
-use prometheus_client::registry::Registry;
+use prometheus_client::{encoding::text::encode, registry::Registry};
 use quorate_crypto::{Hash, PublicKey, SecretKey};
 use quorate_network::{Config, Inbound, Limits, Multiaddr, Network, start};
 use tempfile::TempDir;
@@ -50,12 +50,21 @@ pub(crate) fn config(number: u8, listen: &str, folder: &Path) -> Config {
 pub(crate) struct Node {
     pub(crate) network: Network,
     inbox: mpsc::Receiver<Inbound>,
+    metrics: Registry,
 }
 
 impl Node {
     pub(crate) async fn start(config: Config) -> Self {
-        let (network, inbox) = start(config, &mut Registry::default()).await.expect("loopback works");
-        Self { network, inbox }
+        let mut metrics = Registry::default();
+        let (network, inbox) = start(config, &mut metrics).await.expect("loopback works");
+        Self { network, inbox, metrics }
+    }
+
+    /// The metrics as a scraper sees them.
+    pub(crate) fn metrics(&self) -> String {
+        let mut text = String::new();
+        encode(&mut text, &self.metrics).expect("strings take anything");
+        text
     }
 
     pub(crate) fn address(&self) -> Multiaddr {

@@ -18,6 +18,27 @@ async fn frames_of_a_stream_keep_their_order_and_content() {
 }
 
 #[tokio::test]
+async fn metrics_count_what_passes() {
+    let folder = folder();
+    let mut nodes = cluster(2, TCP, &folder).await;
+    assert!(nodes[0].network.send(&public(2), Class::Bulk, vec![7; 10]));
+    nodes[1].frame().await;
+    let sender = nodes[0].metrics();
+    for line in [
+        "network_frames_sent_total{class=\"bulk\"} 1",
+        "network_frame_bytes_total{direction=\"Outbound\"} 10",
+        "network_streams{direction=\"Outbound\"} 1",
+        "network_validators_connected 1",
+        "network_peers 1",
+    ] {
+        assert!(sender.lines().any(|found| found == line), "{line} in:\n{sender}");
+    }
+    assert!(sender.contains("libp2p_"), "libp2p's own are there");
+    let receiver = nodes[1].metrics();
+    assert!(receiver.lines().any(|found| found == "network_frames_received_total 1"), "{receiver}");
+}
+
+#[tokio::test]
 async fn frame_at_the_limit_passes_and_one_past_it_disconnects() {
     let folder = folder();
     let mut small = config(2, TCP, folder.path());
