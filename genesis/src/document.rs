@@ -100,20 +100,15 @@ const ADDRESS_WORDS: &str = "an address, qr1… (`quorate key show FILE` prints 
 const AMOUNT_WORDS: &str = "a whole number as a string of decimal digits, such as \"1000000\"";
 
 fn read_time(json: Json) -> Result<UnixMillis, Problem> {
-    match json {
-        Json::Integer(millis) => Ok(UnixMillis(millis)),
-        other => {
-            Err(Problem::value("time", format!("is {}", other.words()), "a number of unix milliseconds"))
-        }
-    }
+    let Json::Integer(millis) = json else {
+        return Err(Problem::value("time", format!("is {}", json.words()), "a number of unix milliseconds"));
+    };
+    Ok(UnixMillis(millis))
 }
 
 fn read_amount(path: &str, json: Json) -> Result<Amount, Problem> {
-    match &json {
-        Json::String(text) => decimal::parse(text),
-        _ => None,
-    }
-    .ok_or_else(|| Problem::value(path, format!("is {}", json.words()), AMOUNT_WORDS))
+    let amount = if let Json::String(text) = &json { decimal::parse(text) } else { None };
+    amount.ok_or_else(|| Problem::value(path, format!("is {}", json.words()), AMOUNT_WORDS))
 }
 
 /// The defaults with what the document sets. Each key is read by itself, so that a refusal can name it.
@@ -178,17 +173,17 @@ fn required(path: &str, json: Option<Json>, allowed: &str) -> Result<Json, Probl
 }
 
 fn list(path: &str, json: Json) -> Result<Vec<Json>, Problem> {
-    match json {
-        Json::Array(items) => Ok(items),
-        other => Err(Problem::value(path, format!("is {}", other.words()), "a list")),
-    }
+    let Json::Array(items) = json else {
+        return Err(Problem::value(path, format!("is {}", json.words()), "a list"));
+    };
+    Ok(items)
 }
 
 fn string(path: &str, json: Json) -> Result<String, Problem> {
-    match json {
-        Json::String(text) => Ok(text),
-        other => Err(Problem::value(path, format!("is {}", other.words()), "a string")),
-    }
+    let Json::String(text) = json else {
+        return Err(Problem::value(path, format!("is {}", json.words()), "a string"));
+    };
+    Ok(text)
 }
 
 fn parsed<T: FromStr<Err: std::fmt::Display>>(path: &str, json: Json, allowed: &str) -> Result<T, Problem> {

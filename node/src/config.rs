@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 
 use config::builder::DefaultState;
 use config::{ConfigBuilder, FileFormat, Value, ValueKind};
-use multiaddr::Multiaddr;
+use quorate_network::Multiaddr;
 use serde::{Deserialize, Serialize};
 
 /// Environment variables that start like configuration but are read by the command line itself.
@@ -151,11 +151,7 @@ enum Allowed {
 
 /// Every key there is, by section.
 pub(crate) const KEYS: [Key; 14] = [
-    Key {
-        name: "p2p.listen",
-        meaning: "addresses to listen on for peers",
-        allowed: Allowed::Multiaddrs,
-    },
+    Key { name: "p2p.listen", meaning: "addresses to listen on for peers", allowed: Allowed::Multiaddrs },
     Key {
         name: "p2p.bootstrap",
         meaning: "peers to dial first; the others are found through them",
@@ -323,6 +319,10 @@ impl Sources {
 pub(crate) fn load(sources: Sources) -> Result<Loaded, ConfigError> {
     let defaults = config::Config::try_from(&Config::default()).expect("the defaults are plain values");
     let mut builder = config::Config::builder().add_source(defaults);
+    // The library leaves empty lists out of what it serializes.
+    for key in KEYS.iter().filter(|key| matches!(key.allowed, Allowed::Multiaddrs)) {
+        builder = builder.set_default(key.name, Vec::<String>::new()).expect("keys are plain paths");
+    }
     if let Some(file) = &sources.file {
         builder = add_file(builder, file)?;
     }

@@ -34,6 +34,21 @@ pub(crate) fn code(error: &anyhow::Error) -> ExitCode {
     ExitCode::from(number(error))
 }
 
+/// An error in words: each cause once, also where a cause repeats the words of the next.
+pub(crate) fn words(error: &anyhow::Error) -> String {
+    let mut words = String::new();
+    for cause in error.chain() {
+        let text = cause.to_string();
+        if words.is_empty() {
+            words = text;
+        } else if !words.ends_with(&text) {
+            words.push_str(": ");
+            words.push_str(&text);
+        }
+    }
+    words
+}
+
 fn number(error: &anyhow::Error) -> u8 {
     for cause in error.chain() {
         if let Some(fault) = cause.downcast_ref::<Fault>() {
@@ -71,7 +86,14 @@ mod tests {
 
     #[test]
     fn context_does_not_hide_the_code() {
-        let error = Err::<(), _>(Fault::Damaged("block 7".to_owned())).context("starting").expect_err("an error");
+        let error =
+            Err::<(), _>(Fault::Damaged("block 7".to_owned())).context("starting").expect_err("an error");
         assert_eq!(number(&error), 3);
+    }
+
+    #[test]
+    fn a_cause_is_said_once() {
+        let error = anyhow::anyhow!("No such file").context("genesis.json: No such file").context("starting");
+        assert_eq!(words(&error), "starting: genesis.json: No such file");
     }
 }

@@ -25,7 +25,6 @@ use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, fcntl};
 use nix::libc;
 use nix::unistd::Pid;
-use quorate_crypto::{SecretKey, read_key_file};
 use quorate_genesis::Genesis;
 
 /// A home directory; it need not exist yet.
@@ -175,21 +174,6 @@ impl Home {
         Ok(Genesis::load(&self.genesis_file())?)
     }
 
-    /// The key of this node's identity towards peers.
-    pub(crate) fn node_key(&self, passphrase: Option<&str>) -> anyhow::Result<SecretKey> {
-        self.check()?;
-        Ok(read_key_file(&self.node_key_file(), passphrase)?)
-    }
-
-    /// The key that this node votes with; `None` on an observer.
-    pub(crate) fn validator_key(&self, passphrase: Option<&str>) -> anyhow::Result<Option<SecretKey>> {
-        let path = self.validator_key_file();
-        if !path.exists() {
-            return Ok(None);
-        }
-        Ok(Some(read_key_file(&path, passphrase)?))
-    }
-
     /// Takes the right to run here, for as long as the value lives.
     pub(crate) fn lock(&self) -> Result<HomeLock, HomeError> {
         let path = self.lock_file();
@@ -201,23 +185,24 @@ impl Home {
             .truncate(false)
             .mode(0o600)
             .open(&path)
-            .map_err(|error| match error.kind() {
-                io::ErrorKind::NotFound => {
+            .map_err(|error| {
+                if error.kind() == io::ErrorKind::NotFound {
                     HomeError::Missing { path: self.dir.clone(), home: self.dir.clone() }
+                } else {
+                    io(error)
                 }
-                _ => io(error),
             })?;
-        match fcntl(&file, FcntlArg::F_SETLK(&whole_file(libc::F_WRLCK))) {
-            Ok(_) => Ok(HomeLock { _file: file }),
-            Err(Errno::EAGAIN | Errno::EACCES) => {
-                let pid = match self.holder()? {
-                    Holder::Process(pid) => pid.to_string(),
-                    Holder::Nobody | Holder::Elsewhere => "unknown to this machine".to_owned(),
-                };
-                Err(HomeError::InUse { home: self.dir.clone(), pid })
-            }
-            Err(errno) => Err(io(errno.into())),
+        let Err(errno) = fcntl(&file, FcntlArg::F_SETLK(&whole_file(libc::F_WRLCK))) else {
+            return Ok(HomeLock { _file: file });
+        };
+        if !matches!(errno, Errno::EAGAIN | Errno::EACCES) {
+            return Err(io(errno.into()));
         }
+        let pid = match self.holder()? {
+            Holder::Process(pid) => pid.to_string(),
+            Holder::Nobody | Holder::Elsewhere => "unknown to this machine".to_owned(),
+        };
+        Err(HomeError::InUse { home: self.dir.clone(), pid })
     }
 
     /// Who runs here now. Asks the kernel, takes nothing: safe at any moment.
@@ -292,12 +277,5 @@ mod tests {
         drop(home.lock().expect("free"));
         assert_eq!(home.holder().expect("released"), Holder::Nobody);
         home.lock().expect("free again");
-    }
-
-    #[test]
-    fn an_observer_has_no_validator_key() {
-        let (_dir, home) = home();
-        home.create().expect("directories");
-        assert!(home.validator_key(None).expect("absent is no error").is_none());
     }
 }

@@ -120,9 +120,15 @@ fn variables_of_the_command_line_itself_are_no_configuration() {
 #[test]
 fn a_value_that_is_not_allowed_is_refused_with_its_origin_and_what_is() {
     let refusal = Layers::new("[rpc]\nbatch_max = \"many\"\n").refusal();
-    assert!(refusal.contains("config.toml: `rpc.batch_max` is \"many\"; allowed: a number from 1 to 10000"), "{refusal}");
+    assert!(
+        refusal.contains("config.toml: `rpc.batch_max` is \"many\"; allowed: a number from 1 to 10000"),
+        "{refusal}"
+    );
     let refusal = Layers::new("").variable("QUORATE_P2P_MDNS", "perhaps").refusal();
-    assert!(refusal.contains("QUORATE_P2P_MDNS: `p2p.mdns` is \"perhaps\"; allowed: true or false"), "{refusal}");
+    assert!(
+        refusal.contains("QUORATE_P2P_MDNS: `p2p.mdns` is \"perhaps\"; allowed: true or false"),
+        "{refusal}"
+    );
     let refusal = Layers::new("").flag("rpc.listen", "--rpc-listen", "localhost").refusal();
     assert!(refusal.contains("--rpc-listen: `rpc.listen`"), "{refusal}");
     let refusal = Layers::new("[p2p]\nlisten = [\"192.0.2.1:7600\"]\n").refusal();
@@ -135,10 +141,12 @@ fn a_value_that_is_not_allowed_is_refused_with_its_origin_and_what_is() {
 fn numbers_are_taken_at_their_bounds_and_refused_one_past() {
     for key in &KEYS {
         let Allowed::Number { min, max } = key.allowed else { continue };
-        let with = |number: u64| load(Sources {
-            environment: BTreeMap::from([(key.variable(), number.to_string())]),
-            ..Sources::default()
-        });
+        let with = |number: u64| {
+            load(Sources {
+                environment: BTreeMap::from([(key.variable(), number.to_string())]),
+                ..Sources::default()
+            })
+        };
         assert!(with(min).is_ok(), "{} at {min}", key.name);
         assert!(with(max).is_ok(), "{} at {max}", key.name);
         assert!(with(min - 1).is_err(), "{} below {min}", key.name);

@@ -1,0 +1,147 @@
+//! `quorate init`: makes a node's home. What is there stays, so running it again completes a home.
+//!
+//! A validator's key is made here and never copied in: a key that may have voted elsewhere must not start with an
+//! *unused* mark (docs/pbft.md §6). So validators of a new chain first run `init --validator` without a genesis, share
+//! the public key it prints, and run `init --genesis FILE` when the document is there.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+use clap::Args;
+use quorate_consensus::vote_log::Mark;
+use quorate_crypto::{Hash, PublicKey, SecretKey, write_key_file};
+use quorate_genesis::Genesis;
+use serde::Serialize;
+
+use super::{Globals, output, passphrase};
+use crate::config;
+use crate::exit::usage;
+use crate::home::Home;
+
+#[derive(Debug, Args)]
+pub(super) struct InitArgs {
+    /// The chain's genesis document; may be added later by running init again
+    #[arg(long, value_name = "FILE", required_unless_present = "validator")]
+    genesis: Option<PathBuf>,
+    /// Make a validator key too; print its public key
+    #[arg(long)]
+    validator: bool,
+}
+
+/// What was made, and what is still to do.
+#[derive(Serialize)]
+struct Made {
+    home: String,
+    genesis_hash: Option<Hash>,
+    validator: Option<PublicKey>,
+    /// Whether that key votes from the start; nothing without a key or a genesis.
+    in_genesis: Option<bool>,
+}
+
+pub(super) fn run(globals: &Globals, args: InitArgs) -> anyhow::Result<()> {
+    let home = globals.home()?;
+    // Refuse a bad document before anything is made.
+    let genesis = args.genesis.as_deref().map(Genesis::load).transpose()?;
+    home.create()?;
+    let _lock = home.lock()?;
+
+    if let Some(genesis) = &genesis {
+        write_genesis(&home, genesis)?;
+    }
+    if !home.config_file().exists() {
+        write_new(&home.config_file(), config::file_text(&[]))?;
+    }
+    if !home.node_key_file().exists() {
+        // Only the identity towards peers: it can be made anew, so it is never encrypted.
+        write_key_file(&home.node_key_file(), &SecretKey::generate(), None)?;
+    }
+    if args.validator && !home.validator_key_file().exists() {
+        let passphrase = passphrase::given(globals)?;
+        make_validator_key(&home, &SecretKey::generate(), passphrase.as_ref().map(|text| text.as_str()))?;
+    }
+
+    let genesis = if home.genesis_file().exists() { Some(home.genesis()?) } else { None };
+    let validator = if home.validator_key_file().exists() {
+        Some(passphrase::read_key(globals, &home.validator_key_file())?.public())
+    } else {
+        None
+    };
+    let in_genesis =
+        genesis.as_ref().zip(validator).map(|(genesis, key)| genesis.validators().index_of(&key).is_some());
+    let made = Made {
+        home: home.dir().display().to_string(),
+        genesis_hash: genesis.as_ref().map(Genesis::hash),
+        validator,
+        in_genesis,
+    };
+    output::result(globals.json, &made, |made| text(&home, made))
+}
+
+/// Writes a new validator key with its mark. The mark goes first: a key without one is refused at start, whereas a
+/// mark without a key does no harm.
+pub(super) fn make_validator_key(
+    home: &Home,
+    key: &SecretKey,
+    passphrase: Option<&str>,
+) -> anyhow::Result<()> {
+    let mark = home.validator_mark_file();
+    Mark::create_unused(&mark).with_context(|| format!("{} cannot be written", mark.display()))?;
+    Ok(write_key_file(&home.validator_key_file(), key, passphrase)?)
+}
+
+/// Writes a file that must not be there yet, and syncs it.
+pub(super) fn write_new(path: &Path, content: impl AsRef<[u8]>) -> anyhow::Result<()> {
+    use std::io::Write as _;
+    let write = || -> std::io::Result<()> {
+        let mut file = std::fs::File::create_new(path)?;
+        file.write_all(content.as_ref())?;
+        file.sync_all()
+    };
+    write().with_context(|| format!("{} cannot be written", path.display()))
+}
+
+fn write_genesis(home: &Home, genesis: &Genesis) -> anyhow::Result<()> {
+    let file = home.genesis_file();
+    if !file.exists() {
+        return write_new(&file, genesis.to_pretty_json());
+    }
+    let there = Genesis::load(&file)?;
+    if there.hash() == genesis.hash() {
+        return Ok(());
+    }
+    Err(usage(format!(
+        "{} is of another chain ({} {}, asked for {} {}); nothing was changed, use another --home",
+        file.display(),
+        there.name(),
+        there.hash(),
+        genesis.name(),
+        genesis.hash()
+    )))
+}
+
+fn text(home: &Home, made: &Made) -> String {
+    let mut pairs = vec![("home", made.home.clone())];
+    if let Some(hash) = made.genesis_hash {
+        pairs.push(("genesis", hash.to_string()));
+    }
+    if let Some(key) = made.validator {
+        pairs.push(("validator", key.to_string()));
+    }
+    let dir = output::quoted(home.dir());
+    let next = match (made.genesis_hash, made.in_genesis) {
+        (None, _) => format!(
+            "Next: give the validator key to whoever makes the genesis document; then run\n  \
+             quorate init --home {dir} --genesis FILE"
+        ),
+        (Some(_), Some(false)) => format!(
+            "The validator key is not in the genesis: the node follows the chain until the validators approve it.\n\
+             Next: name peers under p2p.bootstrap in {}, then run\n  quorate start --home {dir}",
+            home.config_file().display()
+        ),
+        (Some(_), Some(true) | None) => format!(
+            "Next: name peers under p2p.bootstrap in {}, then run\n  quorate start --home {dir}",
+            home.config_file().display()
+        ),
+    };
+    format!("{}\n{next}\n", output::pairs(&pairs))
+}

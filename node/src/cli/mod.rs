@@ -1,0 +1,121 @@
+//! The command line: what is there, and which file does it.
+//!
+//! Results go to stdout, with `--json` as exactly one JSON value; everything else, progress too, to stderr.
+
+mod config_show;
+mod genesis;
+mod init;
+mod key;
+mod output;
+mod passphrase;
+mod query;
+mod start;
+mod testnet;
+mod tx;
+mod values;
+
+use std::future::Future;
+use std::path::PathBuf;
+
+use anyhow::Context as _;
+use clap::{Args, Parser, Subcommand};
+
+use crate::client::{Client, DEFAULT_URL};
+use crate::exit::usage;
+use crate::home::Home;
+
+/// A node of a Quorate chain, and everything to run, use and examine one.
+#[derive(Debug, Parser)]
+#[command(name = "quorate", version, about, propagate_version = true, max_term_width = 110)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    globals: Globals,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// What every command understands.
+#[derive(Clone, Debug, Args)]
+struct Globals {
+    /// The node's home directory [default: ~/.quorate]
+    #[arg(long, global = true, env = "QUORATE_HOME", value_name = "DIR", hide_env_values = true)]
+    home: Option<PathBuf>,
+    /// JSON-RPC address of the node to ask
+    #[arg(long, global = true, env = "QUORATE_RPC", value_name = "URL", default_value = DEFAULT_URL, hide_env_values = true)]
+    rpc: String,
+    /// Print the result as one JSON value
+    #[arg(long, global = true)]
+    json: bool,
+    /// Read the passphrase of encrypted keys from the first line of this file (else QUORATE_PASSPHRASE, else ask)
+    #[arg(long, global = true, value_name = "FILE")]
+    passphrase_file: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run a whole network of validators on this machine
+    #[command(subcommand)]
+    Testnet(testnet::TestnetCommand),
+    /// Make a home directory for a node
+    Init(init::InitArgs),
+    /// Run a node
+    Start(start::StartArgs),
+    /// Build, check and identify genesis documents
+    #[command(subcommand)]
+    Genesis(genesis::GenesisCommand),
+    /// Make and look at key files
+    #[command(subcommand)]
+    Key(key::KeyCommand),
+    /// Build, sign and submit transactions
+    #[command(subcommand)]
+    Tx(tx::TxCommand),
+    /// Read the chain and its state
+    #[command(subcommand)]
+    Query(query::QueryCommand),
+    /// Show the configuration in force
+    #[command(subcommand)]
+    Config(config_show::ConfigCommand),
+}
+
+/// Runs one command to its end.
+pub(crate) fn run(cli: Cli) -> anyhow::Result<()> {
+    let Cli { globals, command } = cli;
+    match command {
+        Command::Testnet(command) => testnet::run(&globals, command),
+        Command::Init(args) => init::run(&globals, args),
+        Command::Start(args) => start::run(&globals, args),
+        Command::Genesis(command) => genesis::run(&globals, command),
+        Command::Key(command) => key::run(&globals, command),
+        Command::Tx(command) => tx::run(&globals, command),
+        Command::Query(command) => query::run(&globals, command),
+        Command::Config(command) => config_show::run(&globals, command),
+    }
+}
+
+impl Globals {
+    fn home(&self) -> anyhow::Result<Home> {
+        if let Some(dir) = &self.home {
+            return Ok(Home::new(dir));
+        }
+        let user = std::env::home_dir().ok_or_else(|| {
+            usage("this user has no home directory; say where the node's is with --home DIR")
+        })?;
+        Ok(Home::new(user.join(".quorate")))
+    }
+
+    fn client(&self) -> anyhow::Result<Client> {
+        Client::new(&self.rpc).map_err(|error| usage(error.to_string()))
+    }
+}
+
+/// Runs async work of a command to its end.
+fn block_on<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("the runtime cannot be started")?
+        .block_on(work)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,304 @@
+//! `quorate query`: reads from a node.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+use quorate_crypto::Hash;
+use quorate_ledger::{Account, Height, LedgerEvent, Outcome, Receipt, UnixMillis};
+
+use super::{Globals, block_on, output, tx, values};
+use crate::exit::usage;
+use crate::rpc::types::{
+    AccountAnswer, BlockAnswer, BlockParameters, Bytes, HeightOrLatest, KeyAnswer, NodeStatus,
+    TransactionStatus, ValidatorsAnswer,
+};
+
+#[derive(Debug, Subcommand)]
+pub(super) enum QueryCommand {
+    /// What the node is and where it stands
+    Status,
+    /// A block and what its transactions did
+    Block {
+        /// A height, a hash, or latest
+        #[arg(value_name = "HEIGHT|HASH|latest", default_value = "latest", value_parser = which_block)]
+        block: BlockParameters,
+    },
+    /// What became of a transaction
+    Tx {
+        /// Its id, or a file with the signed bytes, with which the answer can also be that it has expired
+        #[arg(value_name = "ID|FILE")]
+        transaction: String,
+    },
+    /// The balance of an account
+    Account {
+        /// Its address
+        address: Account,
+        #[command(flatten)]
+        at: AtLeast,
+    },
+    /// The value, version and owner of a key
+    Key {
+        /// The key: text, or bytes as 0x hex
+        #[arg(value_parser = values::bytes)]
+        key: Bytes,
+        #[command(flatten)]
+        at: AtLeast,
+    },
+    /// The validators and how they take part
+    Validators {
+        /// The set in force at this height [default: now]
+        #[arg(long, value_parser = height)]
+        height: Option<Height>,
+    },
+}
+
+/// How fresh the state must be.
+#[derive(Debug, Args)]
+pub(super) struct AtLeast {
+    /// Answer only once this height is executed there
+    #[arg(long, value_name = "HEIGHT", value_parser = height)]
+    min_height: Option<Height>,
+}
+
+pub(super) fn run(globals: &Globals, command: QueryCommand) -> anyhow::Result<()> {
+    let client = globals.client()?;
+    let json = globals.json;
+    match command {
+        QueryCommand::Status => {
+            let status = block_on(async { Ok(client.status().await?) })?;
+            output::result(json, &status, status_text)
+        }
+        QueryCommand::Block { block } => {
+            let block = block_on(async { Ok(client.block(&block).await?) })?;
+            output::result(json, &block, |block| match block {
+                Some(block) => block_text(block),
+                None => "There is no such block here.\n".to_owned(),
+            })
+        }
+        QueryCommand::Tx { transaction } => {
+            let status = match transaction.parse::<Hash>() {
+                Ok(id) => block_on(async { Ok(client.transaction(id).await?) })?,
+                Err(_) if transaction.starts_with("0x") => {
+                    return Err(usage(format!("{transaction} is no id: 0x and 64 hex digits")));
+                }
+                Err(_) => {
+                    let transaction = tx::read(&PathBuf::from(transaction))?;
+                    let bytes = quorate_crypto::encode(&transaction);
+                    block_on(async { Ok(client.transaction_of_bytes(bytes).await?) })?
+                }
+            };
+            output::result(json, &status, transaction_text)
+        }
+        QueryCommand::Account { address, at } => {
+            let account = block_on(async { Ok(client.account(address, at.min_height).await?) })?;
+            output::result(json, &account, account_text)
+        }
+        QueryCommand::Key { key: Bytes(key), at } => {
+            let key = block_on(async { Ok(client.key(key, at.min_height).await?) })?;
+            output::result(json, &key, key_text)
+        }
+        QueryCommand::Validators { height } => {
+            let validators = block_on(async { Ok(client.validators(height).await?) })?;
+            output::result(json, &validators, validators_text)
+        }
+    }
+}
+
+fn height(text: &str) -> Result<Height, String> {
+    text.parse().map(Height).map_err(|_| "a height: a whole number from 0".to_owned())
+}
+
+fn which_block(text: &str) -> Result<BlockParameters, String> {
+    if text == "latest" {
+        return Ok(BlockParameters { height: Some(HeightOrLatest::LATEST), hash: None });
+    }
+    if text.starts_with("0x") {
+        let hash =
+            text.parse::<Hash>().map_err(|error| format!("{error}; a hash is 0x and 64 hex digits"))?;
+        return Ok(BlockParameters { height: None, hash: Some(hash) });
+    }
+    let height = height(text).map_err(|_| "a height, a hash (0x…) or `latest`".to_owned())?;
+    Ok(BlockParameters { height: Some(HeightOrLatest::Height(height)), hash: None })
+}
+
+fn ago(time: UnixMillis) -> String {
+    // Only a nicety: without a clock the bare number is shown.
+    values::now().map_or_else(|_| time.to_string(), |now| values::from_now(time, now))
+}
+
+fn status_text(status: &NodeStatus) -> String {
+    let primary = match &status.primary {
+        Some(primary) => format!("view {}, primary validator {}", status.view, primary.index),
+        None => format!("view {}, no primary yet", status.view),
+    };
+    let ready = if status.ready { "yes".to_owned() } else { format!("no: {}", status.not_ready.join("; ")) };
+    output::pairs(&[
+        ("chain", format!("{} {}", status.chain, status.genesis_hash)),
+        ("node", format!("{}, version {}", status.role, status.version)),
+        ("ready", ready),
+        ("height", format!("{}{}", status.height, if status.syncing { " (catching up)" } else { "" })),
+        ("block", format!("{} of {}", status.hash, ago(status.time))),
+        ("consensus", format!("epoch {}, {primary}", status.epoch)),
+        (
+            "peers",
+            format!(
+                "{}; {} validators connected, {} are a quorum",
+                status.peers, status.validators_connected, status.quorum
+            ),
+        ),
+        ("pool", format!("{} transactions, {} bytes", status.mempool.transactions, status.mempool.bytes)),
+        ("fees", format!("{} + {} per byte", status.rules.fee_base, status.rules.fee_per_byte)),
+    ])
+}
+
+fn block_text(block: &BlockAnswer) -> String {
+    let header = &block.header;
+    let mut text = output::pairs(&[
+        ("height", header.height.to_string()),
+        ("hash", block.hash.to_string()),
+        ("parent", header.parent.to_string()),
+        ("time", ago(header.time)),
+        ("epoch", header.epoch.to_string()),
+        ("proposer", header.proposer.to_string()),
+        ("anchor", format!("state {} after height {}", header.anchor.state_root, header.anchor.height)),
+        ("certificate", if block.certified { "its own" } else { "a descendant's" }.to_owned()),
+        ("size", format!("{} bytes, {} transactions", block.size, block.transactions.len())),
+    ]);
+    if !block.transactions.is_empty() {
+        let mut table = output::table(&["#", "transaction", "outcome", "operations"]);
+        for (index, transaction) in block.transactions.iter().enumerate() {
+            let operations: Vec<_> = transaction.payload.operations.iter().map(tx::operation_text).collect();
+            table.add_row([
+                index.to_string(),
+                transaction.id.to_string(),
+                outcome_text(&transaction.receipt),
+                operations.join("; "),
+            ]);
+        }
+        text.push('\n');
+        text.push_str(&output::lines(&table));
+    }
+    text
+}
+
+fn outcome_text(receipt: &Receipt) -> String {
+    match receipt.outcome {
+        Outcome::Ok => "ok".to_owned(),
+        Outcome::FeeUnpaid => "FEE_UNPAID".to_owned(),
+        Outcome::Failed { operation, reason } => format!("{} at operation {operation}", reason.reason()),
+    }
+}
+
+/// What is known of a transaction, for people.
+pub(super) fn transaction_text(status: &TransactionStatus) -> String {
+    match status {
+        TransactionStatus::Committed { id, height, block, time, index, payload, receipt, .. } => {
+            let mut pairs = vec![
+                ("status", format!("committed: {}", outcome_text(receipt))),
+                ("id", id.to_string()),
+                ("block", format!("{block}, height {height}, place {index}")),
+                ("time", ago(*time)),
+                ("sender", payload.sender.to_string()),
+                ("fee paid", receipt.fee_paid.to_string()),
+            ];
+            pairs.extend(
+                payload.operations.iter().map(|operation| ("operation", tx::operation_text(operation))),
+            );
+            pairs.extend(receipt.events.iter().map(|event| ("event", event_text(event))));
+            output::pairs(&pairs)
+        }
+        TransactionStatus::Pending { id, as_of } => output::pairs(&[
+            ("status", format!("pending at height {as_of}: in the node's pool, not in a block yet")),
+            ("id", id.to_string()),
+        ]),
+        TransactionStatus::Expired { id, expires_at, at, .. } => output::pairs(&[
+            ("status", format!("expired: block {at} is past {expires_at}, and no block up to it holds it")),
+            ("id", id.to_string()),
+        ]),
+        TransactionStatus::Unknown { id, as_of } => output::pairs(&[
+            ("status", format!("unknown at height {as_of}: this node has not seen it")),
+            ("id", id.to_string()),
+        ]),
+    }
+}
+
+fn event_text(event: &LedgerEvent) -> String {
+    match event {
+        LedgerEvent::Transferred { from, to, amount } => format!("transferred {amount} from {from} to {to}"),
+        LedgerEvent::KeyPut { key, version } => format!("put {}, version {version}", values::shown(key)),
+        LedgerEvent::KeyDeleted { key } => format!("deleted {}", values::shown(key)),
+    }
+}
+
+fn account_text(answer: &AccountAnswer) -> String {
+    let balance =
+        answer.balance.map_or("none: there is no such account".to_owned(), |amount| amount.to_string());
+    output::pairs(&[
+        ("account", answer.account.to_string()),
+        ("balance", balance),
+        ("at height", answer.height.to_string()),
+    ])
+}
+
+fn key_text(answer: &KeyAnswer) -> String {
+    let mut pairs = vec![("key", values::shown(&answer.key.0))];
+    match (&answer.value, answer.version, &answer.owner) {
+        (Some(value), Some(version), Some(owner)) => pairs.extend([
+            ("value", values::shown(&value.0)),
+            ("version", version.to_string()),
+            ("owner", owner.to_string()),
+        ]),
+        _ => pairs.push(("value", "none: there is no such key".to_owned())),
+    }
+    pairs.push(("at height", answer.height.to_string()));
+    output::pairs(&pairs)
+}
+
+fn validators_text(answer: &ValidatorsAnswer) -> String {
+    let mut table = output::table(&["#", "name", "key", "connected", "proposed", "signed"]);
+    for entry in &answer.validators {
+        let connected = match entry.connected {
+            Some(true) => "yes",
+            Some(false) => "NO",
+            None => "this node",
+        };
+        table.add_row([
+            entry.index.to_string(),
+            entry.name.clone().unwrap_or_default(),
+            entry.key.to_string(),
+            connected.to_owned(),
+            entry.proposed.to_string(),
+            entry.signed.to_string(),
+        ]);
+    }
+    let counted = answer.participation.as_ref().map_or(String::new(), |over| {
+        format!("Counted over heights {} to {}, {} certificates.\n", over.from, over.to, over.certificates)
+    });
+    format!(
+        "Height {}, epoch {}: {} votes decide, {} may be faulty.\n\n{}\n{counted}",
+        answer.height,
+        answer.epoch,
+        answer.quorum,
+        answer.faulty_max,
+        output::lines(&table)
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_block_is_named_by_height_hash_or_latest() {
+        let latest = which_block("latest").expect("a word");
+        assert_eq!(latest, BlockParameters { height: Some(HeightOrLatest::LATEST), hash: None });
+        let at = which_block("7").expect("a height");
+        assert_eq!(at, BlockParameters { height: Some(HeightOrLatest::Height(Height(7))), hash: None });
+        let hash = Hash::of(b"block");
+        let by_hash = which_block(&hash.to_string()).expect("a hash");
+        assert_eq!(by_hash, BlockParameters { height: None, hash: Some(hash) });
+        for wrong in ["", "-1", "0x12", "newest", "1.5"] {
+            assert!(which_block(wrong).is_err(), "{wrong:?}");
+        }
+    }
+}

@@ -1,0 +1,91 @@
+use clap::{CommandFactory as _, Parser as _};
+
+use super::{Cli, Command};
+
+fn parse(line: &str) -> Result<Cli, clap::Error> {
+    Cli::try_parse_from(line.split_whitespace())
+}
+
+#[test]
+fn the_command_line_is_well_formed() {
+    Cli::command().debug_assert();
+}
+
+#[test]
+fn what_the_interface_promises_is_understood() {
+    let address = "qr1gwnjuu2yq9mzmantdrpxm77ly6p24myly36wefrp8epy5ra6l57qu8gycm";
+    let lines = [
+        "quorate testnet up",
+        "quorate testnet up --validators 7 --observers 1 --dir /tmp/net --base-port 0 --detach",
+        "quorate testnet status --dir /tmp/net --json",
+        "quorate testnet down",
+        "quorate testnet stop node2 --dir /tmp/net",
+        "quorate testnet kill 2",
+        "quorate testnet start node2",
+        "quorate testnet logs node2 --follow",
+        "quorate testnet reset",
+        "quorate init --genesis genesis.json --validator --home /tmp/home",
+        "quorate init --validator",
+        "quorate start --home /tmp/home --rpc-listen 127.0.0.1:0",
+        "quorate genesis check genesis.json",
+        "quorate genesis hash genesis.json",
+        "quorate key generate alice.pem",
+        "quorate key show alice.pem --json",
+        "quorate key encrypt alice.pem --passphrase-file word",
+        "quorate key decrypt alice.pem",
+        &format!("quorate tx transfer {address} 100 --key alice.pem --fee 1 --expires-in 10s --no-wait"),
+        "quorate tx put greeting hello --key alice.pem --out signed.bin",
+        "quorate tx put greeting 0x00 --key alice.pem --if-absent",
+        "quorate tx delete greeting --key alice.pem --if-version 18446744073709551616",
+        "quorate tx send signed.bin",
+        "quorate tx show 0x00",
+        "quorate query status --rpc http://127.0.0.1:7611",
+        "quorate query block 7",
+        "quorate query block",
+        "quorate query tx signed.bin",
+        &format!("quorate query account {address} --min-height 7"),
+        "quorate query key greeting",
+        "quorate query validators --height 7",
+        "quorate config show",
+    ];
+    for line in lines {
+        if let Err(error) = parse(line) {
+            panic!("{line}: {error}");
+        }
+    }
+}
+
+#[test]
+fn mistakes_are_refused_before_anything_is_done() {
+    let lines = [
+        "quorate",
+        "quorate strat",
+        "quorate init",
+        "quorate tx transfer qr1nobody 100 --key alice.pem",
+        "quorate tx transfer qr1gwnjuu2yq9mzmantdrpxm77ly6p24myly36wefrp8epy5ra6l57qu8gycm 1.5 --key alice.pem",
+        "quorate tx put greeting hello",
+        "quorate tx put greeting hello --key a.pem --if-absent --if-version 1",
+        "quorate tx put greeting hello --key a.pem --out f --no-wait",
+        "quorate tx put greeting hello --key a.pem --expires-in soon",
+        "quorate query block newest",
+        "quorate query account alice",
+        "quorate testnet up --base-port 65536",
+        "quorate genesis new --name x",
+    ];
+    for line in lines {
+        let error = parse(line).expect_err(line);
+        assert_eq!(error.exit_code(), 2, "{line}: {error}");
+    }
+}
+
+#[test]
+fn options_of_all_commands_stand_before_or_after() {
+    for line in
+        ["quorate --json --rpc http://x:1 query status", "quorate query status --json --rpc http://x:1"]
+    {
+        let cli = parse(line).expect("well formed");
+        assert!(cli.globals.json);
+        assert_eq!(cli.globals.rpc, "http://x:1");
+        assert!(matches!(cli.command, Command::Query(_)));
+    }
+}

@@ -1,0 +1,435 @@
+//! `quorate tx`: builds, signs and submits transactions, and by default waits for what becomes of them.
+//!
+//! Sending is safe to repeat: the signed bytes name the transaction, which is included at most once, whichever nodes it
+//! was given to and however often. So a wait that was cut off is resumed by sending the same bytes again.
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use anyhow::Context as _;
+use clap::{Args, Subcommand};
+use quorate_crypto::{Hash, decode, encode, from_hex};
+use quorate_genesis::Genesis;
+use quorate_ledger::{Account, Amount, Condition, Operation, Outcome, Payload, Transaction, Version};
+use serde::Serialize;
+
+use super::{Globals, block_on, init, output, passphrase, query, values};
+use crate::client::Client;
+use crate::exit::usage;
+use crate::rpc::types::{Bytes, Rules, TransactionStatus};
+
+/// How long one call waits on the node; the command asks again until its own wait is over.
+const WAIT_PER_CALL: Duration = Duration::from_secs(10);
+
+/// Between two calls, for a node that answers at once.
+const PAUSE: Duration = Duration::from_millis(200);
+
+#[derive(Debug, Subcommand)]
+pub(super) enum TxCommand {
+    /// Move coins to an account
+    Transfer {
+        /// Who receives
+        #[arg(value_name = "ADDRESS")]
+        to: Account,
+        /// How much, in decimal digits
+        #[arg(value_parser = values::amount)]
+        amount: Amount,
+        #[command(flatten)]
+        signing: SigningArgs,
+    },
+    /// Set a key that is free or your own
+    Put {
+        /// The key: text, or bytes as 0x hex
+        #[arg(value_parser = values::bytes)]
+        key: Bytes,
+        /// The value: text, or bytes as 0x hex
+        #[arg(value_parser = values::bytes)]
+        value: Bytes,
+        #[command(flatten)]
+        guard: PutGuard,
+        #[command(flatten)]
+        signing: SigningArgs,
+    },
+    /// Delete a key of your own
+    Delete {
+        /// The key: text, or bytes as 0x hex
+        #[arg(value_parser = values::bytes)]
+        key: Bytes,
+        /// Only if the key still has this version
+        #[arg(long, value_name = "VERSION")]
+        if_version: Option<Version>,
+        #[command(flatten)]
+        signing: SigningArgs,
+    },
+    /// Submit signed bytes from a file made with --out
+    Send {
+        /// The file
+        file: PathBuf,
+        #[command(flatten)]
+        waiting: WaitingArgs,
+    },
+    /// Decode signed bytes without sending them
+    Show {
+        /// A file made with --out, or the bytes as 0x hex
+        #[arg(value_name = "FILE|HEX")]
+        transaction: String,
+    },
+}
+
+/// What must hold for a put to take effect.
+#[derive(Debug, Args)]
+#[group(multiple = false)]
+pub(super) struct PutGuard {
+    /// Only if there is no such key
+    #[arg(long)]
+    if_absent: bool,
+    /// Only if the key still has this version
+    #[arg(long, value_name = "VERSION")]
+    if_version: Option<Version>,
+}
+
+/// How a transaction is signed and what is done with it.
+#[derive(Debug, Args)]
+pub(super) struct SigningArgs {
+    /// Key file of the sender
+    #[arg(long, value_name = "FILE")]
+    key: PathBuf,
+    /// Fee in decimal digits [default: the least the chain takes]
+    #[arg(long, value_name = "AMOUNT", value_parser = values::amount)]
+    fee: Option<Amount>,
+    /// For how long it may be included, such as 30s
+    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = values::duration)]
+    expires_in: Duration,
+    /// Any number: it only makes otherwise equal transactions differ [default: random]
+    #[arg(long)]
+    nonce: Option<u64>,
+    /// Take the chain from this genesis document instead of asking the node: signs without a connection
+    #[arg(long, value_name = "FILE")]
+    genesis: Option<PathBuf>,
+    /// Write the signed bytes to this file instead of sending them
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["no_wait", "timeout"])]
+    out: Option<PathBuf>,
+    #[command(flatten)]
+    waiting: WaitingArgs,
+}
+
+/// Whether to wait for the outcome.
+#[derive(Clone, Debug, Args)]
+pub(super) struct WaitingArgs {
+    /// Return once the node has taken it, without waiting for the outcome
+    #[arg(long)]
+    no_wait: bool,
+    /// How long to wait for the outcome
+    #[arg(long, value_name = "TIME", default_value = "3m", value_parser = values::duration)]
+    timeout: Duration,
+}
+
+pub(super) fn run(globals: &Globals, command: TxCommand) -> anyhow::Result<()> {
+    match command {
+        TxCommand::Transfer { to, amount, signing } => {
+            make(globals, &signing, vec![Operation::Transfer { to, amount }])
+        }
+        TxCommand::Put { key: Bytes(key), value: Bytes(value), guard, signing } => {
+            let condition = match (guard.if_absent, guard.if_version) {
+                (true, _) => Some(Condition::KeyAbsent { key: key.clone() }),
+                (false, Some(version)) => Some(Condition::KeyAtVersion { key: key.clone(), version }),
+                (false, None) => None,
+            };
+            make(globals, &signing, guarded(condition, Operation::Put { key, value }))
+        }
+        TxCommand::Delete { key: Bytes(key), if_version, signing } => {
+            let condition = if_version.map(|version| Condition::KeyAtVersion { key: key.clone(), version });
+            make(globals, &signing, guarded(condition, Operation::Delete { key }))
+        }
+        TxCommand::Send { file, waiting } => send(globals, &waiting, &read(&file)?),
+        TxCommand::Show { transaction } => {
+            let transaction = if transaction.starts_with("0x") {
+                parse(transaction.as_bytes())?
+            } else {
+                read(transaction.as_ref())?
+            };
+            show(globals, &transaction)
+        }
+    }
+}
+
+fn guarded(condition: Option<Condition>, operation: Operation) -> Vec<Operation> {
+    condition.map(Operation::Check).into_iter().chain([operation]).collect()
+}
+
+/// Signs `operations` and sends them, or writes them down.
+fn make(globals: &Globals, signing: &SigningArgs, operations: Vec<Operation>) -> anyhow::Result<()> {
+    let chain = Chain::learn(globals, signing)?;
+    let key = passphrase::read_key(globals, &signing.key)?;
+    let millis = u64::try_from(signing.expires_in.as_millis()).context("--expires-in is out of range")?;
+    if millis > chain.rules.transaction_lifetime_max_ms {
+        let max = chain.rules.transaction_lifetime_max_ms;
+        return Err(usage(format!("--expires-in: the chain takes transactions for at most {max}ms")));
+    }
+    let mut payload = Payload {
+        version: Payload::VERSION,
+        chain: chain.id,
+        sender: Account(key.public()),
+        nonce: signing.nonce.map_or_else(random, Ok)?,
+        expires_at: values::now()?.plus_millis(millis),
+        fee: 0,
+        operations,
+    };
+    payload.fee = match signing.fee {
+        Some(fee) => fee,
+        // The size does not depend on the fee, which is of fixed length.
+        None => chain.least_fee(Transaction::sign(payload.clone(), &key).size()),
+    };
+    let transaction = Transaction::sign(payload, &key);
+    match &signing.out {
+        None => send(globals, &signing.waiting, &transaction),
+        Some(file) => {
+            write_bytes(file, &transaction)?;
+            show(globals, &transaction)
+        }
+    }
+}
+
+/// What must be known of a chain to sign for it.
+struct Chain {
+    id: Hash,
+    rules: Rules,
+}
+
+impl Chain {
+    fn learn(globals: &Globals, signing: &SigningArgs) -> anyhow::Result<Self> {
+        let Some(file) = &signing.genesis else {
+            let client = globals.client()?;
+            let status = block_on(async { Ok(client.status().await?) })?;
+            return Ok(Chain { id: status.genesis_hash, rules: status.rules });
+        };
+        let genesis = Genesis::load(file)?;
+        let parameters = genesis.parameters();
+        let rules = Rules {
+            fee_base: parameters.fee_base,
+            fee_per_byte: parameters.fee_per_byte,
+            transaction_lifetime_max_ms: parameters.transaction_lifetime_max_ms,
+            transaction_bytes_max: parameters.transaction_bytes_max,
+            operations_max: parameters.operations_max,
+            key_bytes_max: parameters.key_bytes_max,
+            value_bytes_max: parameters.value_bytes_max,
+        };
+        Ok(Chain { id: genesis.hash(), rules })
+    }
+
+    fn least_fee(&self, size: usize) -> Amount {
+        let size = Amount::try_from(size).expect("sizes fit 128 bits");
+        self.rules.fee_per_byte.saturating_mul(size).saturating_add(self.rules.fee_base)
+    }
+}
+
+/// A number that nobody else will choose for an otherwise equal transaction.
+fn random() -> anyhow::Result<u64> {
+    getrandom::u64().map_err(|error| anyhow::anyhow!("this machine gives no random numbers: {error}"))
+}
+
+/// The transaction in a file made with `--out`.
+pub(super) fn read(file: &Path) -> anyhow::Result<Transaction> {
+    parse(&values::read(file)?).with_context(|| file.display().to_string())
+}
+
+/// Signed bytes: raw, or as `0x` hex. A raw transaction starts with its version, which is no `0`.
+fn parse(content: &[u8]) -> anyhow::Result<Transaction> {
+    let raw = match std::str::from_utf8(content).map(str::trim) {
+        Ok(text) if text.starts_with("0x") => {
+            from_hex(text).map_err(|error| usage(format!("not hex: {error}")))?
+        }
+        Ok(_) | Err(_) => content.to_vec(),
+    };
+    decode(&raw).map_err(|error| usage(format!("not one signed transaction: {error}")))
+}
+
+fn write_bytes(file: &Path, transaction: &Transaction) -> anyhow::Result<()> {
+    if file.exists() {
+        return Err(usage(format!("{} exists; name another file", file.display())));
+    }
+    init::write_new(file, encode(transaction))
+}
+
+/// Submits, and unless told otherwise waits until the outcome is final.
+fn send(globals: &Globals, waiting: &WaitingArgs, transaction: &Transaction) -> anyhow::Result<()> {
+    let client = globals.client()?;
+    let bytes = encode(transaction);
+    if waiting.no_wait {
+        let submitted = block_on(async { Ok(client.submit(bytes).await?) })?;
+        return output::result(globals.json, &submitted, |submitted| {
+            format!("{}\nAsk what became of it: quorate query tx {}\n", submitted.id, submitted.id)
+        });
+    }
+    let status = block_on(outcome(&client, bytes, waiting.timeout))
+        .with_context(|| format!("transaction {}", transaction.id()))?;
+    output::result(globals.json, &status, query::transaction_text)?;
+    verdict(&status)
+}
+
+/// Asks until the outcome is final or the wait is over.
+async fn outcome(client: &Client, bytes: Vec<u8>, timeout: Duration) -> anyhow::Result<TransactionStatus> {
+    let end = Instant::now() + timeout;
+    let spinner = output::spinner("waiting for the outcome");
+    loop {
+        let left = end.saturating_duration_since(Instant::now());
+        let status = client.submit_and_wait(bytes.clone(), left.min(WAIT_PER_CALL)).await;
+        let status = match status {
+            Ok(status) => status,
+            // A transaction that has expired is refused when it comes again: then the chain is asked what it knows.
+            Err(crate::client::ClientError::Refused { reason: Some(reason), .. }) if reason == "EXPIRED" => {
+                client.transaction_of_bytes(bytes.clone()).await?
+            }
+            Err(error) => return Err(error.into()),
+        };
+        let is_final =
+            matches!(status, TransactionStatus::Committed { .. } | TransactionStatus::Expired { .. });
+        if is_final || Instant::now() >= end {
+            spinner.finish_and_clear();
+            return Ok(status);
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
+}
+
+/// Success only for what was executed with success.
+fn verdict(status: &TransactionStatus) -> anyhow::Result<()> {
+    match status {
+        TransactionStatus::Committed { receipt, .. } => match receipt.outcome {
+            Outcome::Ok => Ok(()),
+            Outcome::FeeUnpaid => Err(anyhow::anyhow!(
+                "the sender could not pay the fee; nothing else was done; fund it and send anew"
+            )),
+            Outcome::Failed { operation, reason } => Err(anyhow::anyhow!(
+                "operation {operation} failed: {}; none of the transaction took effect except its fee",
+                reason.reason()
+            )),
+        },
+        TransactionStatus::Expired { .. } => Err(anyhow::anyhow!(
+            "the transaction expired without being included and never will be; send a new one"
+        )),
+        TransactionStatus::Pending { id, .. } | TransactionStatus::Unknown { id, .. } => {
+            Err(anyhow::anyhow!(
+                "no outcome yet; it may still be included until it expires; ask again with `quorate query tx {id}`"
+            ))
+        }
+    }
+}
+
+/// A transaction decoded.
+#[derive(Serialize)]
+struct Shown<'a> {
+    id: Hash,
+    hash: Hash,
+    size: usize,
+    signature_valid: bool,
+    payload: &'a Payload,
+    bytes: Bytes,
+}
+
+fn show(globals: &Globals, transaction: &Transaction) -> anyhow::Result<()> {
+    let now = values::now()?;
+    let shown = Shown {
+        id: transaction.id(),
+        hash: transaction.hash(),
+        size: transaction.size(),
+        signature_valid: transaction.verify_signature(),
+        payload: transaction.payload(),
+        bytes: Bytes(encode(transaction)),
+    };
+    output::result(globals.json, &shown, |shown| {
+        let payload = shown.payload;
+        let mut pairs = vec![
+            ("id", shown.id.to_string()),
+            ("chain", payload.chain.to_string()),
+            ("sender", payload.sender.to_string()),
+            ("nonce", payload.nonce.to_string()),
+            ("expires", values::from_now(payload.expires_at, now)),
+            ("fee", payload.fee.to_string()),
+            ("size", format!("{} bytes", shown.size)),
+            ("signature", if shown.signature_valid { "valid".to_owned() } else { "NOT VALID".to_owned() }),
+        ];
+        pairs.extend(payload.operations.iter().map(|operation| ("operation", operation_text(operation))));
+        output::pairs(&pairs)
+    })
+}
+
+/// An operation in a line.
+pub(super) fn operation_text(operation: &Operation) -> String {
+    match operation {
+        Operation::Transfer { to, amount } => format!("transfer {amount} to {to}"),
+        Operation::Put { key, value } => format!("put {} = {}", values::shown(key), values::shown(value)),
+        Operation::Delete { key } => format!("delete {}", values::shown(key)),
+        Operation::Check(condition) => format!("check {}", condition_text(condition)),
+    }
+}
+
+fn condition_text(condition: &Condition) -> String {
+    match condition {
+        Condition::KeyAbsent { key } => format!("{} is absent", values::shown(key)),
+        Condition::KeyPresent { key } => format!("{} is present", values::shown(key)),
+        Condition::KeyAtVersion { key, version } => format!("{} has version {version}", values::shown(key)),
+        Condition::KeyEquals { key, value } => format!("{} = {}", values::shown(key), values::shown(value)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use quorate_crypto::{SecretKey, to_hex};
+    use quorate_ledger::{Parameters, TransactionRules, UnixMillis};
+
+    fn transaction() -> Transaction {
+        let key = SecretKey::from_seed([1; 32]);
+        let payload = Payload {
+            version: Payload::VERSION,
+            chain: Hash::ZERO,
+            sender: Account(key.public()),
+            nonce: 7,
+            expires_at: UnixMillis(1_000),
+            fee: 0,
+            operations: vec![Operation::Transfer { to: Account(key.public()), amount: 5 }],
+        };
+        Transaction::sign(payload, &key)
+    }
+
+    #[test]
+    fn signed_bytes_are_read_raw_and_as_hex() {
+        let transaction = transaction();
+        let raw = encode(&transaction);
+        assert_eq!(parse(&raw).expect("raw").id(), transaction.id());
+        let hex = format!("{}\n", to_hex(&raw));
+        assert_eq!(parse(hex.as_bytes()).expect("hex").id(), transaction.id());
+        assert!(parse(b"0x00").expect_err("too short").to_string().contains("not one signed transaction"));
+        assert!(parse(&raw[1..]).is_err());
+        assert!(parse(&[raw, vec![0]].concat()).is_err(), "nothing may follow");
+    }
+
+    #[test]
+    fn the_least_fee_is_the_one_the_ledger_asks_for() {
+        let parameters = Parameters { fee_base: 100, fee_per_byte: 3, ..Parameters::default() };
+        let rules = Rules {
+            fee_base: 100,
+            fee_per_byte: 3,
+            transaction_lifetime_max_ms: 0,
+            transaction_bytes_max: 0,
+            operations_max: 0,
+            key_bytes_max: 0,
+            value_bytes_max: 0,
+        };
+        let chain = Chain { id: Hash::ZERO, rules };
+        let size = transaction().size();
+        let ledger = TransactionRules { chain: Hash::ZERO, parameters: Arc::new(parameters) };
+        assert_eq!(chain.least_fee(size), ledger.least_fee(size));
+    }
+
+    #[test]
+    fn a_guard_comes_before_what_it_guards() {
+        let put = Operation::Put { key: b"a".to_vec(), value: b"1".to_vec() };
+        let absent = Condition::KeyAbsent { key: b"a".to_vec() };
+        assert_eq!(guarded(None, put.clone()), std::slice::from_ref(&put));
+        assert_eq!(guarded(Some(absent.clone()), put.clone()), [Operation::Check(absent), put]);
+    }
+}
