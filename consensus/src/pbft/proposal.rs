@@ -189,8 +189,10 @@ impl Pbft {
             self.propose_at = at;
             return false;
         }
+        // Anchors never go back: a power cut may take the certificate of a checkpoint that the parent names already.
+        let stable = self.checkpoints.stable;
+        let anchor = if stable.height > parent.anchor.height { stable } else { parent.anchor };
         // The checkpoint may move on while the block is built: it keeps the certificate of the one that it names.
-        let anchor = self.checkpoints.stable;
         let certificate = self.checkpoints.certificate.clone().filter(|_| anchor != parent.anchor);
         self.building = Some(Building { height, parent: parent.hash, anchor: certificate });
         out.act(Action::Build {
