@@ -39,7 +39,7 @@ pub(crate) enum Sighting {
         /// Hashes of the blocks in the ledger from height 1 to the tip.
         blocks: Vec<Hash>,
     },
-    /// Records of these votes of its own are safe on its disk.
+    /// Records with these votes are safe on its disk.
     Kept(Vec<Vote>),
     /// It has sent these votes of its own.
     Sent(Vec<Vote>),

@@ -66,7 +66,7 @@ pub trait Observed: Engine {
     /// The votes that a message carries.
     fn votes(message: &Self::Message) -> Vec<Vote>;
 
-    /// The votes of the replica itself that a record keeps.
+    /// The votes that a record keeps, each with its signer.
     fn kept(record: &Self::Record) -> Vec<Vote>;
 
     /// One line about a message, for the trace.
@@ -93,15 +93,23 @@ impl Observed for Pbft {
                 vec![vote(VoteKind::Commit, it)]
             }
             Record::Checkpointed(it) => vec![checkpoint(it)],
-            Record::Dropped { .. } | Record::Accepted { .. } | Record::Prepared { .. } => Vec::new(),
+            // At the primary that is its own vote, and a restart finds it there.
+            Record::Accepted { prepare: it, .. } => vec![vote(VoteKind::Prepare, it)],
+            Record::Dropped { .. } | Record::Prepared { .. } => Vec::new(),
         }
     }
 
     fn describe(message: &Message) -> String {
         match message {
             Message::PrePrepare(it) => {
-                let count = it.proposal.transactions.len();
-                format!("PRE-PREPARE {}, {count} transactions", vote(VoteKind::Prepare, &it.prepare))
+                let header = &it.proposal.header;
+                format!(
+                    "PRE-PREPARE on {} anchor {} with {} transactions, {}",
+                    Short(&header.parent),
+                    header.anchor.height,
+                    it.proposal.transactions.len(),
+                    vote(VoteKind::Prepare, &it.prepare)
+                )
             }
             Message::Prepare(it) => vote(VoteKind::Prepare, it).to_string(),
             Message::Commit(it) => vote(VoteKind::Commit, it).to_string(),

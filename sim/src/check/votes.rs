@@ -30,9 +30,10 @@ impl VoteCheck {
         self.sent
     }
 
-    /// These votes are safe on the node's disk.
+    /// These votes are safe on the node's disk; those of others are none of its promises.
     pub(crate) fn kept(&mut self, node: usize, votes: &[Vote]) {
-        self.nodes[node].kept.extend(votes.iter().map(|vote| (vote.slot, vote.target)));
+        let own = votes.iter().filter(|vote| vote.signer.as_usize() == node);
+        self.nodes[node].kept.extend(own.map(|vote| (vote.slot, vote.target)));
     }
 
     /// The node sends this vote of its own.
@@ -72,6 +73,14 @@ mod tests {
         assert!(check.sent(0, &vote(b"a")).is_err());
         check.kept(0, &[vote(b"a")]);
         assert!(check.sent(0, &vote(b"a")).is_ok());
+    }
+
+    #[test]
+    fn a_vote_of_another_on_disk_is_no_cover() {
+        let mut check = VoteCheck::new(2);
+        let of_another = Vote { signer: ValidatorIndex(1), ..vote(b"a") };
+        check.kept(0, &[of_another]);
+        assert!(check.sent(0, &vote(b"a")).is_err());
     }
 
     #[test]
