@@ -1,6 +1,6 @@
 //! The thread that owns the ledger: executes committed blocks in order, several in one synced write when they queue up.
 //!
-//! Everything it says, to consensus, to the pool, to readers and by gossip, is said after the write is synced.
+//! Everything it says, to consensus, to the pool and to readers, is said after the write is synced.
 
 use std::{
     sync::{
@@ -11,12 +11,10 @@ use std::{
 };
 
 use quorate_consensus::Event;
-use quorate_crypto::encode;
 use quorate_ledger::{
     Block, CheckpointCertificate, CommitCertificate, Delivered, ExecutionOutcome, Ledger, LedgerError, Store,
     UnixMillis,
 };
-use quorate_network::{Network, Topic};
 use tokio::sync::watch;
 
 use super::{
@@ -25,7 +23,7 @@ use super::{
     inbox::Inbox,
     pool::PoolCommand,
 };
-use crate::{metrics::Metrics, wire::Announcement};
+use crate::metrics::Metrics;
 
 /// Committed blocks that wait for execution; consensus waits beyond it.
 pub(super) const COMMANDS_MAX: usize = 256;
@@ -54,7 +52,6 @@ pub(super) struct Executor<S: Store, M> {
     pub(super) inbox: Arc<Inbox<M>>,
     pub(super) pool: SyncSender<PoolCommand>,
     pub(super) tip: watch::Sender<TipView>,
-    pub(super) network: Network,
     pub(super) metrics: Metrics,
     pub(super) clock: Clock,
 }
@@ -129,7 +126,5 @@ impl<S: Store, M> Executor<S, M> {
         self.tip.send_replace(tip);
         // An error means that the pool has stopped, as this thread is about to.
         let _ = self.pool.send(PoolCommand::Executed(tip.height));
-        let announcement = Announcement { height: tip.height, hash: tip.hash };
-        self.network.publish(Topic::Blocks, encode(&announcement));
     }
 }

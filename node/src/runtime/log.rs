@@ -15,7 +15,7 @@ pub(super) enum NodeLog<R> {
         /// The file.
         log: VoteLog<R>,
         /// Takes the time of each sync.
-        metrics: Metrics,
+        metrics: Box<Metrics>,
     },
     /// Nowhere: who signs nothing has no promise to keep. What it accepted and has not executed it gets again as
     /// certified blocks.

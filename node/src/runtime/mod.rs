@@ -73,6 +73,7 @@ pub(crate) async fn run(home: Home, config: Config, genesis: Genesis, keys: Keys
             return Err(Fault::Usage(error.to_string()).into());
         }
     };
+    tracing::info!(rpc = %rpc.address(), role = node.handle().role.name(), "started");
     let failure = tokio::select! {
         failure = node.failure() => Some(failure),
         name = stop.recv() => {

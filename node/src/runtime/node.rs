@@ -399,7 +399,6 @@ fn spawn_executor(
         inbox: Arc::clone(&shared.inbox),
         pool: shared.pool.clone(),
         tip,
-        network: shared.network.clone(),
         metrics: shared.metrics.clone(),
         clock: shared.clock,
     };

@@ -15,7 +15,8 @@
 //!   covers each transaction's hash and so its signature; f + 1 correct validators have verified them.
 //! - A node that votes gets blocks by voting; it asks only when it is still behind after a moment of grace. One that
 //!   follows asks at once.
-//! - A block announcement is forwarded to others once the block is here and executed, never on its word alone.
+//! - A block announcement is forwarded to others once the block is here and executed, never on its word alone. Who
+//!   executes a block that nobody has announced yet announces it.
 
 use std::{
     collections::VecDeque,
@@ -29,7 +30,7 @@ use std::{
 use quorate_consensus::Event;
 use quorate_crypto::{Hash, decode, encode};
 use quorate_ledger::{CertifiedBlocks, Height, Reader};
-use quorate_network::{GossipToken, GossipVerdict, Network, PeerId, Target};
+use quorate_network::{GossipToken, GossipVerdict, Network, PeerId, Target, Topic};
 use tokio::sync::{mpsc, watch};
 
 use super::{
@@ -101,6 +102,8 @@ pub(super) struct Sync<M> {
     announcements: VecDeque<(Announcement, GossipToken)>,
     /// Highest block handed to consensus, or the tip.
     reached: Height,
+    /// Highest block announced from here.
+    told: Height,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -122,7 +125,14 @@ enum Next {
 impl<M: Send + 'static> Sync<M> {
     pub(super) fn new(parts: SyncParts<M>) -> Self {
         let reached = parts.tip.borrow().height;
-        Self { parts, claims: Vec::new(), cooling: VecDeque::new(), announcements: VecDeque::new(), reached }
+        Self {
+            parts,
+            claims: Vec::new(),
+            cooling: VecDeque::new(),
+            announcements: VecDeque::new(),
+            reached,
+            told: reached,
+        }
     }
 
     /// Runs until the node stops.
@@ -180,10 +190,16 @@ impl<M: Send + 'static> Sync<M> {
 
     /// Draws what follows from the tip: claims that are met go, announcements that came true are forwarded.
     fn settle(&mut self) {
-        let tip = self.parts.tip.borrow_and_update().height;
+        // What others have announced already is forwarded, not announced again.
+        while let Ok(hint) = self.parts.hints.try_recv() {
+            self.note(hint);
+        }
+        let shown = *self.parts.tip.borrow_and_update();
+        let tip = shown.height;
         self.reached = self.reached.max(tip);
         let reached = self.reached;
         self.claims.retain(|claim| claim.height > reached);
+        self.announce(shown);
         self.forward_announcements(tip);
         // Only who delivers is believed to have more, or one liar could make every node look behind.
         let best = self.claims.iter().filter(|claim| claim.delivers).map(|claim| claim.height).max();
@@ -192,6 +208,17 @@ impl<M: Send + 'static> Sync<M> {
         if self.parts.syncing.swap(syncing, Ordering::Relaxed) != syncing {
             tracing::info!(%tip, "{}", if syncing { "behind; catching up" } else { "caught up" });
             self.parts.view.send_modify(|view| Arc::make_mut(view).syncing = syncing);
+        }
+    }
+
+    fn announce(&mut self, tip: TipView) {
+        let announcement = Announcement { height: tip.height, hash: tip.hash };
+        let behind = self.parts.syncing.load(Ordering::Relaxed);
+        if tip.height > self.told && !behind {
+            self.told = tip.height;
+            if self.announcements.iter().all(|(heard, _)| *heard != announcement) {
+                self.parts.network.publish(Topic::Blocks, encode(&announcement));
+            }
         }
     }
 

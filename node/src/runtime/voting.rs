@@ -59,7 +59,7 @@ impl<R: BorshSerialize + BorshDeserialize + Promised> Part<R> {
         match VoteLog::open(paths.log, paths.mark) {
             Ok((log, records)) => {
                 let voter = Some(Voter { index, key: key.clone() });
-                let log = NodeLog::Votes { log, metrics: metrics.clone() };
+                let log = NodeLog::Votes { log, metrics: Box::new(metrics.clone()) };
                 Ok(Self { voter, log, records, refused: None })
             }
             Err(error) if error.is_refusal() => {
