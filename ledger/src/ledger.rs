@@ -27,7 +27,8 @@ mod live;
 mod open;
 mod reader;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
+use std::fmt;
 use std::sync::Arc;
 
 use borsh::{BorshDeserialize, BorshSerialize};
@@ -41,10 +42,10 @@ pub use reader::{
 
 use crate::block::{Anchor, Block};
 use crate::certificate::{CheckpointCertificate, CheckpointPayload, CommitCertificate};
-use crate::execute::{Execution, execute};
+use crate::execute::{Change, Execution, execute};
 use crate::primitives::{Height, UnixMillis};
 use crate::receipt::{Receipt, receipts_root};
-use crate::state::LeafChange;
+use crate::state::{LeafChange, Record, RecordKey};
 use crate::store::overlay::Overlay;
 use crate::store::rows::{self, EpochStart, StoredHeader};
 use crate::store::{Durability, Family, Store, WriteBatch};
@@ -144,6 +145,9 @@ impl<S: Store> Ledger<S> {
     }
 
     fn apply_batch(&mut self, batch: &[Delivered]) -> Result<Vec<ExecutionOutcome>, LedgerError> {
+        if batch.is_empty() {
+            return Ok(Vec::new());
+        }
         let mut tip = self.tip();
         let mut pending = Pending::default();
         let mut rows = WriteBatch::default();
@@ -189,11 +193,12 @@ impl<S: Store> Ledger<S> {
             let live = self.shared.live();
             execute(&View { newest: &pending.overlay, live: &live, store: &*self.store }, block)?
         };
-        let leaves = changes.iter().map(|(key, change)| LeafChange {
+        // Hashed before the lock is taken: those who want a proof wait for the trie only.
+        let leaf = |(key, change): (&RecordKey, &Change)| LeafChange {
             path: key.path(),
-            record: change.after.as_deref().map(crate::state::Record::hash),
-        });
-        let leaves: Vec<_> = leaves.collect();
+            record: change.after.as_deref().map(Record::hash),
+        };
+        let leaves: Vec<_> = changes.iter().map(leaf).collect();
         let state_root = self.shared.trie_mut().advance(leaves);
         let outcome = ExecutionOutcome {
             checkpoint: CheckpointPayload {
@@ -331,14 +336,15 @@ impl<S: Store> Ledger<S> {
     }
 }
 
+impl<S: Store> fmt::Debug for Ledger<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Ledger").field("tip", &self.tip()).finish_non_exhaustive()
+    }
+}
+
 impl Pending {
     /// Takes over what one block did.
-    fn take(
-        &mut self,
-        block: &Block,
-        changes: std::collections::BTreeMap<crate::state::RecordKey, crate::execute::Change>,
-        outcome: ExecutionOutcome,
-    ) {
+    fn take(&mut self, block: &Block, changes: BTreeMap<RecordKey, Change>, outcome: ExecutionOutcome) {
         let mut replaced = Replaced { height: block.height(), ..Replaced::default() };
         for (key, change) in changes {
             replaced.records.insert(key.clone(), change.before);

@@ -4,6 +4,7 @@
 //! it looks into the overlay and, where the overlay says nothing, into the store: the writer changes a record in the
 //! store only while the overlay still holds it.
 
+use std::fmt;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
@@ -401,6 +402,12 @@ impl Reader {
         let Some((count, certificate)) = whole else { return Ok(None) };
         blocks.truncate(count);
         Ok(Some(CertifiedBlocks { blocks, certificate }))
+    }
+}
+
+impl fmt::Debug for Reader {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Reader").field("tip", &self.tip()).finish_non_exhaustive()
     }
 }
 

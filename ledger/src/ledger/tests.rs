@@ -8,7 +8,6 @@ use crate::fixtures::{GENESIS_TIME, account, chain, key};
 use crate::operation::Operation;
 use crate::parameters::Parameters;
 use crate::primitives::{Account, Amount, View};
-use crate::state::{Record, RecordKey};
 use crate::store::MemoryStore;
 use crate::transaction::{Payload, Transaction};
 use crate::validators::ValidatorSet;
@@ -270,7 +269,7 @@ fn another_genesis_is_refused_by_name() {
     let store = MemoryStore::new();
     drop(chain.open(store.clone()));
     let other = GenesisState { chain: Hash::of(b"another"), ..chain.genesis.clone() };
-    let error = Ledger::open(store, &other).err().expect("refused");
+    let error = Ledger::open(store, &other).expect_err("refused");
     assert!(matches!(error, LedgerError::WrongGenesis { .. }));
     for id in [chain.genesis.chain, other.chain] {
         assert!(error.to_string().contains(&id.to_string()), "{error}");

@@ -116,7 +116,7 @@ fn overwrite(store: &MemoryStore, family: Family, key: &[u8], value: &[u8]) {
 }
 
 fn open_error(chain: &Chain, store: MemoryStore) -> LedgerError {
-    Ledger::open(store, &chain.genesis).err().expect("damage is noticed")
+    Ledger::open(store, &chain.genesis).expect_err("damage is noticed")
 }
 
 #[test]
