@@ -1,0 +1,48 @@
+#!/usr/bin/env bash
+# Every test that CI runs, stage by stage, and how long each took. With names of stages: only those.
+#
+# All stages use one profile and one target directory, so that RocksDB is compiled once. They stop at the first that
+# fails: what comes later would only hide it.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+target=${CARGO_TARGET_DIR:-target}
+cargo=(--release --locked --workspace)
+started=$SECONDS
+timings=''
+
+stage() {
+  local name=$1 from=$SECONDS
+  shift
+  printf '\n== %s: %s\n' "$name" "$*" >&2
+  if ! "$@"; then
+    printf '\n== %s failed after %d s\n%s' "$name" $((SECONDS - from)) "$timings" >&2
+    exit 1
+  fi
+  timings+=$(printf '%-11s %5d s' "$name" $((SECONDS - from)))$'\n'
+}
+
+run() {
+  case "$1" in
+    format) stage format cargo fmt --all --check ;;
+    lint) stage lint cargo clippy "${cargo[@]}" --all-targets -- -D warnings ;;
+    build)
+      stage build cargo build "${cargo[@]}" --bins
+      stage tests-built cargo test "${cargo[@]}" --no-run
+      ;;
+    # Doc tests are part of it; the tests of the crate `tests` have stages of their own.
+    unit) stage unit cargo test "${cargo[@]}" --exclude quorate-tests ;;
+    verifier) stage verifier python3 -m unittest discover --start-directory tests/verifier --pattern '*test*.py' ;;
+    simulator) stage simulator cargo test "${cargo[@]}" --test simulator ;;
+    # The binary that was built, not one that each test builds.
+    end-to-end)
+      [ -x "$target/release/quorate" ] || stage build cargo build "${cargo[@]}" --bins
+      QUORATE_BIN=$(realpath "$target/release/quorate") stage end-to-end cargo test "${cargo[@]}" --test 'e2e*'
+      ;;
+    *) printf 'no such stage: %s\n' "$1" >&2; exit 2 ;;
+  esac
+}
+
+[ $# -gt 0 ] || set -- format lint build unit verifier simulator end-to-end
+for name in "$@"; do run "$name"; done
+printf '\n== all passed\n%s%-11s %5d s\n' "$timings" total $((SECONDS - started)) >&2

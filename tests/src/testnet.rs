@@ -1,0 +1,367 @@
+//! A network of real processes in a directory of its own.
+//!
+//! It is used as its users do: by `quorate testnet`, whose `testnet.json` says where everything is. What it leaves is
+//! cleaned up by a process of its own (`Reaper`), which a pipe tells of the end of the tests, whatever that end is: a
+//! test that passes or panics, Ctrl-C, SIGKILL. There is no other way of cleaning up.
+
+use std::fmt::Write as _;
+use std::io::Write as _;
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use quorate_crypto::Hash;
+use quorate_genesis::Genesis;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use crate::client::{Client, number};
+use crate::program::{self, Finished};
+use crate::wait::{SOON, until};
+use crate::wallet::Wallet;
+
+/// Set to anything, it keeps the directories for a look at logs and data.
+const KEEP: &str = "QUORATE_KEEP";
+
+/// How long after a start a node may take to be ready: on a machine that does much else.
+const READY_WITHIN: Duration = Duration::from_secs(120);
+
+/// How much of each log a failed test shows.
+const LOG_LINES: usize = 25;
+
+/// What stands in `testnet.json`, as far as it is needed here.
+#[derive(Clone, Debug, Deserialize)]
+struct Description {
+    genesis_hash: Hash,
+    accounts: Vec<AccountEntry>,
+    nodes: Vec<Node>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+struct AccountEntry {
+    name: String,
+    address: String,
+    key: PathBuf,
+}
+
+/// One node.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Node {
+    /// `node0`, `node1`, …
+    pub name: String,
+    /// Its process, when it was last started or stopped.
+    pub pid: Option<i32>,
+    /// URL of its JSON-RPC.
+    pub rpc: String,
+    /// Where it listens for peers.
+    pub p2p: String,
+    /// Its home directory.
+    pub home: PathBuf,
+    /// The key it votes with.
+    pub validator: Option<String>,
+}
+
+impl Node {
+    /// What it has logged.
+    #[must_use]
+    pub fn log(&self) -> String {
+        let bytes = std::fs::read(self.home.join("node.log")).unwrap_or_default();
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
+
+    /// The TCP port at which it listens for peers.
+    ///
+    /// # Panics
+    /// If the address does not end in one.
+    #[must_use]
+    pub fn p2p_port(&self) -> u16 {
+        self.p2p.rsplit('/').next().and_then(|port| port.parse().ok()).expect("/ip4/…/tcp/port")
+    }
+}
+
+/// Four validators, or as many as were asked for.
+#[derive(Debug)]
+pub struct Testnet {
+    dir: PathBuf,
+    description: Description,
+    welcome: String,
+    // Last, so that it ends after everything that uses the network.
+    _reaper: Reaper,
+}
+
+impl Testnet {
+    /// Four validators that are ready.
+    ///
+    /// # Panics
+    /// If they do not come up.
+    pub async fn up() -> Self {
+        let root =
+            tempfile::Builder::new().prefix("quorate-e2e-").tempdir().expect("a temporary directory").keep();
+        // A blank in the name: whatever is printed for pasting must survive it.
+        let dir = root.join("a net");
+        let reaper = Reaper::of(&root, &dir);
+        let welcome = up(&dir).await.success();
+        Self { description: describe(&dir), dir, welcome, _reaper: reaper }
+    }
+
+    /// Starts whatever does not run, and waits until all are ready.
+    ///
+    /// # Panics
+    /// If they do not come up.
+    pub async fn up_again(&mut self) {
+        up(&self.dir).await.success();
+        self.description = describe(&self.dir);
+    }
+
+    /// What `testnet up` printed.
+    #[must_use]
+    pub fn welcome(&self) -> &str {
+        &self.welcome
+    }
+
+    /// Its directory.
+    #[must_use]
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// The genesis document.
+    #[must_use]
+    pub fn genesis_file(&self) -> PathBuf {
+        self.dir.join("genesis.json")
+    }
+
+    /// The chain as the document has it.
+    ///
+    /// # Panics
+    /// If the document breaks a rule.
+    #[must_use]
+    pub fn genesis(&self) -> Genesis {
+        Genesis::load(&self.genesis_file()).expect("a genesis document that the program made")
+    }
+
+    /// The nodes.
+    #[must_use]
+    pub fn nodes(&self) -> &[Node] {
+        &self.description.nodes
+    }
+
+    /// JSON-RPC of a node.
+    #[must_use]
+    pub fn client(&self, node: usize) -> Client {
+        Client::new(&self.nodes()[node].rpc)
+    }
+
+    /// JSON-RPC of every node.
+    #[must_use]
+    pub fn clients(&self) -> Vec<Client> {
+        (0..self.nodes().len()).map(|node| self.client(node)).collect()
+    }
+
+    /// A funded account, `alice` or `bob`.
+    ///
+    /// # Panics
+    /// If there is none of that name.
+    #[must_use]
+    pub fn wallet(&self, name: &str) -> Wallet {
+        let account =
+            self.description.accounts.iter().find(|account| account.name == name).expect("alice or bob");
+        let wallet = Wallet::open(&account.key, self.description.genesis_hash);
+        assert_eq!(wallet.account().to_string(), account.address, "the key is the account's");
+        wallet
+    }
+
+    /// The key file of a funded account.
+    #[must_use]
+    pub fn key_file(&self, name: &str) -> PathBuf {
+        self.dir.join("accounts").join(format!("{name}.pem"))
+    }
+
+    /// Which node is the primary.
+    ///
+    /// # Panics
+    /// If nobody is, for long.
+    pub async fn primary(&self) -> usize {
+        until("a primary", SOON, async || {
+            let status = self.client(0).status().await;
+            let key = status["primary"]["key"].as_str();
+            let place =
+                self.nodes().iter().position(|node| key.is_some() && node.validator.as_deref() == key);
+            place.ok_or_else(|| status["primary"].to_string())
+        })
+        .await
+    }
+
+    /// The nodes that are not the primary, by their number.
+    pub async fn backups(&self) -> Vec<usize> {
+        let primary = self.primary().await;
+        (0..self.nodes().len()).filter(|node| *node != primary).collect()
+    }
+
+    /// Runs `quorate testnet VERB NODE`.
+    ///
+    /// # Panics
+    /// If that fails.
+    pub async fn manage(&mut self, verb: &str, node: usize) {
+        let name = &self.nodes()[node].name;
+        let dir = self.dir.to_string_lossy();
+        program::run(["testnet", verb, name, "--dir", &dir]).await.success();
+        self.description = describe(&self.dir);
+    }
+
+    /// Starts a node, and waits until it says that it is ready.
+    pub async fn start(&mut self, node: usize) {
+        self.manage("start", node).await;
+        let client = self.client(node);
+        until("the node is ready", READY_WITHIN, async || match client.get("/readyz").await {
+            Ok((200, _)) => Ok(()),
+            Ok((status, body)) => Err(format!("{status} {body}")),
+            Err(error) => Err(error.to_string()),
+        })
+        .await;
+    }
+
+    /// Sends a signal to the process of a node.
+    ///
+    /// # Panics
+    /// If it does not run.
+    pub fn signal(&self, node: usize, signal: Signal) {
+        let pid = self.nodes()[node].pid.expect("it runs");
+        kill(Pid::from_raw(pid), signal).unwrap_or_else(|errno| panic!("process {pid}: {signal}: {errno}"));
+    }
+
+    /// Kills nodes as a power cut does: all are hit before any is waited for.
+    pub async fn kill_at_once(&mut self, nodes: &[usize]) {
+        for node in nodes {
+            self.signal(*node, Signal::SIGKILL);
+        }
+        for node in nodes {
+            self.manage("kill", *node).await;
+        }
+    }
+
+    /// Changes the configuration file of a node, which must not run.
+    ///
+    /// # Panics
+    /// If the file does not have the text.
+    pub fn configure(&self, node: usize, from: &str, to: &str) {
+        let file = self.nodes()[node].home.join("config/config.toml");
+        let text = std::fs::read_to_string(&file).expect("a configuration file");
+        assert!(text.contains(from), "{}: no {from:?} in\n{text}", file.display());
+        std::fs::write(&file, text.replace(from, to)).expect("writable");
+    }
+
+    /// Waits until every node has executed a height, and returns what all of them say of it: hash of the block, state
+    /// root after it.
+    ///
+    /// # Panics
+    /// If they do not say the same.
+    pub async fn agreed(&self, height: u64) -> (String, String) {
+        let mut said = Vec::new();
+        for client in self.clients() {
+            client.reach(height).await;
+            let block = client.block(height).await;
+            let parameters = json!({ "height": height, "kind": "checkpoint" });
+            // Follows as soon as a quorum has executed the block.
+            let checkpoint = until("a checkpoint certificate", SOON, async || {
+                let certificate = client.call("chain_getCertificate", parameters.clone()).await;
+                if certificate.is_null() { Err("none".to_owned()) } else { Ok(certificate) }
+            })
+            .await;
+            let checkpoint = &checkpoint["certificate"];
+            assert_eq!(checkpoint["block"], block["hash"], "a checkpoint of this block");
+            said.push((block["hash"].clone(), checkpoint["state_root"].clone()));
+        }
+        assert!(said.iter().all(|one| *one == said[0]), "height {height}: {said:?}");
+        let text = |value: &Value| value.as_str().expect("a hash").to_owned();
+        (text(&said[0].0), text(&said[0].1))
+    }
+
+    /// The greatest height that any of these nodes has executed.
+    pub async fn newest(&self, nodes: &[usize]) -> u64 {
+        let mut newest = 0;
+        for node in nodes {
+            newest = newest.max(self.client(*node).height().await);
+        }
+        newest
+    }
+
+    /// Fails if any node holds a proof that anybody has contradicted itself.
+    ///
+    /// # Panics
+    /// Then.
+    pub async fn assert_no_evidence(&self) {
+        for (node, client) in self.nodes().iter().zip(self.clients()) {
+            let evidence = client.call("consensus_getEvidence", json!({})).await;
+            assert_eq!(number(&evidence["count"]), 0, "{}: {evidence}", node.name);
+        }
+    }
+}
+
+impl Drop for Testnet {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            return;
+        }
+        let mut text = String::new();
+        for node in self.nodes() {
+            let log = node.log();
+            let lines: Vec<&str> = log.lines().collect();
+            let end = lines[lines.len().saturating_sub(LOG_LINES)..].join("\n");
+            let _ = write!(text, "\n--- the end of the log of {}\n{end}\n", node.name);
+        }
+        let _ = std::io::stderr().write_all(text.as_bytes());
+    }
+}
+
+async fn up(dir: &Path) -> Finished {
+    program::run(["testnet", "up", "--detach", "--base-port", "0", "--dir", &dir.to_string_lossy()]).await
+}
+
+fn describe(dir: &Path) -> Description {
+    let file = dir.join("testnet.json");
+    let text = std::fs::read_to_string(&file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+    serde_json::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}: {text}", file.display()))
+}
+
+/// Kills the nodes of a testnet and removes its directory once this process has let go of a pipe, as it does whichever
+/// way it ends.
+///
+/// `testnet kill` asks the kernel which process holds a home, so it never hits a stranger.
+#[derive(Debug)]
+struct Reaper(Child);
+
+/// `$1` the program, `$2` the testnet, `$3` what to remove.
+const REAP: &str = r#"
+cat > /dev/null
+for home in "$2"/node*; do
+    "$1" testnet kill "${home##*/}" --dir "$2"
+done
+[ -z "$3" ] || rm -rf -- "$3"
+"#;
+
+impl Reaper {
+    fn of(root: &Path, dir: &Path) -> Self {
+        let kept = std::env::var_os(KEEP).is_some();
+        if kept {
+            let _ = writeln!(std::io::stderr(), "{KEEP}: {} stays", root.display());
+        }
+        let mut command = Command::new("sh");
+        command.args(["-c", REAP, "reaper"]).arg(program::path()).arg(dir);
+        command.arg(if kept { Path::new("") } else { root });
+        // A process group of its own: a Ctrl-C that ends the tests is not for it.
+        command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).process_group(0);
+        Self(command.spawn().expect("sh runs"))
+    }
+}
+
+impl Drop for Reaper {
+    fn drop(&mut self) {
+        drop(self.0.stdin.take());
+        // Nothing to be done about an error here: the reaper goes on by itself.
+        let _ = self.0.wait();
+    }
+}

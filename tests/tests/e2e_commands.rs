@@ -1,0 +1,251 @@
+//! The command line as scripts see it: exit codes, one JSON value on stdout, everything else on stderr.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use quorate_crypto::SecretKey;
+use quorate_ledger::Account;
+use quorate_tests::client::{CallError, Client};
+use quorate_tests::program::{self, Finished, run};
+use quorate_tests::testnet::Testnet;
+use quorate_tests::wait::{SOON, soon, until};
+use quorate_tests::wallet::{LIFETIME, Wallet};
+use serde_json::json;
+use tokio::net::TcpListener;
+
+/// Runs a command line whose words hold no blanks, and asserts its exit code.
+async fn ends_with(code: i32, line: &str, says: &str) -> Finished {
+    let finished = run(line.split(' ')).await;
+    assert_eq!(finished.code, Some(code), "{finished}");
+    assert!(finished.stderr.contains(says), "{says:?} should be in: {finished}");
+    finished
+}
+
+async fn free_address() -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    listener.local_addr().expect("bound").to_string()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn wrong_usage_and_configuration_end_with_two_and_say_what_is_allowed() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let path = |name: &str| dir.path().join(name).to_string_lossy().into_owned();
+    ends_with(0, "--version", "").await;
+    ends_with(0, "--help", "").await;
+    ends_with(2, "tx teleport", "teleport").await;
+    ends_with(2, &format!("tx transfer bob 1 --key {}", path("none.pem")), "bob").await;
+    ends_with(2, "query status --rpc 127.0.0.1:1", "http://").await;
+    ends_with(2, &format!("testnet status --dir {}", path("none")), "quorate testnet up").await;
+    ends_with(2, &format!("start --home {}", path("none")), "quorate init").await;
+
+    let key = path("key.pem");
+    run(["key", "generate", &key]).await.success();
+    fs::set_permissions(&key, fs::Permissions::from_mode(0o644)).expect("ours");
+    ends_with(2, &format!("key show {key}"), "chmod 600").await;
+
+    let genesis = path("genesis.json");
+    fs::write(&genesis, r#"{"name":"x","validatrs":[]}"#).expect("writable");
+    let refused = ends_with(2, &format!("genesis check {genesis}"), "validatrs").await;
+    assert!(refused.stderr.contains(&genesis) && refused.stdout.is_empty(), "{refused}");
+
+    let home = path("home");
+    run(["init", "--home", &home, "--validator"]).await.success();
+    let config = Path::new(&home).join("config/config.toml");
+    fs::write(&config, "[rpc]\nbatch_maximum = 3\n").expect("writable");
+    ends_with(2, &format!("config show --home {home}"), "rpc.batch_max").await;
+    fs::write(&config, "[rpc]\nbatch_max = 0\n").expect("writable");
+    ends_with(2, &format!("config show --home {home}"), "1 to 10000").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_understood_and_failed_ends_with_one() {
+    let testnet = Testnet::up().await;
+    let rpc = &testnet.nodes()[0].rpc;
+    let bob = testnet.wallet("bob").account().to_string();
+    let key = testnet.key_file("alice").to_string_lossy().into_owned();
+    let transfer = async |amount: &str, more: &[&str]| {
+        run(["tx", "transfer", &bob, amount, "--key", &key, "--rpc", rpc].iter().chain(more)).await
+    };
+
+    let too_much = transfer("1000000000001", &["--json"]).await;
+    assert_eq!(too_much.code, Some(1), "{too_much}");
+    assert!(too_much.stderr.contains("INSUFFICIENT_FUNDS"), "{too_much}");
+    let outcome: serde_json::Value =
+        serde_json::from_str(&too_much.stdout).expect("one JSON value all the same");
+    assert_eq!(outcome["status"], "committed");
+
+    let taken = transfer("1", &["--no-wait", "--json"]).await.json();
+    let id = taken["id"].as_str().expect("an id");
+    testnet.client(0).execute(&testnet.wallet("alice").transfer(testnet.wallet("bob").account(), 1)).await;
+    let known = run(["query", "tx", id, "--rpc", rpc, "--json"]).await.json();
+    assert_eq!(known["status"], "committed");
+
+    let nobody = format!("http://{}", free_address().await);
+    ends_with(1, &format!("query status --rpc {nobody}"), "no node answers").await;
+    let home = &testnet.nodes()[0].home;
+    let second = run(["start", "--home", &home.to_string_lossy()]).await;
+    assert_eq!(second.code, Some(1), "{second}");
+    assert!(second.stderr.contains("in use by process"), "{second}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn signed_bytes_can_be_kept_and_sent_later_and_again() {
+    let testnet = Testnet::up().await;
+    let rpc = &testnet.nodes()[2].rpc;
+    let bob = testnet.wallet("bob").account().to_string();
+    let key = testnet.key_file("alice").to_string_lossy().into_owned();
+    let genesis = testnet.genesis_file().to_string_lossy().into_owned();
+    let file = testnet.dir().join("signed").to_string_lossy().into_owned();
+    let offline =
+        ["tx", "transfer", &bob, "5", "--key", &key, "--genesis", &genesis, "--out", &file, "--json"];
+    let signed = run(offline).await.json();
+    let shown = run(["tx", "show", &file, "--json"]).await.json();
+    assert_eq!(shown["id"], signed["id"]);
+    assert_eq!(shown["signature_valid"], true);
+
+    let send = ["tx", "send", &file, "--rpc", rpc, "--json"];
+    let sent = run(send).await.json();
+    assert_eq!(sent["status"], "committed");
+    assert_eq!(sent["id"], signed["id"]);
+    let again = run(send).await.json();
+    assert_eq!(again["height"], sent["height"], "the same transaction, not another");
+    let asked = run(["query", "tx", &file, "--rpc", rpc, "--json"]).await.json();
+    assert_eq!(asked["block"], sent["block"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn damaged_data_ends_with_three() {
+    let mut testnet = Testnet::up().await;
+    let node = testnet.backups().await[0];
+    testnet.manage("stop", node).await;
+    let home = testnet.nodes()[node].home.clone();
+    // The list of the database's files, cut in the middle.
+    let manifest = fs::read_dir(home.join("data/ledger"))
+        .expect("a database")
+        .map(|entry| entry.expect("readable").path())
+        .find(|path| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("MANIFEST")))
+        .expect("RocksDB has one");
+    fs::write(&manifest, "damaged").expect("ours");
+    let refused = run(["start", "--home", &home.to_string_lossy()]).await;
+    assert_eq!(refused.code, Some(3), "{refused}");
+    assert!(refused.stderr.contains("data/ledger"), "{refused}");
+}
+
+/// A chain made by hand, as people do who are no testnet: keys, document, home, start; with fees.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_chain_of_one_validator_is_made_by_hand_and_asks_for_fees() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let path = |name: &str| dir.path().join(name).to_string_lossy().into_owned();
+    let (home, genesis, key) = (path("home"), path("genesis.json"), path("owner.pem"));
+    let owner = run(["key", "generate", &key, "--json"]).await.json();
+    let owner = owner["address"].as_str().expect("an address").to_owned();
+    let made = run(["init", "--home", &home, "--validator", "--json"]).await.json();
+    let validator = format!("{}=solo", made["validator"].as_str().expect("a key"));
+    let account = format!("{owner}=1000");
+    run([
+        "genesis",
+        "new",
+        "--name",
+        "solo",
+        "--validator",
+        &validator,
+        "--account",
+        &account,
+        "--parameter",
+        "fee_base=10",
+        "--out",
+        &genesis,
+    ])
+    .await
+    .success();
+    let hash = run(["genesis", "hash", &genesis, "--json"]).await.json();
+    let checked = run(["genesis", "check", &genesis, "--json"]).await.json();
+    assert_eq!(checked["hash"], hash);
+    assert_eq!(checked["quorum"], 1);
+    run(["init", "--home", &home, "--genesis", &genesis]).await.success();
+
+    let address = free_address().await;
+    let rpc = format!("http://{address}");
+    let mut node = program::command([
+        "start",
+        "--home",
+        &home,
+        "--rpc-listen",
+        &address,
+        "--p2p-listen",
+        "/ip4/127.0.0.1/tcp/0",
+    ])
+    .stderr(fs::File::create(path("log")).expect("writable"))
+    .spawn()
+    .expect("it runs");
+    let client = Client::new(&rpc);
+    until("it is ready", SOON, async || match client.get("/readyz").await {
+        Ok((200, _)) => Ok(()),
+        Ok((_, why)) => Err(why),
+        Err(error) => Err(format!("{error}: {}", fs::read_to_string(path("log")).unwrap_or_default())),
+    })
+    .await;
+
+    let someone = Account(SecretKey::generate().public());
+    let wallet =
+        Wallet::open(Path::new(&key), hash.as_str().and_then(|hash| hash.parse().ok()).expect("a hash"));
+    let free = client.try_submit_and_wait(&wallet.transfer(someone, 1), LIFETIME).await;
+    assert!(
+        matches!(&free, Err(CallError::Refused { reason: Some(reason), .. }) if reason == "FEE_TOO_LOW"),
+        "{free:?}"
+    );
+    let stranger =
+        Wallet::of(SecretKey::generate(), hash.as_str().and_then(|hash| hash.parse().ok()).expect("a hash"));
+    let mut payload = stranger.payload(vec![quorate_ledger::Operation::Transfer { to: someone, amount: 0 }]);
+    payload.fee = 10;
+    let poor = client.try_submit_and_wait(&stranger.sign(payload), LIFETIME).await;
+    assert!(
+        matches!(&poor, Err(CallError::Refused { reason: Some(reason), .. }) if reason == "FEES_EXCEED_BALANCE"),
+        "{poor:?}"
+    );
+
+    // The command line pays what is asked for.
+    let paid = run(["tx", "transfer", &someone.to_string(), "100", "--key", &key, "--rpc", &rpc, "--json"])
+        .await
+        .json();
+    assert_eq!(paid["receipt"]["fee_paid"], "10");
+    assert_eq!(client.balance(wallet.account(), paid["height"].as_u64().expect("a height")).await, 890);
+
+    let pid = node.id().and_then(|pid| i32::try_from(pid).ok()).expect("it runs");
+    kill(Pid::from_raw(pid), Signal::SIGTERM).expect("a child of ours");
+    let status = soon("it stops", node.wait()).await.expect("a child of ours");
+    assert_eq!(status.code(), Some(0), "{}", fs::read_to_string(path("log")).unwrap_or_default());
+    let gone = client.try_call("node_status", json!({})).await;
+    assert!(matches!(gone, Err(CallError::NoAnswer(_))), "{gone:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_testnet_is_managed_by_its_commands() {
+    let mut testnet = Testnet::up().await;
+    let dir = testnet.dir().to_string_lossy().into_owned();
+    let genesis = testnet.genesis().hash();
+    let (alice, bob) = (testnet.wallet("alice"), testnet.wallet("bob"));
+    testnet.client(0).execute(&alice.transfer(bob.account(), 1)).await;
+
+    let running = run(["testnet", "reset", "--dir", &dir]).await;
+    assert_eq!(running.code, Some(2), "{running}");
+    testnet.manage("stop", 2).await;
+    let status = run(["testnet", "status", "--dir", &dir, "--json"]).await.json();
+    let states: Vec<_> =
+        status["nodes"].as_array().expect("nodes").iter().map(|node| node["state"].clone()).collect();
+    assert_eq!(states, ["ready", "ready", "stopped", "ready"]);
+    let log = run(["testnet", "logs", "2", "--dir", &dir, "--lines", "1"]).await.success();
+    assert!(log.contains("stopped"), "{log}");
+
+    run(["testnet", "down", "--dir", &dir]).await.success();
+    run(["testnet", "reset", "--dir", &dir]).await.success();
+    testnet.up_again().await;
+    assert_eq!(testnet.genesis().hash(), genesis, "the same chain");
+    assert_eq!(testnet.client(1).height().await, 0, "from its beginning");
+    let place = testnet.client(1).execute(&alice.transfer(bob.account(), 1)).await;
+    testnet.agreed(place.height).await;
+    testnet.assert_no_evidence().await;
+}
