@@ -1,7 +1,7 @@
 //! `chain_…`: blocks, headers and the certificates that prove them. Height 0 is the genesis, which is no block.
 
 use quorate_crypto::{MultiSignature, encode};
-use quorate_ledger::{Header, Height, StoredBlock, ValidatorIndex};
+use quorate_ledger::{CERTIFIED_BLOCKS_LIMIT, Header, Height, StoredBlock, ValidatorIndex};
 
 use super::Context;
 use super::error::RpcError;
@@ -16,10 +16,6 @@ pub(crate) const BLOCKS_DEFAULT: u64 = 20;
 
 /// Headers that it answers at most; a larger `limit` is cut to this.
 pub(crate) const BLOCKS_MAX: u64 = 200;
-
-/// Headers between a block and the certificate that proves it, at most. The engine certifies at least one block of each
-/// window of proposals, which is far smaller, so more than this many are not there yet.
-pub(crate) const CERTIFICATE_DISTANCE_MAX: u64 = 256;
 
 /// `chain_getBlock`.
 pub(crate) fn block(context: &Context, parameters: BlockParameters) -> Result<Option<BlockAnswer>, RpcError> {
@@ -111,11 +107,11 @@ fn commit_certificate(context: &Context, height: Height) -> Result<Option<Certif
     let reader = &context.node.reader;
     let found = reader.commit_certificate_at_or_above(height).map_err(RpcError::internal)?;
     let Some((certified, certificate)) = found else { return Ok(None) };
-    if certified.0 - height.0 > CERTIFICATE_DISTANCE_MAX {
-        return Err(RpcError::internal(format_args!(
-            "no certificate near {height}, the next is at {certified}"
-        )));
-    }
+    // Blocks come from the engine or from a peer in runs that end with a certificate, so the next is never further.
+    assert!(
+        certified.0 - height.0 < CERTIFIED_BLOCKS_LIMIT as u64,
+        "no certificate for {height} up to {certified}"
+    );
     let headers: Result<Vec<Header>, RpcError> = (height.0 + 1..=certified.0)
         .map(|above| {
             let stored = reader.header(Height(above)).map_err(RpcError::internal)?;

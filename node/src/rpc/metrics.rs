@@ -42,7 +42,7 @@ impl Metrics {
     /// Metrics that are shown by a registry.
     pub(crate) fn register(registry: &mut Registry) -> Self {
         let metrics = Self { calls: Family::default(), seconds: Family::new_with_constructor(Buckets) };
-        let registry = registry.sub_registry_with_prefix("rpc");
+        let registry = registry.sub_registry_with_prefix("quorate_rpc");
         registry.register(
             "calls",
             "JSON-RPC calls, by method and error code (0: answered)",

@@ -17,6 +17,8 @@ mod call;
 mod chain;
 mod consensus;
 mod discover;
+#[cfg(test)]
+mod docs;
 pub(crate) mod error;
 mod guard;
 mod http;

@@ -10,7 +10,7 @@ use crate::rpc::types::{
 fn refusal<P: Parameters + std::fmt::Debug>(text: &str) -> String {
     match parse::<P>(Some(text)).expect_err("refused") {
         RpcError::Parameters(message) => message,
-        other => panic!("{other:?}"),
+        error @ (RpcError::Refused { .. } | RpcError::Internal) => panic!("{error:?}"),
     }
 }
 

@@ -151,6 +151,7 @@ pub(crate) struct Vote {
 /// What `chain_subscribe` notifies.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "type", rename_all = "snake_case")]
+#[expect(clippy::large_enum_variant, reason = "one at a time, on its way to the wire")]
 pub(crate) enum ChainEvent {
     /// The next block: every height once, in order.
     Block {

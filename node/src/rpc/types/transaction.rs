@@ -18,6 +18,7 @@ pub(crate) struct Submitted {
 /// What is known of a transaction. `as_of` is the newest height executed on this node when it answered.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "status", rename_all = "snake_case")]
+#[expect(clippy::large_enum_variant, reason = "one at a time, on its way to the wire")]
 pub(crate) enum TransactionStatus {
     /// In this node's pool, neither included nor expired.
     Pending {
