@@ -16,10 +16,21 @@ use serde_json::{Map, Value, json};
 
 use crate::runtime::SubmitError;
 
-/// The code nearest to zero that this interface uses for reasons of its own.
-pub(crate) const CODE_FIRST: i32 = -32020;
-/// The last code that may be used for them.
-pub(crate) const CODE_LAST: i32 = -32059;
+/// The codes that this interface uses for reasons of its own, the first nearest to zero.
+const CODE_FIRST: i32 = -32020;
+/// See [`CODE_FIRST`].
+const CODE_LAST: i32 = -32059;
+
+// Each code is lower than the one before it, so none stands for two reasons.
+const _: () = {
+    let mut place = 0;
+    while place < Reason::TABLE.len() {
+        let code = Reason::TABLE[place].code;
+        assert!(CODE_LAST <= code && code <= CODE_FIRST, "a code is out of range");
+        assert!(place == 0 || code < Reason::TABLE[place - 1].code, "codes are out of order");
+        place += 1;
+    }
+};
 
 /// A row of the table.
 #[derive(Clone, Copy, Debug)]

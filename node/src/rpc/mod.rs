@@ -36,7 +36,6 @@ mod verify;
 
 use std::net::SocketAddr;
 use std::sync::{Arc, MutexGuard};
-use std::time::Duration;
 
 use jsonrpsee::server::stop_channel;
 use jsonrpsee::{Methods, RpcModule};
@@ -78,8 +77,6 @@ pub(crate) struct Context {
     pub(crate) outcomes: Outcomes,
     /// One permit for each call that waits.
     pub(crate) waits: Semaphore,
-    /// The longest a call may take.
-    pub(crate) request_timeout: Duration,
     /// Set when the server stops: whoever waits then ends.
     pub(crate) stopping: watch::Receiver<bool>,
 }
@@ -118,7 +115,6 @@ pub(crate) async fn serve(node: NodeHandle, config: &RpcConfig) -> Result<RpcSer
         verify: VerifyPool::new(verify::workers()),
         outcomes: Outcomes::follow(node.reader.clone(), node.tip.clone(), stopping.clone()),
         waits: Semaphore::new(transactions::WAITS_MAX),
-        request_timeout: Duration::from_millis(config.request_timeout_ms),
         stopping,
         node: node.clone(),
     };

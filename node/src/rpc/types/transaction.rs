@@ -80,15 +80,3 @@ pub(crate) enum TransactionStatus {
         as_of: Height,
     },
 }
-
-impl TransactionStatus {
-    /// The transaction it is about.
-    pub(crate) fn id(&self) -> Hash {
-        match self {
-            TransactionStatus::Pending { id, .. }
-            | TransactionStatus::Committed { id, .. }
-            | TransactionStatus::Expired { id, .. }
-            | TransactionStatus::Unknown { id, .. } => *id,
-        }
-    }
-}
