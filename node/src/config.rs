@@ -15,7 +15,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use config::builder::DefaultState;
-use config::{ConfigBuilder, FileFormat, Value, ValueKind};
+use config::{ConfigBuilder, FileFormat, Source as _, Value, ValueKind};
 use quorate_network::Multiaddr;
 use serde::{Deserialize, Serialize};
 
@@ -127,7 +127,8 @@ impl Default for PoolConfig {
 
 impl Default for LogConfig {
     fn default() -> Self {
-        LogConfig { filter: "info".to_owned() }
+        // Every node announces the block it executed: that others were faster is not worth gossipsub's warning.
+        LogConfig { filter: "info,libp2p_gossipsub=error".to_owned() }
     }
 }
 
@@ -317,12 +318,7 @@ impl Sources {
 
 /// Merges the layers and checks every value.
 pub(crate) fn load(sources: Sources) -> Result<Loaded, ConfigError> {
-    let defaults = config::Config::try_from(&Config::default()).expect("the defaults are plain values");
-    let mut builder = config::Config::builder().add_source(defaults);
-    // The library leaves empty lists out of what it serializes.
-    for key in KEYS.iter().filter(|key| matches!(key.allowed, Allowed::Multiaddrs)) {
-        builder = builder.set_default(key.name, Vec::<String>::new()).expect("keys are plain paths");
-    }
+    let mut builder = add_defaults(config::Config::builder());
     if let Some(file) = &sources.file {
         builder = add_file(builder, file)?;
     }
@@ -331,11 +327,16 @@ pub(crate) fn load(sources: Sources) -> Result<Loaded, ConfigError> {
         let key = KEYS.iter().find(|key| key.name == flag.key).expect("flags set keys of the table");
         builder = set(builder, key, flag.flag, flag.value);
     }
-    let merged = builder.build().expect("keys are fixed paths and the file has been parsed once already");
 
+    let merged = builder.build().and_then(|merged| merged.collect()).expect("every layer was read already");
+    let mut sections: BTreeMap<String, config::Map<String, Value>> = BTreeMap::new();
+    for (section, entries) in merged {
+        sections.insert(section, entries.into_table().expect("keys are section.name"));
+    }
     let mut settings = Vec::with_capacity(KEYS.len());
     for key in &KEYS {
-        let value: Value = merged.get(key.name).expect("the defaults hold every key");
+        let entries = sections.get_mut(key.section()).expect("the defaults hold every section");
+        let value = entries.remove(key.entry()).expect("the defaults hold every key");
         settings.push(key.check(value)?);
     }
     let config = from_settings(&settings);
@@ -349,10 +350,10 @@ pub(crate) fn file_text(set: &[(&str, serde_json::Value)]) -> String {
          # QUORATE_SECTION_KEY in the environment and flags of `quorate start` outrank this file;\n\
          # `quorate config show` says what is in force and where it comes from.\n",
     );
-    let defaults = serde_json::to_value(Config::default()).expect("the defaults are plain values");
+    let defaults = default_tree();
     let mut section_now = "";
     for key in &KEYS {
-        let (section, name) = key.name.split_once('.').expect("keys are section.name");
+        let (section, name) = (key.section(), key.entry());
         if section != section_now {
             section_now = section;
             let _ = write!(text, "\n[{section}]\n");
@@ -370,8 +371,40 @@ pub(crate) fn file_text(set: &[(&str, serde_json::Value)]) -> String {
     text
 }
 
+/// Why a key can always be set.
+const PLAIN_PATH: &str = "the keys of the table are plain paths";
+
+/// Key by key: the library's own serializer leaves empty lists out.
+fn add_defaults(mut builder: ConfigBuilder<DefaultState>) -> ConfigBuilder<DefaultState> {
+    let defaults = default_tree();
+    for key in &KEYS {
+        let value = layer_value(&defaults[key.section()][key.entry()]);
+        builder = builder.set_default(key.name, value).expect(PLAIN_PATH);
+    }
+    builder
+}
+
+fn default_tree() -> serde_json::Value {
+    serde_json::to_value(Config::default()).expect("the defaults are plain values")
+}
+
+/// A default as a layer holds it.
+fn layer_value(json: &serde_json::Value) -> Value {
+    let kind = match json {
+        serde_json::Value::Null => ValueKind::Nil,
+        serde_json::Value::Bool(value) => ValueKind::Boolean(*value),
+        serde_json::Value::Number(value) => ValueKind::U64(value.as_u64().expect("numbers are whole")),
+        serde_json::Value::String(value) => ValueKind::String(value.clone()),
+        serde_json::Value::Array(items) => ValueKind::Array(items.iter().map(layer_value).collect()),
+        serde_json::Value::Object(entries) => {
+            ValueKind::Table(entries.iter().map(|(name, value)| (name.clone(), layer_value(value))).collect())
+        }
+    };
+    Value::new(None, kind)
+}
+
 fn add_file(
-    builder: ConfigBuilder<DefaultState>,
+    mut builder: ConfigBuilder<DefaultState>,
     file: &Path,
 ) -> Result<ConfigBuilder<DefaultState>, ConfigError> {
     let unreadable = |source| ConfigError::Unreadable { file: file.to_owned(), source };
@@ -387,26 +420,26 @@ fn add_file(
         });
     }
     let text = std::fs::read_to_string(file).map_err(unreadable)?;
-    let table: toml::Table = toml::from_str(&text)
+    let sections = config::File::from_str(&text, FileFormat::Toml)
+        .collect()
         .map_err(|error| ConfigError::Syntax { file: file.to_owned(), message: error.to_string() })?;
 
-    for (section, entry) in &table {
-        let origin = file.display().to_string();
+    let origin = file.display().to_string();
+    for (section, entries) in sections {
         if !KEYS.iter().any(|key| key.section() == section) {
-            return Err(unknown(&origin, section));
+            return Err(unknown(&origin, &section));
         }
-        let toml::Value::Table(entries) = entry else {
-            return Err(unknown(&origin, section));
-        };
-        for name in entries.keys() {
-            let key = format!("{section}.{name}");
-            if !KEYS.iter().any(|known| known.name == key) {
-                return Err(unknown(&origin, &key));
-            }
+        let entries = entries.into_table().map_err(|_| unknown(&origin, &section))?;
+        for (entry, value) in entries {
+            let name = format!("{section}.{entry}");
+            let Some(key) = KEYS.iter().find(|key| key.name == name) else {
+                return Err(unknown(&origin, &name));
+            };
+            let value = Value::new(Some(&origin), value.kind);
+            builder = builder.set_override(key.name, value).expect(PLAIN_PATH);
         }
     }
-    // Parsed again by the library, which gives each value its origin; the keys are known to be ours by now.
-    Ok(builder.add_source(config::File::new(&file.display().to_string(), FileFormat::Toml)))
+    Ok(builder)
 }
 
 fn add_environment(
@@ -443,7 +476,7 @@ fn set(
     } else {
         ValueKind::String(value)
     };
-    builder.set_override(key.name, Value::new(Some(&origin), kind)).expect("keys are plain paths")
+    builder.set_override(key.name, Value::new(Some(&origin), kind)).expect(PLAIN_PATH)
 }
 
 fn unknown(origin: &str, key: &str) -> ConfigError {
@@ -454,6 +487,10 @@ fn unknown(origin: &str, key: &str) -> ConfigError {
 impl Key {
     fn section(&self) -> &'static str {
         self.name.split_once('.').expect("keys are section.name").0
+    }
+
+    fn entry(&self) -> &'static str {
+        self.name.split_once('.').expect("keys are section.name").1
     }
 
     /// The environment variable: `rpc.listen` is `QUORATE_RPC_LISTEN`.

@@ -26,7 +26,7 @@ use crate::home::Home;
 
 /// A node of a Quorate chain, and everything to run, use and examine one.
 #[derive(Debug, Parser)]
-#[command(name = "quorate", version, about, propagate_version = true, max_term_width = 110)]
+#[command(name = "quorate", version, propagate_version = true, max_term_width = 110)]
 pub(crate) struct Cli {
     #[command(flatten)]
     globals: Globals,

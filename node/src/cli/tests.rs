@@ -11,6 +11,30 @@ fn the_command_line_is_well_formed() {
     Cli::command().debug_assert();
 }
 
+/// What clap itself asserts only in builds of its own with debug assertions, which our profile leaves out.
+#[test]
+fn every_argument_of_a_command_has_a_name_of_its_own() {
+    fn check(command: &clap::Command) {
+        let mut ids: Vec<_> = command.get_arguments().map(|argument| argument.get_id().clone()).collect();
+        let mut flags: Vec<_> = command.get_arguments().filter_map(|argument| argument.get_long()).collect();
+        let (count_of_ids, count_of_flags) = (ids.len(), flags.len());
+        ids.sort();
+        ids.dedup();
+        flags.sort_unstable();
+        flags.dedup();
+        assert_eq!(
+            (ids.len(), flags.len()),
+            (count_of_ids, count_of_flags),
+            "{}: {ids:?}",
+            command.get_name()
+        );
+        command.get_subcommands().for_each(check);
+    }
+    let mut command = Cli::command();
+    command.build();
+    check(&command);
+}
+
 #[test]
 fn what_the_interface_promises_is_understood() {
     let address = "qr1gwnjuu2yq9mzmantdrpxm77ly6p24myly36wefrp8epy5ra6l57qu8gycm";

@@ -40,7 +40,7 @@ pub(super) enum TxCommand {
     /// Set a key that is free or your own
     Put {
         /// The key: text, or bytes as 0x hex
-        #[arg(value_parser = values::bytes)]
+        #[arg(id = "name", value_name = "KEY", value_parser = values::bytes)]
         key: Bytes,
         /// The value: text, or bytes as 0x hex
         #[arg(value_parser = values::bytes)]
@@ -53,7 +53,7 @@ pub(super) enum TxCommand {
     /// Delete a key of your own
     Delete {
         /// The key: text, or bytes as 0x hex
-        #[arg(value_parser = values::bytes)]
+        #[arg(id = "name", value_name = "KEY", value_parser = values::bytes)]
         key: Bytes,
         /// Only if the key still has this version
         #[arg(long, value_name = "VERSION")]

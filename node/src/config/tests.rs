@@ -99,7 +99,7 @@ fn unknown_keys_are_refused_by_name_in_every_layer() {
     let refusal = Layers::new("[rpc]\nlissten = \"127.0.0.1:1\"\n").refusal();
     assert!(refusal.contains("config.toml: unknown key `rpc.lissten`"), "{refusal}");
     let refusal = Layers::new("[rcp]\nlisten = \"127.0.0.1:1\"\n").refusal();
-    assert!(refusal.contains("unknown key `rcp.listen`"), "{refusal}");
+    assert!(refusal.contains("unknown key `rcp`"), "{refusal}");
     let refusal = Layers::new("listen = 1\n").refusal();
     assert!(refusal.contains("unknown key `listen`"), "{refusal}");
     let refusal = Layers::new("").variable("QUORATE_RPC_LISSTEN", "x").refusal();

@@ -32,7 +32,7 @@ pub(in crate::cli) struct LogsArgs {
 pub(super) async fn run(globals: &Globals, args: LogsArgs) -> anyhow::Result<()> {
     let testnet = Testnet::open(&args.node.at.dir)?;
     let file = testnet.node(&args.node.node)?.log_file();
-    let (text, mut seen) = process::tail(&file, args.lines)?;
+    let (text, mut seen) = process::tail(&file, 0, args.lines)?;
     if globals.json && !args.follow {
         let lines: Vec<&str> = text.lines().collect();
         return output::result(true, &lines, |_| String::new());

@@ -45,16 +45,21 @@ pub(super) enum How {
     AtOnce,
 }
 
+/// A process that this command started.
+pub(super) struct Started {
+    pub(super) child: Child,
+    /// How long its log was before.
+    pub(super) log_begin: u64,
+}
+
 /// Starts a node's process, detached from this one: it lives on when this one ends, and a Ctrl-C at this terminal is
 /// not for it.
-pub(super) fn spawn(node: &Node) -> anyhow::Result<Child> {
+pub(super) fn spawn(node: &Node) -> anyhow::Result<Started> {
     let binary = std::env::current_exe().context("the path of this program is unknown")?;
     let file = node.log_file();
-    let log = OpenOptions::new()
-        .create(true)
-        .append(true)
-        .open(&file)
-        .with_context(|| format!("{} cannot be written", file.display()))?;
+    let unwritable = || format!("{} cannot be written", file.display());
+    let log = OpenOptions::new().create(true).append(true).open(&file).with_context(unwritable)?;
+    let log_begin = log.metadata().with_context(unwritable)?.len();
     let mut command = Command::new(&binary);
     command.arg("start").arg("--home").arg(&node.home);
     // What configures this command must not configure every node alike: their files say what they are.
@@ -63,14 +68,15 @@ pub(super) fn spawn(node: &Node) -> anyhow::Result<Child> {
             command.env_remove(name);
         }
     }
-    command
+    let child = command
         .stdin(Stdio::null())
         .stdout(log.try_clone().context("the log cannot be shared")?)
         .stderr(log)
         .process_group(0)
         .kill_on_drop(false)
         .spawn()
-        .with_context(|| format!("{} cannot be run", binary.display()))
+        .with_context(|| format!("{} cannot be run", binary.display()))?;
+    Ok(Started { child, log_begin })
 }
 
 /// Whether a node can serve.
@@ -171,12 +177,12 @@ async fn gone(testnet: &Testnet, node: &Node, how: How) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The last lines of a log, and how long it is.
-pub(super) fn tail(file: &Path, lines: usize) -> anyhow::Result<(String, u64)> {
+/// The last lines of a log from `begin` on, and how long it is.
+pub(super) fn tail(file: &Path, begin: u64, lines: usize) -> anyhow::Result<(String, u64)> {
     let read = || -> std::io::Result<(String, u64)> {
         let mut log = std::fs::File::open(file)?;
         let length = log.metadata()?.len();
-        let from = length.saturating_sub(TAIL_BYTES_MAX);
+        let from = length.saturating_sub(TAIL_BYTES_MAX).max(begin.min(length));
         log.seek(SeekFrom::Start(from))?;
         let mut end = Vec::new();
         log.take(length - from).read_to_end(&mut end)?;
@@ -197,9 +203,15 @@ mod tests {
         let dir = tempfile::tempdir().expect("a temporary directory");
         let file = dir.path().join("node.log");
         std::fs::write(&file, "one\ntwo\nthree\n").expect("written");
-        assert_eq!(tail(&file, 2).expect("readable"), ("two\nthree\n".to_owned(), 14));
-        assert_eq!(tail(&file, 9).expect("readable").0, "one\ntwo\nthree\n");
-        assert!(tail(&dir.path().join("none"), 2).is_err());
+        assert_eq!(tail(&file, 0, 2).expect("readable"), ("two\nthree\n".to_owned(), 14));
+        assert_eq!(tail(&file, 0, 9).expect("readable").0, "one\ntwo\nthree\n");
+        assert_eq!(
+            tail(&file, 4, 9).expect("readable").0,
+            "two\nthree\n",
+            "what was there before is left out"
+        );
+        assert_eq!(tail(&file, 99, 9).expect("readable").0, "");
+        assert!(tail(&dir.path().join("none"), 0, 2).is_err());
     }
 
     #[test]
@@ -208,7 +220,7 @@ mod tests {
         let file = dir.path().join("node.log");
         let line = format!("{}\n", "x".repeat(1_023));
         std::fs::write(&file, line.repeat(400)).expect("written");
-        let (text, length) = tail(&file, 1_000).expect("readable");
+        let (text, length) = tail(&file, 0, 1_000).expect("readable");
         assert_eq!(length, 400 << 10);
         assert_eq!(text.len() as u64, TAIL_BYTES_MAX);
     }

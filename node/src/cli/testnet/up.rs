@@ -9,13 +9,12 @@ use anyhow::Context as _;
 use clap::Args;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use quorate_ledger::VALIDATORS_MAX;
-use tokio::process::Child;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::{Instant, sleep};
 
 use super::super::{Globals, output};
 use super::layout::{NODES_MAX, Node, Testnet};
-use super::process::{self, How, Readiness};
+use super::process::{self, How, Readiness, Started};
 use super::{DirArgs, ports, reset, status};
 use crate::client::Client;
 use crate::exit::usage;
@@ -99,13 +98,17 @@ pub(super) async fn start_one(testnet: &Testnet, node: &Node) -> anyhow::Result<
         return Ok(());
     }
     ports::check_free(node.ports()?)?;
-    let mut child = process::spawn(node)?;
+    let mut started = process::spawn(node)?;
     let address = node.rpc_address()?;
     let end = Instant::now() + READY_WITHIN;
     while matches!(process::readiness(address).await, Readiness::Silent(_)) {
-        check_alive(node, &mut child)?;
+        check_alive(node, &mut started)?;
         if Instant::now() >= end {
-            return Err(anyhow::anyhow!("{}\n{}", not_in_time(&node.name, "does not answer"), log_end(node)));
+            return Err(anyhow::anyhow!(
+                "{}\n{}",
+                not_in_time(&node.name, "does not answer"),
+                log_end(node, started.log_begin)
+            ));
         }
         sleep(LOOK_EVERY).await;
     }
@@ -154,7 +157,7 @@ fn make(args: &UpArgs) -> anyhow::Result<Testnet> {
 }
 
 /// Starts every node that does not run, puts its process into `children`, and waits until all nodes are ready.
-async fn start(testnet: &Testnet, children: &mut BTreeMap<String, Child>) -> anyhow::Result<()> {
+async fn start(testnet: &Testnet, children: &mut BTreeMap<String, Started>) -> anyhow::Result<()> {
     let nodes = &testnet.description.nodes;
     let mut stopped = Vec::new();
     for node in nodes {
@@ -176,8 +179,8 @@ async fn start(testnet: &Testnet, children: &mut BTreeMap<String, Child>) -> any
     while !waiting.is_empty() {
         let mut still = Vec::new();
         for (node, _) in waiting {
-            if let Some(child) = children.get_mut(&node.name) {
-                check_alive(node, child)?;
+            if let Some(started) = children.get_mut(&node.name) {
+                check_alive(node, started)?;
             }
             match ready(testnet, node).await? {
                 None => {
@@ -192,8 +195,9 @@ async fn start(testnet: &Testnet, children: &mut BTreeMap<String, Child>) -> any
         if let Some((node, reason)) = still.first() {
             bar.set_message(format!("{}: {reason}", node.name));
             if Instant::now() >= end {
+                let begin = children.get(&node.name).map_or(0, |started| started.log_begin);
                 bar.finish_and_clear();
-                return Err(anyhow::anyhow!("{}\n{}", not_in_time(&node.name, reason), log_end(node)));
+                return Err(anyhow::anyhow!("{}\n{}", not_in_time(&node.name, reason), log_end(node, begin)));
             }
             sleep(LOOK_EVERY).await;
         }
@@ -224,12 +228,14 @@ async fn ready(testnet: &Testnet, node: &Node) -> anyhow::Result<Option<String>>
 }
 
 /// Fails with the end of its log if a node that was started is no more.
-fn check_alive(node: &Node, child: &mut Child) -> anyhow::Result<()> {
-    match child.try_wait().with_context(|| format!("{} cannot be watched", node.name))? {
+fn check_alive(node: &Node, started: &mut Started) -> anyhow::Result<()> {
+    match started.child.try_wait().with_context(|| format!("{} cannot be watched", node.name))? {
         None => Ok(()),
-        Some(status) => {
-            Err(anyhow::anyhow!("{} ended while starting ({status})\n{}", node.name, log_end(node)))
-        }
+        Some(status) => Err(anyhow::anyhow!(
+            "{} ended while starting ({status})\n{}",
+            node.name,
+            log_end(node, started.log_begin)
+        )),
     }
 }
 
@@ -237,9 +243,10 @@ fn not_in_time(name: &str, reason: &str) -> String {
     format!("{name} was not ready within {} s: {reason}", READY_WITHIN.as_secs())
 }
 
-fn log_end(node: &Node) -> String {
+/// The end of a node's log, without what was in it before `begin`.
+fn log_end(node: &Node, begin: u64) -> String {
     let file = node.log_file();
-    match process::tail(&file, DEATH_LINES) {
+    match process::tail(&file, begin, DEATH_LINES) {
         Ok((lines, _)) => format!("the end of {}:\n{}", file.display(), lines.trim_end()),
         Err(error) => format!("its log cannot be read: {error:#}"),
     }
