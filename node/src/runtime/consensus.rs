@@ -146,17 +146,22 @@ impl<E: Engine, L: Log<E::Record>> Consensus<E, L> {
         self.outlets.metrics.moved(status.view, horizon);
     }
 
-    fn act(&self, actions: Vec<Action<E::Message>>, ask: Ask, told: &mut Told) -> Result<(), Gone> {
-        let mut ask = ask;
+    /// Does what the engine asks: commits first, then the pool hears what is accepted now, then the rest. For the engine's
+    /// word of what is accepted is that of the end of the turn, when a block may be delivered that an earlier event of the
+    /// same turn made the parent of one to be built or judged: the pool must know it as committed before it hears that it
+    /// is no longer in flight.
+    fn act(&self, mut actions: Vec<Action<E::Message>>, ask: Ask, told: &mut Told) -> Result<(), Gone> {
+        commits_first(&mut actions);
+        let mut ask = Some(ask);
         for action in actions {
-            // The pool must know a block as accepted before it is asked to build or judge on top of it.
-            if matches!(action, Action::Build { .. } | Action::Check { .. }) {
+            if !matches!(action, Action::Commit { .. })
+                && let Some(ask) = ask.take()
+            {
                 self.tell_accepted(ask, told)?;
-                ask = Ask::Nothing;
             }
             self.outlets.act(action, told)?;
         }
-        self.tell_accepted(ask, told)
+        ask.map_or(Ok(()), |ask| self.tell_accepted(ask, told))
     }
 
     fn tell_accepted(&self, ask: Ask, told: &mut Told) -> Result<(), Gone> {
@@ -189,6 +194,11 @@ impl<E: Engine, L: Log<E::Record>> Consensus<E, L> {
         told.dirty = false;
         told.published_at = Some(Instant::now());
     }
+}
+
+/// Moves commits before all else; they stay in height order, and so does everything else in its own.
+fn commits_first<M>(actions: &mut [Action<M>]) {
+    actions.sort_by_key(|action| !matches!(action, Action::Commit { .. }));
 }
 
 fn is_answer_of_pool<M>(event: &Event<M>) -> bool {
@@ -282,5 +292,58 @@ impl Outlets {
     fn reject(&self, from: ValidatorIndex, why: &Rejection) {
         tracing::debug!(validator = %from, %why, "message refused");
         self.metrics.rejected(why.kind());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use quorate_crypto::PublicKey;
+    use quorate_ledger::{Account, Anchor, Block, Epoch, Header, UnixMillis};
+
+    use super::*;
+
+    const ANCHOR: Anchor = Anchor { height: Height(0), state_root: Hash::ZERO, checkpoint: Hash::ZERO };
+
+    fn commit(height: u64) -> Action<()> {
+        let header = Header {
+            version: Header::VERSION,
+            chain: Hash::ZERO,
+            epoch: Epoch(0),
+            height: Height(height),
+            parent: Hash::ZERO,
+            transactions_root: Block::transactions_root(&[]),
+            time: UnixMillis(height),
+            proposer: Account(PublicKey::from_bytes([0; 32])),
+            anchor: ANCHOR,
+        };
+        Action::Commit { block: Arc::new(Block::new(header, Vec::new())), certificate: None }
+    }
+
+    fn build(height: u64) -> Action<()> {
+        Action::Build { height: Height(height), parent: Hash::ZERO, anchor: ANCHOR, time: UnixMillis(height) }
+    }
+
+    /// A chain stood still for the want of this: in one turn block 13 became the parent of a proposal to be judged and
+    /// was then delivered; the pool heard that it is no longer in flight before it heard that it is committed, so the
+    /// proposal had no parent and got no answer.
+    #[test]
+    fn commits_come_before_what_stands_on_them_and_stay_in_order() {
+        let mut actions = vec![build(14), commit(12), Action::Send { to: To::All, message: () }, commit(13)];
+        commits_first(&mut actions);
+        let words: Vec<String> = actions
+            .iter()
+            .map(|action| match action {
+                Action::Commit { block, .. } => format!("commit {}", block.height()),
+                Action::Build { height, .. } => format!("build {height}"),
+                Action::Send { .. } => "send".to_owned(),
+                Action::Check { .. }
+                | Action::Stable { .. }
+                | Action::Serve { .. }
+                | Action::Accuse { .. }
+                | Action::Reject { .. }
+                | Action::Halt { .. } => panic!("none of these was asked"),
+            })
+            .collect();
+        assert_eq!(words, ["commit 12", "commit 13", "build 14", "send"]);
     }
 }

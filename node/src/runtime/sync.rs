@@ -13,13 +13,14 @@
 //!   far behind the node is. When nobody is known to be further, nothing is done.
 //! - The signatures of transactions in certified blocks are not verified again: a quorum signed the block's hash, which
 //!   covers each transaction's hash and so its signature; f + 1 correct validators have verified them.
+//! - Every node that connects is asked once whether it has more: on an idle chain nobody announces anything.
 //! - A node that votes gets blocks by voting; it asks only when it is still behind after a moment of grace. One that
 //!   follows asks at once.
 //! - A block announcement is forwarded to others once the block is here and executed, never on its word alone. Who
 //!   executes a block that nobody has announced yet announces it.
 
 use std::{
-    collections::VecDeque,
+    collections::{HashSet, VecDeque},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -104,6 +105,8 @@ pub(super) struct Sync<M> {
     reached: Height,
     /// Highest block announced from here.
     told: Height,
+    /// Peers that were asked when they connected.
+    asked: HashSet<PeerId>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -112,8 +115,27 @@ struct Claim {
     height: Height,
     /// Not to be followed before.
     from: Instant,
+    /// Whether nobody has claimed anything: a new peer is asked on the chance.
+    guess: bool,
     /// Whether blocks have come from there since it claimed more than this node has.
     delivers: bool,
+}
+
+/// Why an answer brings nothing.
+#[derive(Debug, thiserror::Error)]
+enum Nothing {
+    /// It knows no more than this node.
+    #[error("it has none above")]
+    NoneAbove,
+    /// It did not answer, or not the truth.
+    #[error("{0}")]
+    Failed(String),
+}
+
+impl Nothing {
+    fn failed(why: impl ToString) -> Self {
+        Self::Failed(why.to_string())
+    }
 }
 
 /// What to do next.
@@ -132,12 +154,15 @@ impl<M: Send + 'static> Sync<M> {
             announcements: VecDeque::new(),
             reached,
             told: reached,
+            asked: HashSet::new(),
         }
     }
 
     /// Runs until the node stops.
     pub(super) async fn run(mut self) {
+        let mut peers = self.parts.network.changes();
         loop {
+            self.ask_new_peers();
             self.settle();
             match self.next(Instant::now()) {
                 Next::Pull(source) => self.pull(source).await,
@@ -149,6 +174,7 @@ impl<M: Send + 'static> Sync<M> {
                             None => return,
                         },
                         changed = self.parts.tip.changed() => if changed.is_err() { return },
+                        changed = peers.changed() => if changed.is_err() { return },
                         () = sleep_until(until) => {}
                     }
                 }
@@ -156,11 +182,20 @@ impl<M: Send + 'static> Sync<M> {
         }
     }
 
+    fn ask_new_peers(&mut self) {
+        let connected: HashSet<PeerId> =
+            self.parts.network.peers().into_iter().map(|info| info.peer).collect();
+        for peer in connected.difference(&self.asked).copied().collect::<Vec<_>>() {
+            self.claim(Target::Peer(peer), self.reached.next(), true);
+        }
+        self.asked = connected;
+    }
+
     fn note(&mut self, hint: Hint) {
         match hint {
-            Hint::Offered { source, height } => self.claim(source, height),
+            Hint::Offered { source, height } => self.claim(source, height, false),
             Hint::Announced { source, announcement, token } => {
-                self.claim(Target::Peer(source), announcement.height);
+                self.claim(Target::Peer(source), announcement.height, false);
                 self.announcements.push_back((announcement, token));
                 if self.announcements.len() > ANNOUNCEMENTS_MAX
                     && let Some((_, token)) = self.announcements.pop_front()
@@ -171,7 +206,7 @@ impl<M: Send + 'static> Sync<M> {
         }
     }
 
-    fn claim(&mut self, source: Target, height: Height) {
+    fn claim(&mut self, source: Target, height: Height, guess: bool) {
         let now = Instant::now();
         self.cooling.retain(|(_, until)| *until > now);
         if height <= self.reached || self.cooling.iter().any(|(cooling, _)| *cooling == source) {
@@ -179,9 +214,10 @@ impl<M: Send + 'static> Sync<M> {
         }
         if let Some(claim) = self.claims.iter_mut().find(|claim| claim.source == source) {
             claim.height = claim.height.max(height);
+            claim.guess &= guess;
             return;
         }
-        self.claims.push(Claim { source, height, from: now + self.parts.grace, delivers: false });
+        self.claims.push(Claim { source, height, from: now + self.parts.grace, guess, delivers: false });
         if self.claims.len() > CLAIMS_MAX {
             let lowest = (0..self.claims.len()).min_by_key(|at| self.claims[*at].height);
             self.claims.swap_remove(lowest.expect("a full list has a lowest claim"));
@@ -203,7 +239,7 @@ impl<M: Send + 'static> Sync<M> {
         self.forward_announcements(tip);
         // Only who delivers is believed to have more, or one liar could make every node look behind.
         let best = self.claims.iter().filter(|claim| claim.delivers).map(|claim| claim.height).max();
-        let best = best.unwrap_or(tip);
+        let best = best.unwrap_or(tip).max(reached);
         let syncing = best.0.saturating_sub(tip.0) > self.parts.window;
         if self.parts.syncing.swap(syncing, Ordering::Relaxed) != syncing {
             tracing::info!(%tip, "{}", if syncing { "behind; catching up" } else { "caught up" });
@@ -268,23 +304,30 @@ impl<M: Send + 'static> Sync<M> {
                 self.parts.inbox.answer(Event::Certified(blocks));
                 if let Some(claim) = self.claims.iter_mut().find(|claim| claim.source == source) {
                     claim.delivers = true;
+                    if claim.guess {
+                        claim.height = claim.height.max(self.reached.next());
+                    }
                 }
             }
             Err(why) => {
                 tracing::debug!(?source, %above, %why, "no certified blocks");
-                self.cool_down(source);
+                let guess = self.claims.iter().any(|claim| claim.source == source && claim.guess);
+                match why {
+                    Nothing::NoneAbove if guess => self.claims.retain(|claim| claim.source != source),
+                    Nothing::NoneAbove | Nothing::Failed(_) => self.cool_down(source),
+                }
             }
         }
     }
 
-    async fn ask(&self, source: Target, above: Height) -> Result<CertifiedBlocks, String> {
+    async fn ask(&self, source: Target, above: Height) -> Result<CertifiedBlocks, Nothing> {
         let request = encode(&Request::Blocks { above });
-        let answer = self.parts.network.request(source, request).await.map_err(|error| error.to_string())?;
+        let answer = self.parts.network.request(source, request).await.map_err(Nothing::failed)?;
         let (chain, reader) = (self.parts.chain, self.parts.reader.clone());
         // Hashing and verifying is work for another thread than the async runtime's.
         tokio::task::spawn_blocking(move || check(&answer, above, &chain, &reader))
             .await
-            .map_err(|error| error.to_string())?
+            .map_err(Nothing::failed)?
     }
 
     /// Waits until what was handed over before is executed; false if it takes too long.
@@ -303,15 +346,18 @@ impl<M: Send + 'static> Sync<M> {
 }
 
 /// Checks an answer: consecutive blocks right above, with a certificate of the validators of their epoch.
-fn check(bytes: &[u8], above: Height, chain: &Hash, reader: &Reader) -> Result<CertifiedBlocks, String> {
-    let response = decode::<Response>(bytes).map_err(|error| error.to_string())?;
-    let Response::Blocks(Some(blocks)) = response else { return Err("it has none above".to_owned()) };
+fn check(bytes: &[u8], above: Height, chain: &Hash, reader: &Reader) -> Result<CertifiedBlocks, Nothing> {
+    let blocks = match decode::<Response>(bytes).map_err(Nothing::failed)? {
+        Response::Blocks(Some(blocks)) => blocks,
+        Response::Blocks(None) => return Err(Nothing::NoneAbove),
+        Response::Bodies(_) => return Err(Nothing::failed("the answer is to another question")),
+    };
     let first = blocks.blocks.first().map(|block| block.height());
     if first != Some(above.next()) {
-        return Err("they do not start where was asked".to_owned());
+        return Err(Nothing::failed("they do not start where was asked"));
     }
     let validators = reader.validators(above.next());
-    blocks.check(chain, &validators).map_err(|error| error.to_string())?;
+    blocks.check(chain, &validators).map_err(Nothing::failed)?;
     Ok(blocks)
 }
 

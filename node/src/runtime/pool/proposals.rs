@@ -104,7 +104,8 @@ impl<M: Send + 'static> Pool<M> {
                 self.answer(hash, Verdict::Accept(block));
             }
             Err(error) if error.is_fault() => self.answer(hash, Verdict::Refuse(error.to_string())),
-            // Nobody's fault: the chain has moved on, and so has the engine or it soon will.
+            // Nobody's fault: the parent is known when the engine asks, so the chain has moved on since, and the engine
+            // with it.
             Err(error) => {
                 tracing::debug!(height = %proposal.header.height, %error, "a proposal is judged no more");
             }
