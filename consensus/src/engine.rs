@@ -52,9 +52,12 @@ pub trait Engine: Sized {
     /// can be replaced by them.
     fn records(&self) -> Vec<Self::Record>;
 
-    /// Blocks accepted and not yet delivered, lowest first. The runtime keeps their bodies, to check their children
-    /// against and to send to whoever asks.
+    /// Blocks accepted and not yet delivered, of every view, lowest first. The runtime keeps their bodies, to check their
+    /// children against and to send to whoever asks.
     fn accepted(&self) -> Vec<Arc<Block>>;
+
+    /// Those of them that are in flight now: what they hold no longer waits. What only an earlier view accepted does.
+    fn in_flight(&self) -> Vec<Hash>;
 
     /// What an operator may want to know.
     fn status(&self) -> Status;
@@ -90,6 +93,10 @@ pub struct Scope {
     pub epoch: Epoch,
     /// The validators of the epoch.
     pub validators: ValidatorSet,
+    /// The last block of the epoch before, which needs no certificate in this one; the genesis in the first.
+    pub start: (Height, Hash),
+    /// The chain's `window` in this epoch: how many heights may be in flight.
+    pub window: u64,
 }
 
 impl Scope {
@@ -129,6 +136,8 @@ pub struct Horizon {
     pub committed: Height,
     /// Height of the last stable checkpoint.
     pub stable: Height,
+    /// The view it is in or asks for.
+    pub view: View,
 }
 
 /// A message that has passed [`Engine::verify`].
@@ -210,6 +219,11 @@ pub enum Event<M> {
         /// What came out.
         verdict: Verdict,
     },
+    /// The answer to [`Action::Fetch`]: the whole block, whose transactions match its header.
+    Fetched {
+        /// The block.
+        block: Arc<Block>,
+    },
     /// A block was executed and synced.
     Executed {
         /// Its results.
@@ -254,6 +268,13 @@ pub enum Action<M> {
         /// What is proposed.
         proposal: Arc<Proposal>,
         /// Who sent it and surely has the bodies.
+        from: ValidatorIndex,
+    },
+    /// Get a block that was accepted elsewhere; answered by [`Event::Fetched`], if at all.
+    Fetch {
+        /// Its header.
+        header: Header,
+        /// Who should have it.
         from: ValidatorIndex,
     },
     /// This block is final: execute it. Comes in height order.

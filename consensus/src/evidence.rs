@@ -7,6 +7,11 @@ use borsh::{BorshDeserialize, BorshSerialize};
 use quorate_crypto::{Domain, Hash, PublicKey, Signature, verify};
 use quorate_ledger::{CheckpointPayload, CommitPayload, Epoch, Height, ValidatorSet};
 
+use crate::pbft::{
+    message::{NewViewPayload, ViewChangePayload},
+    reproposal::reproposal,
+};
+
 /// The kinds of vote that name a block in a view.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, BorshSerialize, BorshDeserialize)]
 #[borsh(use_discriminant = true)]
@@ -63,23 +68,70 @@ pub enum Evidence {
         /// The one that contradicts it.
         second: Signed<CheckpointPayload>,
     } = 1,
+    /// Two different VIEW-CHANGEs for one view.
+    DoubleViewChange {
+        /// Who signed both.
+        signer: PublicKey,
+        /// The one that counted.
+        first: Box<Signed<ViewChangePayload>>,
+        /// The one that contradicts it.
+        second: Box<Signed<ViewChangePayload>>,
+    } = 2,
+    /// Two different NEW-VIEWs for one view.
+    DoubleNewView {
+        /// Who signed both.
+        signer: PublicKey,
+        /// The one that counted.
+        first: Box<Signed<NewViewPayload>>,
+        /// The one that contradicts it.
+        second: Box<Signed<NewViewPayload>>,
+    } = 3,
+    /// A NEW-VIEW whose blocks do not follow from its VIEW-CHANGEs.
+    FalseNewView {
+        /// Who signed it.
+        signer: PublicKey,
+        /// The proof.
+        new_view: Box<Signed<NewViewPayload>>,
+    } = 4,
 }
 
 impl Evidence {
+    /// A short constant name of what was done.
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::DoubleVote { kind: VoteKind::Prepare, .. } => "double_prepare",
+            Self::DoubleVote { kind: VoteKind::Commit, .. } => "double_commit",
+            Self::DoubleCheckpoint { .. } => "double_checkpoint",
+            Self::DoubleViewChange { .. } => "double_view_change",
+            Self::DoubleNewView { .. } => "double_new_view",
+            Self::FalseNewView { .. } => "false_new_view",
+        }
+    }
+
     /// Who is accused.
     #[must_use]
     pub fn signer(&self) -> &PublicKey {
         match self {
-            Self::DoubleVote { signer, .. } | Self::DoubleCheckpoint { signer, .. } => signer,
+            Self::DoubleVote { signer, .. }
+            | Self::DoubleCheckpoint { signer, .. }
+            | Self::DoubleViewChange { signer, .. }
+            | Self::DoubleNewView { signer, .. }
+            | Self::FalseNewView { signer, .. } => signer,
         }
     }
 
-    /// Where it happened.
+    /// Where it happened; for views the height that the first VIEW-CHANGE stands on.
     #[must_use]
     pub fn place(&self) -> (Epoch, Height) {
         match self {
             Self::DoubleVote { first, .. } => (first.payload.epoch, first.payload.height),
             Self::DoubleCheckpoint { first, .. } => (first.payload.epoch, first.payload.height),
+            Self::DoubleViewChange { first, .. } => (first.payload.epoch, first.payload.base.height),
+            Self::DoubleNewView { first: it, .. } | Self::FalseNewView { new_view: it, .. } => {
+                let first = it.payload.changes.first();
+                (it.payload.epoch, first.map_or(Height(0), |change| change.payload.base.height))
+            }
         }
     }
 
@@ -104,6 +156,26 @@ impl Evidence {
                     && a != b
                     && signs(Domain::Checkpoint, chain, signer, first)
                     && signs(Domain::Checkpoint, chain, signer, second)
+            }
+            Self::DoubleViewChange { signer, first, second } => {
+                let (a, b) = (&first.payload, &second.payload);
+                (a.epoch, a.view) == (b.epoch, b.view)
+                    && a != b
+                    && signs(Domain::ViewChange, chain, signer, first)
+                    && signs(Domain::ViewChange, chain, signer, second)
+            }
+            Self::DoubleNewView { signer, first, second } => {
+                let (a, b) = (&first.payload, &second.payload);
+                (a.epoch, a.view) == (b.epoch, b.view)
+                    && a != b
+                    && signs(Domain::NewView, chain, signer, first)
+                    && signs(Domain::NewView, chain, signer, second)
+            }
+            Self::FalseNewView { signer, new_view } => {
+                let follows = reproposal(&new_view.payload.changes).is_some_and(|it| {
+                    it.blocks.iter().map(|it| &it.payload.block).eq(&new_view.payload.blocks)
+                });
+                !follows && signs(Domain::NewView, chain, signer, new_view)
             }
         }
     }

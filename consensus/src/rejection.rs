@@ -33,6 +33,9 @@ pub enum Rejection {
     /// Its parts do not belong together.
     #[error("its parts contradict each other: {0}")]
     Malformed(&'static str),
+    /// It asks for a view that this replica has left behind.
+    #[error("view {0} is over")]
+    OldView(View),
     /// The proposal is not the primary's.
     #[error("validator {signer} is not the primary of view {view}")]
     NotPrimary {
@@ -92,6 +95,7 @@ impl Rejection {
             Self::BadSignature(_) => "bad_signature",
             Self::BadCertificate { .. } => "bad_certificate",
             Self::Malformed(_) => "malformed",
+            Self::OldView(_) => "old_view",
             Self::NotPrimary { .. } => "not_primary",
             Self::AboveWindow { .. } => "above_window",
             Self::WrongParent(_) => "wrong_parent",

@@ -170,11 +170,7 @@ impl Metrics {
 
     /// A validator was caught.
     pub(crate) fn accused(&self, evidence: &Evidence) {
-        let kind = match evidence {
-            Evidence::DoubleVote { .. } => "double_vote",
-            Evidence::DoubleCheckpoint { .. } => "double_checkpoint",
-        };
-        self.evidence.get_or_create(&Kind { kind }).inc();
+        self.evidence.get_or_create(&Kind { kind: evidence.kind() }).inc();
     }
 
     /// A peer sent something that nothing honest sends.

@@ -17,7 +17,7 @@ use std::{
 
 use borsh::{BorshDeserialize, BorshSerialize};
 use quorate_crypto::Hash;
-use quorate_ledger::{CertifiedBlocks, Height, Transaction};
+use quorate_ledger::{Block, CertifiedBlocks, Height, Transaction};
 
 /// Transactions in one bundle, whether gossiped or handed over.
 pub(crate) const BUNDLE_TRANSACTIONS_MAX: usize = 2_048;
@@ -106,6 +106,8 @@ pub(crate) enum Request {
         /// The highest height the asker has.
         above: Height,
     } = 1,
+    /// A whole block in flight, by hash.
+    Block(Hash) = 2,
 }
 
 /// Names of transactions.
@@ -133,6 +135,8 @@ pub(crate) enum Response {
     Bodies(Bodies) = 0,
     /// The next certified blocks, if there are any.
     Blocks(Option<CertifiedBlocks>) = 1,
+    /// The block, if it is here.
+    Block(Option<Arc<Block>>) = 2,
 }
 
 /// Transactions that were asked for; perhaps none.

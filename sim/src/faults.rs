@@ -136,6 +136,16 @@ pub(crate) fn draw_script(random: &mut Random, nodes: usize, chaos_ms: u64) -> V
     script
 }
 
+/// Up to f nodes that do not come back, any of them.
+pub(crate) fn draw_losses(random: &mut Random, nodes: usize, chaos_ms: u64) -> Vec<Scheduled> {
+    let (first, gone) = (random.index(nodes), (nodes - 1) / 3);
+    let lost = (0..gone).map(|next| Scheduled {
+        at_ms: random.below(chaos_ms.max(1)),
+        fault: Fault::Crash { node: (first + next) % nodes, restart_after_ms: None },
+    });
+    lost.collect()
+}
+
 fn draw_fault(random: &mut Random, nodes: usize) -> Fault {
     let node = random.index(nodes);
     let restart_after_ms = random.within(&(1..=2_000));

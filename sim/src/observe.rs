@@ -9,7 +9,7 @@ use quorate_consensus::{
     Engine,
     pbft::{Message, Pbft, Record, message},
 };
-use quorate_crypto::Hash;
+use quorate_crypto::{Hash, encode};
 use quorate_ledger::{Epoch, Height, ValidatorIndex, View};
 
 use crate::trace::Short;
@@ -23,6 +23,10 @@ pub enum VoteKind {
     Commit,
     /// The result of executing a block.
     Checkpoint,
+    /// The wish for a view.
+    ViewChange,
+    /// The start of a view.
+    NewView,
 }
 
 /// Where a vote is cast: in each such place a correct validator signs one thing for ever.
@@ -56,6 +60,8 @@ impl fmt::Display for Vote {
             VoteKind::Prepare => "PREPARE",
             VoteKind::Commit => "COMMIT",
             VoteKind::Checkpoint => "CHECKPOINT",
+            VoteKind::ViewChange => "VIEW-CHANGE",
+            VoteKind::NewView => "NEW-VIEW",
         };
         write!(f, "{kind} e{epoch} v{view} h{height} {} of n{}", Short(&self.target), self.signer)
     }
@@ -80,6 +86,8 @@ impl Observed for Pbft {
             Message::Prepare(it) => vec![vote(VoteKind::Prepare, it)],
             Message::Commit(it) => vec![vote(VoteKind::Commit, it)],
             Message::Checkpoint(it) => vec![checkpoint(it)],
+            Message::ViewChange(it) => vec![view_change(it)],
+            Message::NewView(it) => vec![new_view(it)],
             Message::Status(_) => Vec::new(),
         }
     }
@@ -94,7 +102,9 @@ impl Observed for Pbft {
             }
             Record::Checkpointed(it) => vec![checkpoint(it)],
             // At the primary that is its own vote, and a restart finds it there.
-            Record::Accepted { prepare: it, .. } => vec![vote(VoteKind::Prepare, it)],
+            Record::Accepted { prepare: it, .. } => it.iter().map(|it| vote(VoteKind::Prepare, it)).collect(),
+            Record::ViewChanged(it) => vec![view_change(it)],
+            Record::NewView(it) => vec![new_view(it)],
             Record::Dropped { .. } | Record::Prepared { .. } => Vec::new(),
         }
     }
@@ -114,6 +124,11 @@ impl Observed for Pbft {
             Message::Prepare(it) => vote(VoteKind::Prepare, it).to_string(),
             Message::Commit(it) => vote(VoteKind::Commit, it).to_string(),
             Message::Checkpoint(it) => checkpoint(it).to_string(),
+            Message::ViewChange(it) => {
+                let heights = it.payload.prepared.len();
+                format!("{} base {} with {heights} prepared", view_change(it), it.payload.base.height)
+            }
+            Message::NewView(it) => format!("{} with {} blocks", new_view(it), it.payload.blocks.len()),
             Message::Status(it) => {
                 let certified = it.certificate.as_ref().map_or(0, |certificate| certificate.payload.height.0);
                 format!(
@@ -129,6 +144,18 @@ fn vote(kind: VoteKind, vote: &message::Vote) -> Vote {
     let payload = &vote.payload;
     let slot = Slot { kind, epoch: payload.epoch, view: payload.view, height: payload.height };
     Vote { signer: vote.signer, slot, target: payload.block }
+}
+
+fn view_change(change: &message::ViewChange) -> Vote {
+    let (epoch, view) = (change.payload.epoch, change.payload.view);
+    let slot = Slot { kind: VoteKind::ViewChange, epoch, view, height: Height(0) };
+    Vote { signer: change.signer, slot, target: Hash::of(&encode(&change.payload)) }
+}
+
+fn new_view(new_view: &message::NewView) -> Vote {
+    let (epoch, view) = (new_view.payload.epoch, new_view.payload.view);
+    let slot = Slot { kind: VoteKind::NewView, epoch, view, height: Height(0) };
+    Vote { signer: new_view.signer, slot, target: Hash::of(&encode(&new_view.payload)) }
 }
 
 fn checkpoint(vote: &message::CheckpointVote) -> Vote {

@@ -222,6 +222,19 @@ impl<E: Observed> Process<E> {
                 }
                 self.judge_if_complete(machine, now, block, out);
             }
+            Ok(Packet::FetchBlock(hash)) => {
+                if let Some(block) = self.block(&hash) {
+                    to_one(from, &Packet::<E::Message>::Block(Box::new(Block::clone(&block))), out);
+                }
+            }
+            Ok(Packet::Block(block)) => {
+                out.note(format!("<- n{from}  BLOCK h{} {}", block.height(), Short(&block.hash())));
+                if block.check_root().is_ok() && block.height() > self.candidates.tip().height {
+                    let block = Arc::new(*block);
+                    self.candidates.insert(Arc::clone(&block));
+                    self.inbox.push(Event::Fetched { block });
+                }
+            }
             Ok(Packet::Certified(blocks)) => {
                 let scope = &machine.chain.scope;
                 out.note(format!("<- n{from}  CERTIFIED up to h{}", blocks.certificate.payload.height));
@@ -241,6 +254,7 @@ impl<E: Observed> Process<E> {
         out.note(format!("<- n{from}  {}", E::describe(&message)));
         match E::verify(&machine.chain.scope, self.horizon, message) {
             Ok(message) => self.inbox.push(Event::Message { from: place(from), message }),
+            Err(why @ Rejection::OldView(_)) => out.note(format!("drops a message of n{from}: {why}")),
             Err(why) => {
                 let detail = format!("of n{from}: {why}");
                 out.see(Sighting::Wrong { what: "a message does not verify", detail });
@@ -339,6 +353,10 @@ impl<E: Observed> Process<E> {
                 self.judge_if_complete(machine, now, block, out);
                 self.fetch(machine, now, block, out);
             }
+            Action::Fetch { header, from } => {
+                out.note(format!("-> n{from}  FETCH-BLOCK {}", Short(&header.hash())));
+                to_one(from.as_usize(), &Packet::<E::Message>::FetchBlock(header.hash()), out);
+            }
             Action::Commit { block, certificate } => self.commit(machine, now, block, certificate, out),
             Action::Stable { certificate } => {
                 out.note(format!("stable h{}", certificate.payload.height));
@@ -434,6 +452,15 @@ impl<E: Observed> Process<E> {
         self.pool.by_hash(hash).or_else(|| self.candidates.transaction(hash))
     }
 
+    /// A block that was accepted here, committed or not.
+    fn block(&self, hash: &Hash) -> Option<Arc<Block>> {
+        self.candidates.block(hash).or_else(|| {
+            let reader = self.ledger.reader();
+            let height = reader.height_of(hash).expect("memory reads")?;
+            Some(reader.block(height).expect("memory reads")?.block)
+        })
+    }
+
     /// Asks the next node for what a proposal lacks, and comes back later to see whether it came.
     fn fetch(&mut self, machine: &Machine<E::Record>, now: Mono, block: Hash, out: &mut Effects) {
         let Some(transactions) = self.bodies.missing(&block) else { return };
@@ -504,8 +531,9 @@ impl<E: Observed> Process<E> {
 
     /// After every step: the engine hears what waits, wakes when it is due, and gets its turn if it has events.
     fn settle(&mut self, machine: &mut Machine<E::Record>, now: Mono, out: &mut Effects) {
-        let accepted = self.engine.accepted();
-        let ids: BTreeSet<Hash> = accepted
+        let in_flight = self.engine.in_flight();
+        let blocks: Vec<_> = in_flight.iter().filter_map(|hash| self.candidates.block(hash)).collect();
+        let ids: BTreeSet<Hash> = blocks
             .iter()
             .flat_map(|block| block.transactions())
             .map(|transaction| transaction.id())
@@ -516,7 +544,7 @@ impl<E: Observed> Process<E> {
             self.inbox.push(Event::Backlog(backlog));
         }
         let status = self.engine.status();
-        self.horizon = Horizon { committed: status.committed, stable: status.stable };
+        self.horizon = Horizon { committed: status.committed, stable: status.stable, view: status.view };
         if let Turn::Idle = self.turn {
             if !self.inbox.is_empty() {
                 self.turn = Turn::Scheduled;

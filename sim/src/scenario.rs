@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use quorate_consensus::Scope;
 use quorate_crypto::{Hash, SecretKey};
-use quorate_ledger::{Epoch, GenesisState, Parameters, UnixMillis, ValidatorSet};
+use quorate_ledger::{Epoch, GenesisState, Height, Parameters, UnixMillis, ValidatorSet};
 
 use crate::client::{Workload, account_keys, start_balances};
-use crate::faults::{Fault, NetworkFaults, Scheduled, draw_script};
+use crate::faults::{Fault, NetworkFaults, Scheduled, draw_losses, draw_script};
 use crate::machine::{Chain, Timing};
 use crate::random::{Random, Stream};
 
@@ -77,10 +77,14 @@ impl Scenario {
         scenario.parameters.window = [1, 2, 8, 8][random.index(4)];
         scenario.parameters.log_window = [16, 32, 128][random.index(3)];
         scenario.parameters.heartbeat_ms = [0, 500, 60_000][random.index(3)];
-        // Longer than faults last: a proposal that reaches nobody for longer is refused when it comes at last, and only a
-        // new view would get past it.
-        scenario.parameters.max_clock_drift_ms = 4 * chaos_ms;
+        scenario.parameters.base_timeout_ms = [60, 150, 500][random.index(3)];
+        scenario.parameters.rotation_blocks = [0, 3, 20, 1_000][random.index(4)];
+        scenario.parameters.rotation_time_ms = [0, 1_000, 30_000][random.index(3)];
         scenario.script = draw_script(&mut random, nodes, chaos_ms);
+        if random.below(3) == 0 {
+            scenario.script.extend(draw_losses(&mut random, nodes, chaos_ms));
+            scenario.script.sort_by_key(|scheduled| scheduled.at_ms);
+        }
         scenario
     }
 
@@ -153,7 +157,9 @@ impl Scenario {
         let publics = keys.iter().map(SecretKey::public).collect();
         let validators = ValidatorSet::new(publics).expect("a handful of different keys");
         let chain = Hash::of(&[&seed[..], b"chain"].concat());
-        let scope = Scope { chain, epoch: Epoch(0), validators: validators.clone() };
+        let start = (Height(0), chain);
+        let window = u64::from(self.parameters.window);
+        let scope = Scope { chain, epoch: Epoch(0), validators: validators.clone(), start, window };
         let accounts = start_balances(&account_keys(self.seed, self.workload.accounts));
         let genesis =
             GenesisState { chain, time: START, validators, parameters: self.parameters.clone(), accounts };

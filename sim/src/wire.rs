@@ -2,7 +2,7 @@
 
 use borsh::{BorshDeserialize, BorshSerialize};
 use quorate_crypto::Hash;
-use quorate_ledger::{CertifiedBlocks, Transaction};
+use quorate_ledger::{Block, CertifiedBlocks, Transaction};
 
 /// One packet. `M` is what the engine's replicas say.
 #[derive(Clone, Debug, BorshSerialize, BorshDeserialize)]
@@ -25,6 +25,10 @@ pub(crate) enum Packet<M> {
         /// As far as found.
         transactions: Vec<Transaction>,
     },
+    /// Asks for a whole block that the other has accepted.
+    FetchBlock(Hash),
+    /// That block.
+    Block(Box<Block>),
     /// Blocks that are final, with the proof.
     Certified(CertifiedBlocks),
 }

@@ -151,6 +151,49 @@ fn f_replicas_may_be_gone_for_good() {
 }
 
 #[test]
+fn primaries_that_die_one_after_the_other_cost_a_view_each() {
+    for (nodes, gone) in [(4, 1), (5, 1), (6, 1), (7, 2), (10, 3)] {
+        let scenario = (0..gone).fold(
+            Scenario::new("primaries_that_die_one_after_the_other_cost_a_view_each", nodes, seed(20))
+                .workload(Workload { transactions: 100, short_permille: 0, ..Workload::default() }),
+            |scenario, node| {
+                scenario.fault(300 + 200 * node as u64, Fault::Crash { node, restart_after_ms: None })
+            },
+        );
+        let report = hold(&scenario);
+        assert_eq!(report.committed, 100, "all of n = {nodes} without its first {gone} primaries");
+        assert!(report.trace.text().contains("NEW-VIEW"), "n = {nodes} changed its view");
+    }
+}
+
+#[test]
+fn a_primary_that_is_cut_off_loses_its_view_and_follows_the_next() {
+    for nodes in [4, 7] {
+        let scenario =
+            Scenario::new("a_primary_that_is_cut_off_loses_its_view_and_follows_the_next", nodes, seed(21))
+                .fault(400, Fault::Isolate { node: 0, for_ms: 3_000 });
+        let report = hold(&scenario);
+        let apart = report.committed_at_ms.iter().filter(|at_ms| (400..3_400).contains(*at_ms)).count();
+        assert!(apart >= 20, "the others go on: {apart} blocks");
+    }
+}
+
+#[test]
+fn planned_rotation_goes_on_under_load_and_loses_nothing() {
+    for nodes in SIZES {
+        let parameters = Parameters { rotation_blocks: 4, ..Parameters::default() };
+        let scenario =
+            Scenario::new("planned_rotation_goes_on_under_load_and_loses_nothing", nodes, seed(22))
+                .parameters(parameters)
+                .workload(Workload { transactions: 100, short_permille: 0, ..Workload::default() });
+        let report = hold(&scenario);
+        assert_eq!(report.committed, 100, "all of n = {nodes}");
+        let views = report.trace.text().matches("-> all NEW-VIEW").count();
+        assert!(nodes == 1 || views >= 3, "n = {nodes} rotated: {views}");
+    }
+}
+
+#[test]
 fn a_power_cut_of_all_loses_nothing_acknowledged() {
     for nodes in SIZES {
         let scenario = Scenario::new("a_power_cut_of_all_loses_nothing_acknowledged", nodes, seed(7))

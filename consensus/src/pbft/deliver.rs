@@ -10,12 +10,13 @@ use quorate_crypto::Hash;
 use quorate_ledger::{Block, CertifiedBlocks, CommitCertificate, ExecutionOutcome, Height};
 
 use super::{Pbft, proposal::Parent};
-use crate::engine::{Action, Output};
+use crate::engine::{Action, Now, Output};
 
 /// The highest delivered block with a commit certificate of its own; the start of the epoch needs none.
 #[derive(Clone, Debug)]
 pub(super) struct Base {
     pub(super) height: Height,
+    pub(super) block: Hash,
     pub(super) certificate: Option<CommitCertificate>,
 }
 
@@ -51,16 +52,19 @@ impl Pbft {
                 // Far above the window only the highest is worth keeping: the blocks below it come certified.
                 let window = self.highest_buffered();
                 self.certificates.retain(|it, _| *it <= window || *it > height);
+                if height > self.committed() {
+                    self.timers.committed();
+                }
                 self.certificates.insert(height, certificate);
             }
         }
     }
 
     /// Delivers what is committed and here.
-    pub(super) fn deliver_committed(&mut self, out: &mut Output<Self>) -> bool {
+    pub(super) fn deliver_committed(&mut self, now: Now, out: &mut Output<Self>) -> bool {
         let mut changed = false;
         while let Some((path, certificate)) = self.next_path() {
-            self.deliver_path(path, &certificate, out);
+            self.deliver_path(now, path, &certificate, out);
             changed = true;
         }
         changed
@@ -85,25 +89,32 @@ impl Pbft {
 
     /// Takes certified blocks from elsewhere. What is delivered already is skipped; what does not start right above it
     /// came too early or too late and is left alone.
-    pub(super) fn on_certified(&mut self, certified: CertifiedBlocks, out: &mut Output<Self>) {
+    pub(super) fn on_certified(&mut self, now: Now, certified: CertifiedBlocks, out: &mut Output<Self>) {
         let CertifiedBlocks { mut blocks, certificate } = certified;
         blocks.retain(|block| block.height() > self.delivered.height);
         let Some(first) = blocks.first() else { return };
         if first.height() != self.delivered.height.next() {
             return;
         }
-        self.deliver_path(blocks, &certificate, out);
+        if certificate.payload.height > self.committed() {
+            self.timers.committed();
+        }
+        self.deliver_path(now, blocks, &certificate, out);
     }
 
     /// Hands a chain of blocks on top of the delivered one to the ledger, the last with its certificate.
     fn deliver_path(
         &mut self,
+        now: Now,
         path: Vec<Arc<Block>>,
         certificate: &CommitCertificate,
         out: &mut Output<Self>,
     ) {
         let certified = certificate.payload.block;
         for block in path {
+            if self.is_full(&block) {
+                self.timers.full(now);
+            }
             let height = block.height();
             let known = self.certificates.get(&height).map(|it| it.payload.block);
             if block.parent() != self.delivered.hash || known.is_some_and(|it| it != block.hash()) {
@@ -112,8 +123,14 @@ impl Pbft {
             }
             let own = self.own_certificate(&block, certificate, certified);
             self.delivered = Parent::of(&block);
+            self.timers.delivered();
             if let Some(own) = &own {
-                self.base = Base { height, certificate: Some(own.clone()) };
+                self.base = Base { height, block: block.hash(), certificate: Some(own.clone()) };
+                let mut signers = self.round(height, own.payload.view).commits.signers();
+                own.signatures.signers().iter().for_each(|place| {
+                    signers.insert(place);
+                });
+                self.participation.committed(height, block.hash(), signers);
             }
             out.act(Action::Commit { block, certificate: own });
         }

@@ -6,9 +6,10 @@
 use std::sync::Arc;
 
 use borsh::{BorshDeserialize, BorshSerialize};
+use quorate_crypto::MultiSignature;
 use quorate_crypto::{Hash, Signature, Signers};
 use quorate_ledger::{
-    Block, CheckpointCertificate, CheckpointPayload, CommitCertificate, CommitPayload, Epoch, Height,
+    Block, CheckpointCertificate, CheckpointPayload, CommitCertificate, CommitPayload, Epoch, Header, Height,
     ValidatorIndex, View,
 };
 
@@ -27,6 +28,10 @@ pub enum Message {
     Commit(Vote) = 2,
     /// What executing a block came to.
     Checkpoint(CheckpointVote) = 3,
+    /// The wish for a later view, with what must not be forgotten there.
+    ViewChange(Box<ViewChange>) = 4,
+    /// The start of a view.
+    NewView(Box<NewView>) = 5,
     /// How far a replica has come and what it holds.
     Status(Box<StatusReport>) = 6,
 }
@@ -92,6 +97,76 @@ impl PrePrepare {
     }
 }
 
+/// Q PREPAREs for a block, with its header: what a replica reports of a height that may have committed.
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub struct PreparedCertificate {
+    /// The block's header.
+    pub header: Header,
+    /// What was signed.
+    pub payload: CommitPayload,
+    /// Signatures of Q validators.
+    pub signatures: MultiSignature,
+}
+
+/// The highest block that a replica has delivered with a commit certificate of its own.
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub struct BaseClaim {
+    /// Its height.
+    pub height: Height,
+    /// Its hash.
+    pub block: Hash,
+    /// Its certificate; only the block that the epoch starts from needs none.
+    pub certificate: Option<CommitCertificate>,
+}
+
+/// What a VIEW-CHANGE says.
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub struct ViewChangePayload {
+    /// Epoch.
+    pub epoch: Epoch,
+    /// The view that is asked for. Its sender votes in none below any more.
+    pub view: View,
+    /// Where the sender stands.
+    pub base: BaseClaim,
+    /// For each height above the base the prepared certificate of the highest view that the sender ever held.
+    pub prepared: Vec<PreparedCertificate>,
+}
+
+/// VIEW-CHANGE.
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub struct ViewChange {
+    /// What is said.
+    pub payload: ViewChangePayload,
+    /// Who asks.
+    pub signer: ValidatorIndex,
+    /// Over the payload.
+    pub signature: Signature,
+}
+
+/// What a NEW-VIEW says.
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub struct NewViewPayload {
+    /// Epoch.
+    pub epoch: Epoch,
+    /// The view that starts.
+    pub view: View,
+    /// The VIEW-CHANGEs that it rests on.
+    pub changes: Vec<ViewChange>,
+    /// The blocks that it proposes again, from the height above the highest base on.
+    pub blocks: Vec<Hash>,
+}
+
+/// NEW-VIEW.
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub struct NewView {
+    /// What is said.
+    pub payload: NewViewPayload,
+    /// The primary of the view.
+    pub signer: ValidatorIndex,
+    /// Over the payload.
+    pub signature: Signature,
+}
+
 /// STATUS: lets whoever is ahead send what is missing.
 #[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
 pub struct StatusReport {
@@ -99,6 +174,8 @@ pub struct StatusReport {
     pub epoch: Epoch,
     /// The sender's view.
     pub view: View,
+    /// Whether it has the view's NEW-VIEW; view 0 needs none.
+    pub active: bool,
     /// Highest block that it has given to its ledger: certified blocks above are wanted.
     pub delivered: Height,
     /// The highest commit certificate it knows.

@@ -21,35 +21,50 @@
 //! | `vote`, `tally`, `slot` | PREPARE, COMMIT, what they add up to (§3.2 to §3.4) |
 //! | `deliver` | committed blocks in order to the ledger, forgetting (§3.4, §6) |
 //! | `checkpoint` | stable results (§3.5) |
+//! | `view_change`, [`reproposal`] | from one view to the next (§4) |
+//! | `timers`, `participation` | when to leave a view, and for which (§5, §3) |
 //! | `status` | repetition (§5) |
 //! | [`record`] | what survives a crash (§6) |
 //!
-//! A replica stays in view 0 as long as nothing moves it: the change of views (§4) is a file of its own beside these, and
-//! rounds, votes and records carry their view already.
+//! A view whose primary fails, or has served its turn, is left for the next:
+//!
+//! ```text
+//!  replicas  ──VIEW-CHANGE──▶ all        "no vote of mine below this view; what may have committed is this"
+//!  primary   ──NEW-VIEW─────▶ all        Q of those, and the blocks they make it propose again
+//! ```
 
 mod checkpoint;
 mod deliver;
 pub mod message;
+mod participation;
 mod proposal;
 pub mod record;
+pub mod reproposal;
 mod slot;
 mod status;
 mod tally;
 #[cfg(test)]
 mod tests;
+mod timers;
 pub mod verify;
+mod view_change;
 mod vote;
 
 use std::{collections::BTreeMap, sync::Arc};
 
+use quorate_crypto::Hash;
 use quorate_ledger::{Block, CommitCertificate, ExecutionOutcome, Height, Quorum, Tip, ValidatorIndex, View};
 
 use self::{
     checkpoint::Checkpoints,
     deliver::Base,
+    message::{NewView, ViewChange},
+    participation::Participation,
     proposal::{Building, Parent},
     slot::{Accepted, Prepared, Round, Slot},
     tally::Counted,
+    timers::Timers,
+    view_change::{Mode, Start},
 };
 pub use self::{message::Message, record::Record};
 use crate::{
@@ -77,7 +92,19 @@ pub fn primary(view: View, n: usize) -> ValidatorIndex {
 pub struct Pbft {
     setup: Setup,
     quorum: Quorum,
+    /// The view it is in or asks for: it votes in none below.
     view: View,
+    mode: Mode,
+    /// Each validator's highest VIEW-CHANGE.
+    asked: BTreeMap<ValidatorIndex, ViewChange>,
+    /// The last VIEW-CHANGE sent, repeated byte for byte.
+    own_change: Option<ViewChange>,
+    /// The NEW-VIEW of the highest view that started here.
+    new_view: Option<NewView>,
+    /// The last block of the epoch before.
+    epoch_start: Height,
+    timers: Timers,
+    participation: Participation,
     /// Highest block handed to the ledger.
     delivered: Parent,
     /// Highest delivered block with a certificate of its own.
@@ -121,8 +148,19 @@ impl Engine for Pbft {
         let mut pbft = Self {
             quorum,
             view: View(0),
+            mode: Mode::Active(Start::of_epoch(scope.start.0)),
+            asked: BTreeMap::new(),
+            own_change: None,
+            new_view: None,
+            epoch_start: scope.start.0,
+            timers: Timers::new(),
+            participation: Participation::default(),
             delivered: Parent { height: tip.height, hash: tip.hash, time: tip.time, anchor: tip.anchor },
-            base: Base { height: tip.base_height, certificate: tip.base },
+            base: Base {
+                height: tip.base_height,
+                block: tip.base.as_ref().map_or(scope.start.1, |it| it.payload.block),
+                certificate: tip.base,
+            },
             checkpoints: Checkpoints::new(tip.stable, tip.stable_certificate),
             executed: tip.outcome,
             slots: BTreeMap::new(),
@@ -140,6 +178,7 @@ impl Engine for Pbft {
         for record in records {
             pbft.restore(record)?;
         }
+        pbft.restore_view();
         if pbft.executed.checkpoint.height > pbft.checkpoints.stable.height {
             let window = pbft.log_window();
             pbft.checkpoints.remember(pbft.executed.checkpoint, window);
@@ -158,18 +197,21 @@ impl Engine for Pbft {
         }
         if now.mono >= self.status_at {
             self.send_status(out);
+            self.repeat_request(out);
             self.status_at = now.mono.plus_millis(self.setup.parameters.resend_ms);
         }
         match event {
-            Event::Tick => {}
+            Event::Tick => self.expire_timers(now, out),
             Event::Message { from, message } => self.on_message(now, from, message.into_inner(), out),
             Event::Backlog(backlog) => self.backlog = backlog,
             Event::Built { block } => self.on_built(now, &block, out),
             Event::Checked { block, verdict } => self.on_checked(block, verdict, out),
+            Event::Fetched { block } => self.on_fetched(block),
             Event::Executed { outcome } => self.on_executed(outcome),
-            Event::Certified(certified) => self.on_certified(certified, out),
+            Event::Certified(certified) => self.on_certified(now, certified, out),
         }
         while self.advance(now, out) {}
+        self.arm_timers(now);
         self.assert_invariants();
     }
 
@@ -177,12 +219,14 @@ impl Engine for Pbft {
         if self.halted.is_some() {
             return None;
         }
-        self.propose_at.into_iter().chain([self.status_at]).min()
+        self.propose_at.into_iter().chain([self.status_at]).chain(self.timers_deadline()).min()
     }
 
     fn records(&self) -> Vec<Record> {
         let height = self.pruned.max(self.dropped);
         let mut records = vec![Record::Dropped { epoch: self.setup.scope.epoch, height }];
+        records.extend(self.own_change.clone().map(|it| Record::ViewChanged(Box::new(it))));
+        records.extend(self.new_view.clone().map(|it| Record::NewView(Box::new(it))));
         for slot in self.slots.values() {
             for round in slot.rounds.values() {
                 self.push_round(round, &mut records);
@@ -201,6 +245,12 @@ impl Engine for Pbft {
         slots.flat_map(|(_, slot)| slot.blocks.values().cloned()).collect()
     }
 
+    fn in_flight(&self) -> Vec<Hash> {
+        let rounds = self.slots.range(self.delivered.height.next()..);
+        let rounds = rounds.filter_map(|(_, slot)| slot.rounds.get(&self.view)?.accepted());
+        rounds.map(|it| it.block.hash()).collect()
+    }
+
     fn status(&self) -> Status {
         let open = self.slots.range(self.delivered.height.next()..);
         Status {
@@ -212,7 +262,7 @@ impl Engine for Pbft {
             delivered: self.delivered.height,
             executed: self.executed.checkpoint.height,
             stable: self.checkpoints.stable.height,
-            in_flight: open.filter_map(|(height, slot)| self.in_flight(*height, slot)).collect(),
+            in_flight: open.filter_map(|(height, slot)| self.report(*height, slot)).collect(),
         }
     }
 }
@@ -224,6 +274,14 @@ impl Pbft {
             Message::Prepare(vote) => self.on_vote(VoteKind::Prepare, &vote, out),
             Message::Commit(vote) => self.on_vote(VoteKind::Commit, &vote, out),
             Message::Checkpoint(vote) => self.on_checkpoint(&vote, out),
+            Message::ViewChange(change) => {
+                self.on_view_change(*change, out);
+                Ok(())
+            }
+            Message::NewView(new_view) => {
+                self.on_new_view(now, *new_view, out);
+                Ok(())
+            }
             Message::Status(report) => {
                 self.on_status(from, *report, out);
                 Ok(())
@@ -239,11 +297,14 @@ impl Pbft {
         if self.halted.is_some() {
             return false;
         }
-        let mut changed = self.check_waiting(out);
+        let mut changed = self.join(out);
+        changed |= self.start_view(now, out);
+        changed |= self.take_reproposed(now, out);
+        changed |= self.check_waiting(out);
         changed |= self.cast_prepares(out);
         changed |= self.prepare_and_commit(out);
         changed |= self.collect_commits(out);
-        changed |= self.deliver_committed(out);
+        changed |= self.deliver_committed(now, out);
         changed |= self.cast_checkpoint(out);
         changed |= self.settle_checkpoint(out);
         changed |= self.propose(now, out);
@@ -252,7 +313,12 @@ impl Pbft {
 
     /// Who leads the current view.
     fn primary(&self) -> ValidatorIndex {
-        primary(self.view, self.quorum.n())
+        self.primary_of(self.view)
+    }
+
+    /// Whether the current view has started here.
+    fn is_active(&self) -> bool {
+        matches!(self.mode, Mode::Active(_))
     }
 
     /// The voter, if this replica may sign: a ledger below what the log once dropped must first catch up, since what was
@@ -311,8 +377,8 @@ impl Pbft {
         }
         match record {
             Record::Dropped { height, .. } => self.dropped = self.dropped.max(height),
-            Record::Accepted { block, prepare, anchor } => {
-                let (height, view) = (block.height(), prepare.payload.view);
+            Record::Accepted { block, view, prepare, anchor } => {
+                let height = block.height();
                 if height > self.pruned {
                     let other = self.round(height, view).accepted();
                     if other.is_some_and(|it| it.block.hash() != block.hash()) {
@@ -321,8 +387,10 @@ impl Pbft {
                             what: "two blocks were accepted in one view",
                         });
                     }
-                    self.restore_vote(VoteKind::Prepare, &prepare)?;
-                    self.place(Accepted { block, prepare, anchor });
+                    if let Some(prepare) = &prepare {
+                        self.restore_vote(VoteKind::Prepare, prepare)?;
+                    }
+                    self.place(Accepted { block, view, prepare, anchor });
                 }
             }
             Record::Voted { kind, vote } => self.restore_vote(kind, &vote)?,
@@ -333,6 +401,18 @@ impl Pbft {
                 }
             }
             Record::Checkpointed(vote) => self.checkpoints.restore(self.quorum.n(), &vote),
+            Record::ViewChanged(change) => {
+                let later = |own: &ViewChange| own.payload.view > change.payload.view;
+                if !self.own_change.as_ref().is_some_and(later) {
+                    self.own_change = Some(*change);
+                }
+            }
+            Record::NewView(new_view) => {
+                let later = |known: &NewView| known.payload.view > new_view.payload.view;
+                if !self.new_view.as_ref().is_some_and(later) {
+                    self.new_view = Some(*new_view);
+                }
+            }
         }
         Ok(())
     }
@@ -354,8 +434,8 @@ impl Pbft {
 
     /// The records of one round that must be kept.
     fn push_round(&self, round: &Round, records: &mut Vec<Record>) {
-        if let Some(Accepted { block, prepare, anchor }) = round.accepted().cloned() {
-            records.push(Record::Accepted { block, prepare, anchor });
+        if let Some(Accepted { block, view, prepare, anchor }) = round.accepted().cloned() {
+            records.push(Record::Accepted { block, view, prepare, anchor });
         }
         for kind in [VoteKind::Prepare, VoteKind::Commit] {
             records.extend(self.own_vote(round, kind).map(|vote| Record::Voted { kind, vote }));
@@ -365,12 +445,12 @@ impl Pbft {
         }
     }
 
-    fn in_flight(&self, height: Height, slot: &Slot) -> Option<InFlight> {
+    fn report(&self, height: Height, slot: &Slot) -> Option<InFlight> {
         let round = slot.rounds.get(&self.view)?;
         let Some(accepted) = round.accepted() else {
             return Some(InFlight { height, block: None, prepares: Vec::new(), commits: Vec::new() });
         };
-        let payload = &accepted.prepare.payload;
+        let payload = &self.payload_of(height, accepted.block.hash(), self.view);
         Some(InFlight {
             height,
             block: Some(payload.block),

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use quorate_crypto::{Domain, Hash};
 use quorate_ledger::{
     Account, Anchor, Block, CheckpointCertificate, CommitPayload, Header, Height, UnixMillis, ValidatorIndex,
+    View,
 };
 
 use super::{
@@ -18,6 +19,7 @@ use super::{
     message::{Message, PrePrepare, Vote},
     record::Record,
     slot::{Accepted, Stage},
+    view_change::Mode,
 };
 use crate::{
     engine::{Action, Backlog, Mono, Now, Output, To, Verdict},
@@ -70,8 +72,12 @@ impl Pbft {
         if height > max {
             return Err(Rejection::AboveWindow { height, max });
         }
+        if !self.hears(view, height) {
+            return Ok(());
+        }
         self.count_vote(VoteKind::Prepare, &message.prepare, out);
-        if view != self.view || !matches!(self.round(height, view).proposal, Stage::Empty) {
+        let near = view == self.view || view == View(self.view.0 + 1);
+        if !near || !matches!(self.round(height, view).proposal, Stage::Empty) {
             return Ok(());
         }
         self.judge_fresh(now, &message)?;
@@ -82,7 +88,7 @@ impl Pbft {
     /// What only a header that is seen for the first time is judged by: its proposer and this replica's clock.
     fn judge_fresh(&self, now: Now, message: &PrePrepare) -> Result<(), Rejection> {
         let header = &message.proposal.header;
-        if header.proposer != Account(self.key_of(self.primary())) {
+        if header.proposer != Account(self.key_of(message.prepare.signer)) {
             return Err(Rejection::WrongProposer);
         }
         let drift_max_ms = self.setup.parameters.max_clock_drift_ms;
@@ -95,9 +101,12 @@ impl Pbft {
 
     /// Moves proposals whose parent is here now from *Waiting* to *Checking*.
     pub(super) fn check_waiting(&mut self, out: &mut Output<Self>) -> bool {
+        let Mode::Active(start) = &self.mode else { return false };
         let mut changed = false;
         let highest = self.highest_open();
-        let mut height = self.committed().next();
+        // Heights up to NEW-VIEW's base are closed, those above it that it fills are taken from it alone.
+        let filled = start.filled();
+        let mut height = self.committed().max(filled).next();
         while height <= highest {
             let waiting = self.slots.get(&height).and_then(|slot| slot.rounds.get(&self.view));
             if let Some(Stage::Waiting { message, from }) = waiting.map(|round| &round.proposal)
@@ -139,7 +148,8 @@ impl Pbft {
             }
             Verdict::Accept(block) => {
                 assert_eq!(block.hash(), hash, "the checked block is the one that was asked about");
-                let accepted = Accepted { block, prepare: message.prepare, anchor: message.anchor };
+                let prepare = Some(message.prepare);
+                let accepted = Accepted { block, view, prepare, anchor: message.anchor };
                 self.accept(accepted, out);
             }
             Verdict::Refuse(why) => {
@@ -150,23 +160,25 @@ impl Pbft {
     }
 
     /// Records acceptance and body. The PREPARE follows from it in `advance`.
-    fn accept(&mut self, accepted: Accepted, out: &mut Output<Self>) {
+    pub(super) fn accept(&mut self, accepted: Accepted, out: &mut Output<Self>) {
         let height = accepted.block.height();
-        let view = accepted.prepare.payload.view;
+        let view = accepted.view;
         assert!(height > self.committed(), "height {height} is closed");
         assert!(self.round(height, view).accepted().is_none(), "one block is accepted at a place");
         out.record(Record::Accepted {
             block: Arc::clone(&accepted.block),
+            view,
             prepare: accepted.prepare.clone(),
             anchor: accepted.anchor.clone(),
         });
+        self.timers.accepted();
         self.place(accepted);
     }
 
     /// Puts an accepted block into its slot; also for what a restart finds in the log.
     pub(super) fn place(&mut self, accepted: Accepted) {
         let height = accepted.block.height();
-        let view = accepted.prepare.payload.view;
+        let view = accepted.view;
         let slot = self.slots.entry(height).or_default();
         slot.blocks.insert(accepted.block.hash(), Arc::clone(&accepted.block));
         self.round_mut(height, view).proposal = Stage::Accepted(accepted);
@@ -175,7 +187,7 @@ impl Pbft {
     /// Asks for a block when this replica is the primary, there is room, and there is something to propose.
     pub(super) fn propose(&mut self, now: Now, out: &mut Output<Self>) -> bool {
         self.propose_at = None;
-        if self.building.is_some() || !self.is_proposer() {
+        if self.building.is_some() || !self.is_proposer() || !self.is_active() {
             return false;
         }
         let Some(parent) = self.proposal_parent() else { return false };
@@ -216,7 +228,7 @@ impl Pbft {
         else {
             return;
         };
-        if !self.is_proposer() || block.height() > self.highest_open() {
+        if !self.is_proposer() || !self.is_active() || block.height() > self.highest_open() {
             return;
         }
         let due = self.due_at(&below).is_some_and(|due| due <= now.wall);
@@ -234,12 +246,21 @@ impl Pbft {
         let signature = voter.key.sign(Domain::Prepare, &self.setup.scope.chain, &payload);
         let prepare = Vote { payload, signer: voter.index, signature };
         let message = PrePrepare::of(block, prepare.clone(), anchor.clone());
-        self.accept(Accepted { block: Arc::clone(block), prepare: prepare.clone(), anchor }, out);
+        let view = self.view;
+        let accepted = Accepted { block: Arc::clone(block), view, prepare: Some(prepare.clone()), anchor };
+        self.accept(accepted, out);
         self.cast(VoteKind::Prepare, prepare, To::All, Message::PrePrepare(message), out);
     }
 
     /// The block that the next proposal extends: the highest accepted in this view, else the delivered one.
     fn proposal_parent(&self) -> Option<Parent> {
+        let Mode::Active(start) = &self.mode else { return None };
+        let height = self.highest_accepted();
+        self.parent_at(height.next()).filter(|_| height >= start.filled())
+    }
+
+    /// The highest height accepted in this view without a hole below, else the committed one.
+    pub(super) fn highest_accepted(&self) -> Height {
         let mut height = self.committed();
         while self
             .slots
@@ -248,12 +269,12 @@ impl Pbft {
         {
             height = height.next();
         }
-        self.parent_at(height.next())
+        height
     }
 
     /// The block that a proposal for `height` must extend, if it is here: accepted at the height below in this view, or
     /// the delivered one.
-    fn parent_at(&self, height: Height) -> Option<Parent> {
+    pub(super) fn parent_at(&self, height: Height) -> Option<Parent> {
         if self.delivered.height.next() == height {
             return Some(self.delivered.clone());
         }
@@ -275,7 +296,7 @@ impl Pbft {
 
     /// When the next block on top of `parent` is due although nothing may wait: the epoch ends, a lease ends, the
     /// heartbeat beats.
-    fn due_at(&self, parent: &Parent) -> Option<UnixMillis> {
+    pub(super) fn due_at(&self, parent: &Parent) -> Option<UnixMillis> {
         if self.executed.epoch_ends.is_some_and(|last| parent.height < last) {
             return Some(parent.time);
         }

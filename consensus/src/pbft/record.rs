@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use borsh::{BorshDeserialize, BorshSerialize};
 use quorate_crypto::MultiSignature;
-use quorate_ledger::{Block, CheckpointCertificate, CommitPayload, Epoch, Height};
+use quorate_ledger::{Block, CheckpointCertificate, CommitPayload, Epoch, Height, View};
 
-use super::message::{CheckpointVote, Vote};
+use super::message::{CheckpointVote, NewView, ViewChange, Vote};
 use crate::{
     engine::{Promise, Promised},
     evidence::VoteKind,
@@ -28,8 +28,10 @@ pub enum Record {
     Accepted {
         /// The block.
         block: Arc<Block>,
-        /// The primary's PREPARE; it names the view.
-        prepare: Vote,
+        /// The view it was accepted in.
+        view: View,
+        /// The primary's PREPARE; none for a block that the view's NEW-VIEW proposes again.
+        prepare: Option<Vote>,
         /// The anchor's certificate, to repeat the PRE-PREPARE with.
         anchor: Option<CheckpointCertificate>,
     } = 1,
@@ -49,6 +51,10 @@ pub enum Record {
     } = 3,
     /// A CHECKPOINT was cast here.
     Checkpointed(CheckpointVote) = 4,
+    /// A later view was asked for: the promise never to vote below it.
+    ViewChanged(Box<ViewChange>) = 5,
+    /// A view was started or entered.
+    NewView(Box<NewView>) = 6,
 }
 
 impl Record {
@@ -57,10 +63,12 @@ impl Record {
     pub fn epoch(&self) -> Epoch {
         match self {
             Self::Dropped { epoch, .. } => *epoch,
-            Self::Accepted { prepare, .. } => prepare.payload.epoch,
+            Self::Accepted { block, .. } => block.header().epoch,
             Self::Voted { vote, .. } => vote.payload.epoch,
             Self::Prepared { payload, .. } => payload.epoch,
             Self::Checkpointed(vote) => vote.payload.epoch,
+            Self::ViewChanged(change) => change.payload.epoch,
+            Self::NewView(new_view) => new_view.payload.epoch,
         }
     }
 }
@@ -69,6 +77,8 @@ impl Promised for Record {
     fn promised(&self) -> Option<Promise> {
         match self {
             Self::Voted { vote, .. } => Some(Promise { epoch: vote.payload.epoch, view: vote.payload.view }),
+            Self::ViewChanged(it) => Some(Promise { epoch: it.payload.epoch, view: it.payload.view }),
+            Self::NewView(it) => Some(Promise { epoch: it.payload.epoch, view: it.payload.view }),
             Self::Dropped { .. } | Self::Accepted { .. } | Self::Prepared { .. } | Self::Checkpointed(_) => {
                 None
             }

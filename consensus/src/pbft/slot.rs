@@ -51,7 +51,9 @@ pub(super) enum Stage {
 #[derive(Clone, Debug)]
 pub(super) struct Accepted {
     pub(super) block: Arc<Block>,
-    pub(super) prepare: Vote,
+    pub(super) view: View,
+    /// The primary's PREPARE that came with it; none for what NEW-VIEW proposes again.
+    pub(super) prepare: Option<Vote>,
     pub(super) anchor: Option<CheckpointCertificate>,
 }
 

@@ -35,6 +35,7 @@ impl Pbft {
         let report = StatusReport {
             epoch: self.setup.scope.epoch,
             view: self.view,
+            active: self.is_active(),
             delivered: self.delivered.height,
             certificate: self.highest_certificate().cloned(),
             stable: self.checkpoints.stable.height,
@@ -50,6 +51,7 @@ impl Pbft {
         if report.delivered < self.base.height {
             out.act(Action::Serve { to: from, above: report.delivered });
         }
+        self.repeat_view(from, &report, out);
         if report.view == self.view {
             self.repeat_rounds(from, &report, out);
         }
@@ -62,6 +64,17 @@ impl Pbft {
         }
     }
 
+    /// The view's start for whoever has not entered it, and the own request for whoever is below.
+    fn repeat_view(&self, to: ValidatorIndex, report: &StatusReport, out: &mut Output<Self>) {
+        let behind = report.view < self.view || (report.view == self.view && !report.active);
+        if let Some(new_view) = self.new_view.as_ref().filter(|it| behind && it.payload.view >= report.view) {
+            send(to, Message::NewView(Box::new(new_view.clone())), out);
+        }
+        if let Some(own) = self.own_change.as_ref().filter(|_| behind && !self.is_active()) {
+            send(to, Message::ViewChange(Box::new(own.clone())), out);
+        }
+    }
+
     /// Proposals and own votes of this view, above what the other has delivered.
     fn repeat_rounds(&self, to: ValidatorIndex, report: &StatusReport, out: &mut Output<Self>) {
         let lowest = report.delivered.max(self.pruned).next();
@@ -69,10 +82,10 @@ impl Pbft {
             let Some(round) = slot.rounds.get(&self.view) else { continue };
             let theirs = report.heights.iter().find(|it| it.height == *height);
             if let Some(accepted) = round.accepted()
+                && let Some(prepare) = accepted.prepare.clone()
                 && !theirs.is_some_and(|it| it.proposal)
             {
-                let message =
-                    PrePrepare::of(&accepted.block, accepted.prepare.clone(), accepted.anchor.clone());
+                let message = PrePrepare::of(&accepted.block, prepare, accepted.anchor.clone());
                 send(to, Message::PrePrepare(message), out);
             }
             for (kind, wrap) in [

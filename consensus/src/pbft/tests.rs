@@ -3,6 +3,8 @@
 //! A [`Bench`] holds one replica under test and the keys of all validators, so that a test can speak for any of them.
 //! Blocks are real ones; what execution came to is given by the test, since the engine only signs and compares it.
 
+#![allow(clippy::wildcard_enum_match_arm, reason = "a test names what it looks for; anything else fails it")]
+
 mod bench;
 mod checkpoints;
 mod commits;
@@ -10,3 +12,4 @@ mod proposals;
 mod repetition;
 mod restart;
 mod verification;
+mod views;

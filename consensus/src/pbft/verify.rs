@@ -1,12 +1,17 @@
 //! Everything about a message that can be judged without a replica's state (`docs/pbft.md` §2): it runs before the
 //! engine, on any thread, and is what [`Verified`] stands for.
 
+use std::collections::BTreeSet;
+
 use borsh::BorshSerialize;
 use quorate_crypto::{Domain, Signature, verify as verify_signature};
 use quorate_ledger::{CheckpointCertificate, CommitCertificate, Epoch, ValidatorIndex, View};
 
 use super::{
-    message::{CheckpointVote, Message, PrePrepare, StatusReport, Vote},
+    message::{
+        CheckpointVote, Message, NewView, NewViewPayload, PrePrepare, PreparedCertificate, StatusReport,
+        ViewChange, ViewChangePayload, Vote,
+    },
     primary,
 };
 use crate::{
@@ -42,6 +47,20 @@ pub(super) fn verify(
         Message::Checkpoint(it) => {
             checkpoint(scope, &it)?;
             Message::Checkpoint(it)
+        }
+        Message::ViewChange(it) => {
+            if it.payload.view < horizon.view {
+                return Err(Rejection::OldView(it.payload.view));
+            }
+            view_change(scope, &it, &mut Vec::new())?;
+            Message::ViewChange(it)
+        }
+        Message::NewView(it) => {
+            if it.payload.view < horizon.view {
+                return Err(Rejection::OldView(it.payload.view));
+            }
+            new_view(scope, &it)?;
+            Message::NewView(it)
         }
         Message::Status(it) => Message::Status(Box::new(status(scope, horizon, *it)?)),
     };
@@ -117,6 +136,78 @@ fn status(scope: &Scope, horizon: Horizon, mut status: StatusReport) -> Result<S
         checkpoint_certificate(scope, certificate)?;
     }
     Ok(status)
+}
+
+/// VIEW-CHANGE (`docs/pbft.md` §4.2). Not demanded: links, absence of gaps, anything about this replica's own state, since
+/// each of these refuses honest ones. `known` holds the certificates that were verified a moment ago.
+fn view_change<'a>(
+    scope: &Scope,
+    change: &'a ViewChange,
+    known: &mut Vec<&'a PreparedCertificate>,
+) -> Result<(), Rejection> {
+    let ViewChangePayload { view, base, prepared, .. } = &change.payload;
+    epoch(scope, change.payload.epoch)?;
+    signed(scope, Domain::ViewChange, change.signer, &change.payload, &change.signature)?;
+    match &base.certificate {
+        Some(certificate) => {
+            if (certificate.payload.height, certificate.payload.block) != (base.height, base.block) {
+                return Err(Rejection::Malformed("the base's certificate is for another block"));
+            }
+            commit_certificate(scope, certificate)?;
+        }
+        None if (base.height, base.block) == scope.start => {}
+        None => return Err(Rejection::Malformed("the base has no certificate")),
+    }
+    if u64::try_from(prepared.len()).is_ok_and(|count| count > 2 * scope.window) {
+        return Err(Rejection::Malformed("it reports more heights than can be in flight"));
+    }
+    let mut below = base.height;
+    for certificate in prepared {
+        let payload = &certificate.payload;
+        if payload.height <= below || payload.view >= *view {
+            return Err(Rejection::Malformed(
+                "its heights do not rise, or a certificate is not of an earlier view",
+            ));
+        }
+        below = payload.height;
+        if !known.contains(&certificate) {
+            prepared_certificate(scope, certificate)?;
+            known.push(certificate);
+        }
+    }
+    Ok(())
+}
+
+fn prepared_certificate(scope: &Scope, certificate: &PreparedCertificate) -> Result<(), Rejection> {
+    let PreparedCertificate { header, payload, signatures } = certificate;
+    epoch(scope, payload.epoch)?;
+    if (header.height, header.hash()) != (payload.height, payload.block) {
+        return Err(Rejection::Malformed("a prepared certificate comes with another block's header"));
+    }
+    let message = Domain::Prepare.message(&scope.chain, payload);
+    signatures
+        .verify(scope.validators.keys(), scope.quorum().q(), &message)
+        .map_err(|why| Rejection::BadCertificate { height: payload.height, why: why.to_string() })
+}
+
+/// NEW-VIEW, all but what follows from its VIEW-CHANGEs: that is the engine's to judge, since it is evidence.
+fn new_view(scope: &Scope, message: &NewView) -> Result<(), Rejection> {
+    let NewViewPayload { view, changes, .. } = &message.payload;
+    epoch(scope, message.payload.epoch)?;
+    must_be_primary(scope, *view, message.signer)?;
+    signed(scope, Domain::NewView, message.signer, &message.payload, &message.signature)?;
+    let signers: BTreeSet<ValidatorIndex> = changes.iter().map(|it| it.signer).collect();
+    if changes.len() != scope.quorum().q() || signers.len() != changes.len() {
+        return Err(Rejection::Malformed("it does not rest on Q different replicas' VIEW-CHANGEs"));
+    }
+    let mut known = Vec::new();
+    for change in changes {
+        if change.payload.view != *view {
+            return Err(Rejection::Malformed("one of its VIEW-CHANGEs asks for another view"));
+        }
+        view_change(scope, change, &mut known)?;
+    }
+    Ok(())
 }
 
 fn commit_certificate(scope: &Scope, certificate: &CommitCertificate) -> Result<(), Rejection> {

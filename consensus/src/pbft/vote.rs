@@ -26,7 +26,10 @@ impl Pbft {
         out: &mut Output<Self>,
     ) -> Result<(), Rejection> {
         let CommitPayload { view, height, .. } = vote.payload;
-        if height <= self.pruned || view != self.view {
+        if kind == VoteKind::Commit {
+            self.participation.seen(height, vote.payload.block, vote.signer);
+        }
+        if height <= self.pruned || !self.hears(view, height) {
             return Ok(());
         }
         let max = self.highest_buffered();
@@ -35,6 +38,13 @@ impl Pbft {
         }
         self.count_vote(kind, vote, out);
         Ok(())
+    }
+
+    /// Whether votes of a view are kept: of this one and the next, and of older ones whose round is there until the height
+    /// commits.
+    pub(super) fn hears(&self, view: View, height: Height) -> bool {
+        let near = view == self.view || view == View(self.view.0 + 1);
+        near || self.slots.get(&height).is_some_and(|slot| slot.rounds.contains_key(&view))
     }
 
     /// Counts a vote, and accuses its signer if it contradicts the signer's first.
@@ -75,9 +85,12 @@ impl Pbft {
         Some(Vote { payload, signer: voter.index, signature })
     }
 
-    /// PREPARE for every accepted block that has none of this replica.
+    /// PREPARE for every block accepted in an active view that has none of this replica.
     pub(super) fn cast_prepares(&mut self, out: &mut Output<Self>) -> bool {
         let mut changed = false;
+        if !self.is_active() {
+            return false;
+        }
         for (height, payload) in self.accepted_payloads() {
             if self.voted(VoteKind::Prepare, height) {
                 continue;
@@ -93,6 +106,9 @@ impl Pbft {
     /// COMMIT says that its voter holds prepared certificates for every uncommitted ancestor.
     pub(super) fn prepare_and_commit(&mut self, out: &mut Output<Self>) -> bool {
         let mut changed = false;
+        if !self.is_active() {
+            return false;
+        }
         for (height, payload) in self.accepted_payloads() {
             if self.round(height, self.view).prepared.is_none() {
                 if !self.parent_is_prepared(height) {
@@ -145,7 +161,7 @@ impl Pbft {
         while let Some(accepted) =
             self.slots.get(&height).and_then(|slot| slot.rounds.get(&self.view)).and_then(Round::accepted)
         {
-            payloads.push((height, accepted.prepare.payload));
+            payloads.push((height, self.payload_of(height, accepted.block.hash(), self.view)));
             height = height.next();
         }
         payloads

@@ -1,6 +1,5 @@
 //! `consensus_…`: what the engine of this node last said of itself. Asking costs the engine nothing.
 
-use quorate_consensus::evidence::{Evidence, VoteKind};
 use quorate_crypto::encode;
 
 use super::Context;
@@ -59,15 +58,10 @@ pub(crate) fn evidence(context: &Context, _: NoParameters) -> Result<EvidenceAns
 
 fn entry(node: &NodeHandle, found: &FoundEvidence) -> EvidenceEntry {
     let evidence = &*found.evidence;
-    let kind = match evidence {
-        Evidence::DoubleVote { kind: VoteKind::Prepare, .. } => "double_prepare",
-        Evidence::DoubleVote { kind: VoteKind::Commit, .. } => "double_commit",
-        Evidence::DoubleCheckpoint { .. } => "double_checkpoint",
-    };
     let (epoch, height) = evidence.place();
     EvidenceEntry {
         at: found.at,
-        kind: kind.to_owned(),
+        kind: evidence.kind().to_owned(),
         validator: *evidence.signer(),
         name: node.genesis.validator_name(evidence.signer()).map(str::to_owned),
         epoch,

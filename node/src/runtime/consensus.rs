@@ -79,6 +79,8 @@ pub(super) struct Outlets {
 struct Told {
     /// Blocks that the pool knows to be accepted.
     accepted: Vec<Hash>,
+    /// Those of them that are in flight in the current view.
+    in_flight: Vec<Hash>,
     evidence_count: u64,
     halted: Option<String>,
     published_at: Option<Instant>,
@@ -133,7 +135,8 @@ impl<E: Engine, L: Log<E::Record>> Consensus<E, L> {
 
     fn with_tick(&self, now: Now, mut events: Vec<Event<E::Message>>) -> Vec<Event<E::Message>> {
         if self.engine.deadline().is_some_and(|deadline| deadline <= now.mono) {
-            events.insert(0, Event::Tick);
+            // Behind what is ready: a process that was paused hears the others before it judges them.
+            events.push(Event::Tick);
         }
         events
     }
@@ -141,7 +144,7 @@ impl<E: Engine, L: Log<E::Record>> Consensus<E, L> {
     /// Before the actions: what is committed now need not be verified again.
     fn share_horizon(&self) {
         let status = self.engine.status();
-        let horizon = Horizon { committed: status.committed, stable: status.stable };
+        let horizon = Horizon { committed: status.committed, stable: status.stable, view: status.view };
         self.outlets.horizon.set(horizon);
         self.outlets.metrics.moved(status.view, horizon);
     }
@@ -165,13 +168,14 @@ impl<E: Engine, L: Log<E::Record>> Consensus<E, L> {
     }
 
     fn tell_accepted(&self, ask: Ask, told: &mut Told) -> Result<(), Gone> {
-        let accepted = self.engine.accepted();
-        let hashes: Vec<Hash> = accepted.iter().map(|block| block.hash()).collect();
-        if hashes == told.accepted && ask == Ask::Nothing {
+        let (blocks, in_flight) = (self.engine.accepted(), self.engine.in_flight());
+        let accepted: Vec<Hash> = blocks.iter().map(|block| block.hash()).collect();
+        if told.accepted == accepted && told.in_flight == in_flight && ask == Ask::Nothing {
             return Ok(());
         }
-        told.accepted = hashes;
-        self.outlets.pool.send(PoolCommand::Accepted(accepted)).map_err(|_| Gone)
+        told.accepted = accepted;
+        told.in_flight.clone_from(&in_flight);
+        self.outlets.ask_pool(PoolCommand::Accepted { blocks, in_flight })
     }
 
     fn publish(&self, told: &mut Told) {
@@ -215,6 +219,10 @@ impl Outlets {
             Action::Check { proposal, from } => {
                 let from = *self.scope.validators.key(from).expect("a verified message is from a validator");
                 return self.ask_pool(PoolCommand::Check { proposal, from });
+            }
+            Action::Fetch { header, from } => {
+                let from = *self.scope.validators.key(from).expect("a certificate names members of the set");
+                return self.ask_pool(PoolCommand::FetchBlock { header, from });
             }
             Action::Commit { block, certificate } => {
                 let certified = certificate.is_some();
@@ -337,6 +345,7 @@ mod tests {
                 Action::Build { height, .. } => format!("build {height}"),
                 Action::Send { .. } => "send".to_owned(),
                 Action::Check { .. }
+                | Action::Fetch { .. }
                 | Action::Stable { .. }
                 | Action::Serve { .. }
                 | Action::Accuse { .. }

@@ -238,6 +238,7 @@ impl<E: Engine + 'static> Intake<E> {
     async fn answer(&self, from: PeerId, bytes: &[u8], reply: oneshot::Sender<Vec<u8>>) {
         let response = match decode::<Request>(bytes) {
             Ok(Request::Bodies(Hashes(hashes))) => self.bodies(hashes).await,
+            Ok(Request::Block(hash)) => self.block(hash).await,
             Ok(Request::Blocks { above }) => {
                 let reader = self.reader.clone();
                 let read = move || reader.certified_above(above, BLOCKS_PER_ANSWER_MAX, ANSWER_BYTES);
@@ -259,6 +260,12 @@ impl<E: Engine + 'static> Intake<E> {
             // Whoever asked may have gone.
             let _ = reply.send(encode(&response));
         }
+    }
+
+    async fn block(&self, hash: quorate_crypto::Hash) -> Option<Response> {
+        let (reply, answer) = oneshot::channel();
+        self.pool.try_send(PoolCommand::Block { hash, reply }).ok()?;
+        Some(Response::Block(answer.await.ok()?))
     }
 
     async fn bodies(&self, hashes: Vec<quorate_crypto::Hash>) -> Option<Response> {
@@ -294,6 +301,7 @@ fn is_offence(why: &Rejection) -> bool {
         | Rejection::BadCertificate { .. }
         | Rejection::Malformed(_) => true,
         Rejection::WrongEpoch { .. }
+        | Rejection::OldView(_)
         | Rejection::NotPrimary { .. }
         | Rejection::AboveWindow { .. }
         | Rejection::WrongParent(_)

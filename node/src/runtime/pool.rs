@@ -32,10 +32,14 @@ use std::{
 use quorate_consensus::{Mono, Proposal};
 use quorate_crypto::{Hash, PublicKey};
 use quorate_ledger::{
-    Account, Anchor, Block, Candidates, Epoch, Height, Reader, Transaction, TransactionError, UnixMillis,
+    Account, Anchor, Block, Candidates, Epoch, Header, Height, Reader, Transaction, TransactionError,
+    UnixMillis,
 };
 use quorate_network::Network;
-use tokio::{runtime::Handle, sync::oneshot};
+use tokio::{
+    runtime::Handle,
+    sync::{Semaphore, oneshot},
+};
 
 use self::{backlog::BacklogReport, fetch::Fetched, proposals::PendingCheck, spread::Spread};
 use super::{
@@ -52,6 +56,8 @@ use crate::{
 pub(super) const COMMANDS_MAX: usize = 4_096;
 /// Commands taken in one turn.
 const COMMANDS_PER_TURN_MAX: usize = 512;
+/// Whole blocks fetched at once; the engine asks again for what did not get a place.
+const BLOCK_FETCHES_MAX: usize = 16;
 /// Longest sleep: nothing needs the thread so seldom, but clocks can be set.
 const SLEEP_MAX: Duration = Duration::from_secs(1);
 
@@ -82,8 +88,22 @@ pub(crate) enum PoolCommand {
     },
     /// Bodies that a check was waiting for.
     Fetched(Fetched),
-    /// The blocks that the engine has accepted and not delivered.
-    Accepted(Vec<Arc<Block>>),
+    /// Get a block that others have accepted.
+    FetchBlock {
+        /// Its header.
+        header: Header,
+        /// Who should have it.
+        from: PublicKey,
+    },
+    /// A block that was asked for.
+    FetchedBlock(Arc<Block>),
+    /// What the engine has accepted and not delivered.
+    Accepted {
+        /// All of it, of every view: the bodies are kept.
+        blocks: Vec<Arc<Block>>,
+        /// Those in flight in the current view: what they hold does not wait.
+        in_flight: Vec<Hash>,
+    },
     /// A block is final.
     Committed {
         /// The block.
@@ -100,6 +120,13 @@ pub(crate) enum PoolCommand {
         /// Takes those that are here.
         reply: oneshot::Sender<Vec<Arc<Transaction>>>,
     },
+    /// Somebody asks for a block in flight.
+    Block {
+        /// Its hash.
+        hash: Hash,
+        /// Takes it, if it is here.
+        reply: oneshot::Sender<Option<Arc<Block>>>,
+    },
     /// The node is stopping.
     Stop,
 }
@@ -108,11 +135,13 @@ impl PoolCommand {
     /// Whether it comes from clients or peers and may wait behind what consensus asks.
     fn may_wait(&self) -> bool {
         match self {
-            Self::Submit(_) | Self::Take(_) | Self::Bodies { .. } => true,
+            Self::Submit(_) | Self::Take(_) | Self::Bodies { .. } | Self::Block { .. } => true,
             Self::Build { .. }
             | Self::Check { .. }
             | Self::Fetched(_)
-            | Self::Accepted(_)
+            | Self::FetchBlock { .. }
+            | Self::FetchedBlock(_)
+            | Self::Accepted { .. }
             | Self::Committed { .. }
             | Self::Executed(_)
             | Self::Stop => false,
@@ -158,6 +187,8 @@ pub(super) struct PoolParts<M> {
 pub(super) struct Pool<M> {
     parts: PoolParts<M>,
     checks: BTreeMap<(Height, Hash), PendingCheck>,
+    /// Places for tasks that fetch whole blocks.
+    block_fetches: Arc<Semaphore>,
     spread: Spread,
     report: BacklogReport,
     /// Highest committed block with a certificate of its own.
@@ -172,6 +203,7 @@ impl<M: Send + 'static> Pool<M> {
         Self {
             parts,
             checks: BTreeMap::new(),
+            block_fetches: Arc::new(Semaphore::new(BLOCK_FETCHES_MAX)),
             spread: Spread::new(now),
             report: BacklogReport::new(),
             certified: tip.base_height,
@@ -212,13 +244,18 @@ impl<M: Send + 'static> Pool<M> {
             PoolCommand::Build { height, parent, anchor, time } => self.build(height, parent, anchor, time),
             PoolCommand::Check { proposal, from } => self.check(proposal, from),
             PoolCommand::Fetched(fetched) => self.fetched(fetched),
-            PoolCommand::Accepted(blocks) => self.accepted(&blocks),
+            PoolCommand::FetchBlock { header, from } => self.fetch_block(header, from),
+            PoolCommand::FetchedBlock(block) => self.fetched_block(block),
+            PoolCommand::Accepted { blocks, in_flight } => self.accepted(&blocks, &in_flight),
             PoolCommand::Committed { block, certified } => self.committed(&block, certified),
             PoolCommand::Executed(height) => self.executed(height),
             PoolCommand::Bodies { hashes, reply } => {
                 let found = hashes.iter().filter_map(|hash| self.body(hash)).collect();
                 // Whoever asked may have gone.
                 let _ = reply.send(found);
+            }
+            PoolCommand::Block { hash, reply } => {
+                let _ = reply.send(self.parts.candidates.block(&hash));
             }
             PoolCommand::Stop => return Flow::Stop,
         }

@@ -350,7 +350,7 @@ fn check(bytes: &[u8], above: Height, chain: &Hash, reader: &Reader) -> Result<C
     let blocks = match decode::<Response>(bytes).map_err(Nothing::failed)? {
         Response::Blocks(Some(blocks)) => blocks,
         Response::Blocks(None) => return Err(Nothing::NoneAbove),
-        Response::Bodies(_) => return Err(Nothing::failed("the answer is to another question")),
+        Response::Bodies(_) | Response::Block(_) => return Err(Nothing::failed("the answer is to another question")),
     };
     let first = blocks.blocks.first().map(|block| block.height());
     if first != Some(above.next()) {

@@ -16,7 +16,10 @@ use crate::{
     evidence::VoteKind,
     pbft::{
         Message, Pbft, Record,
-        message::{CheckpointVote, PrePrepare, StatusReport, Vote},
+        message::{
+            BaseClaim, CheckpointVote, NewView, NewViewPayload, PrePrepare, PreparedCertificate,
+            StatusReport, ViewChange, ViewChangePayload, Vote,
+        },
     },
     rejection::Rejection,
 };
@@ -98,7 +101,9 @@ impl Bench {
         keys.sort_by_key(SecretKey::public);
         let validators = keys.iter().map(SecretKey::public).collect();
         let validators = ValidatorSet::new(validators).expect("distinct keys");
-        let scope = Scope { chain: Hash::of(b"a test chain"), epoch: Epoch(0), validators };
+        let chain = Hash::of(b"a test chain");
+        let window = u64::from(parameters.window);
+        let scope = Scope { chain, epoch: Epoch(0), validators, start: (Height(0), chain), window };
         let me = index(me);
         let setup = Self::setup_of(&scope, &parameters, &keys, Some(me));
         let engine = Pbft::open(setup, genesis_tip(&scope), Vec::new()).expect("an empty log opens");
@@ -198,12 +203,20 @@ impl Bench {
     }
 
     pub(super) fn payload(&self, block: &Block) -> CommitPayload {
+        self.payload_in(0, block)
+    }
+
+    pub(super) fn payload_in(&self, view: u64, block: &Block) -> CommitPayload {
         let epoch = self.scope.epoch;
-        CommitPayload { epoch, view: View(0), height: block.height(), block: block.hash() }
+        CommitPayload { epoch, view: View(view), height: block.height(), block: block.hash() }
     }
 
     pub(super) fn vote(&self, kind: VoteKind, signer: usize, block: &Block) -> Vote {
-        let payload = self.payload(block);
+        self.vote_in(0, kind, signer, block)
+    }
+
+    pub(super) fn vote_in(&self, view: u64, kind: VoteKind, signer: usize, block: &Block) -> Vote {
+        let payload = self.payload_in(view, block);
         let signature = self.keys[signer].sign(kind.domain(), &self.scope.chain, &payload);
         Vote { payload, signer: index(signer), signature }
     }
@@ -271,6 +284,45 @@ impl Bench {
         CheckpointCertificate { payload, signatures: self.signatures(Domain::Checkpoint, &payload, signers) }
     }
 
+    /// A prepared certificate of a view.
+    pub(super) fn prepared(&self, view: u64, block: &Block, signers: &[usize]) -> PreparedCertificate {
+        let payload = self.payload_in(view, block);
+        let signatures = self.signatures(Domain::Prepare, &payload, signers);
+        PreparedCertificate { header: block.header().clone(), payload, signatures }
+    }
+
+    /// A VIEW-CHANGE from the genesis.
+    pub(super) fn change(&self, signer: usize, view: u64, prepared: Vec<PreparedCertificate>) -> ViewChange {
+        let base = BaseClaim { height: Height(0), block: self.scope.chain, certificate: None };
+        self.change_from(signer, view, base, prepared)
+    }
+
+    pub(super) fn change_from(
+        &self,
+        signer: usize,
+        view: u64,
+        base: BaseClaim,
+        prepared: Vec<PreparedCertificate>,
+    ) -> ViewChange {
+        let payload = ViewChangePayload { epoch: self.scope.epoch, view: View(view), base, prepared };
+        let signature = self.keys[signer].sign(Domain::ViewChange, &self.scope.chain, &payload);
+        ViewChange { payload, signer: index(signer), signature }
+    }
+
+    /// A base that has a certificate.
+    pub(super) fn base(&self, block: &Block, signers: &[usize]) -> BaseClaim {
+        let certificate = Some(self.certificate(block, signers));
+        BaseClaim { height: block.height(), block: block.hash(), certificate }
+    }
+
+    pub(super) fn new_view(&self, view: u64, changes: Vec<ViewChange>, blocks: Vec<Hash>) -> NewView {
+        let payload = NewViewPayload { epoch: self.scope.epoch, view: View(view), changes, blocks };
+        let signer = crate::pbft::primary(View(view), self.keys.len());
+        let key = &self.keys[usize::from(signer.0)];
+        let signature = key.sign(Domain::NewView, &self.scope.chain, &payload);
+        NewView { payload, signer, signature }
+    }
+
     /// The verdict that a block holds.
     pub(super) fn accept(&mut self, block: &Arc<Block>) -> Vec<Action<Message>> {
         self.step(Event::Checked { block: block.hash(), verdict: Verdict::Accept(Arc::clone(block)) })
@@ -303,6 +355,7 @@ impl Bench {
         StatusReport {
             epoch: self.scope.epoch,
             view: View(0),
+            active: true,
             delivered: Height(0),
             certificate: None,
             stable: Height(0),
@@ -327,6 +380,7 @@ pub(super) fn sent(actions: &[Action<Message>]) -> Vec<(To, Message)> {
         Action::Send { to, message } => Some((*to, message.clone())),
         Action::Build { .. }
         | Action::Check { .. }
+        | Action::Fetch { .. }
         | Action::Commit { .. }
         | Action::Stable { .. }
         | Action::Serve { .. }
@@ -344,6 +398,7 @@ pub(super) fn delivered(actions: &[Action<Message>]) -> Vec<(u64, bool)> {
         Action::Send { .. }
         | Action::Build { .. }
         | Action::Check { .. }
+        | Action::Fetch { .. }
         | Action::Stable { .. }
         | Action::Serve { .. }
         | Action::Accuse { .. }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use quorate_ledger::{Block, CheckpointPayload, Height, Parameters, UnixMillis};
+use quorate_ledger::{Block, CheckpointPayload, Height, Parameters, UnixMillis, View};
 
 use super::bench::{Bench, START, delivered, index, rejection, sent};
 use crate::{
@@ -35,7 +35,7 @@ fn replica_records_acceptance_and_body_then_votes() {
     assert_eq!(
         bench.log.records,
         vec![
-            Record::Accepted { block, prepare, anchor: None },
+            Record::Accepted { block, view: View(0), prepare: Some(prepare), anchor: None },
             Record::Voted { kind: VoteKind::Prepare, vote }
         ]
     );

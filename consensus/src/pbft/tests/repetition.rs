@@ -1,6 +1,6 @@
 //! `docs/pbft.md` §5: STATUS and what it brings.
 
-use quorate_ledger::Height;
+use quorate_ledger::{Height, Parameters};
 
 use super::bench::{Bench, delivered, index, sent};
 use crate::{
@@ -21,7 +21,8 @@ fn report_of(actions: &[Action<Message>]) -> StatusReport {
 
 #[test]
 fn status_goes_out_every_resend_and_says_what_is_held() {
-    let mut bench = Bench::new(4, 1);
+    let parameters = Parameters { base_timeout_ms: 5_000, ..Parameters::default() };
+    let mut bench = Bench::with(4, 1, parameters);
     let block = bench.first();
     bench.propose(&block);
     assert!(bench.step(Event::Tick).is_empty(), "the first went out at the start");

@@ -93,7 +93,7 @@ fn certificates_at_or_below_the_horizon_are_dropped_unverified() {
     let mut forged = bench.certificate(&bench.first(), &[0, 1]);
     forged.payload.block = Hash::of(b"another block");
     let report = StatusReport { certificate: Some(forged), ..bench.empty_status() };
-    let horizon = Horizon { committed: Height(1), stable: Height(0) };
+    let horizon = Horizon { committed: Height(1), ..Horizon::default() };
     let verified = Pbft::verify(&bench.scope, horizon, Message::Status(Box::new(report)));
     let expected = Message::Status(Box::new(bench.empty_status()));
     assert_eq!(verified.expect("nothing in it is left to verify").into_inner(), expected);

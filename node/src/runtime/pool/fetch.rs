@@ -64,6 +64,25 @@ pub(super) async fn run(fetching: Fetching, network: Network, pool: SyncSender<P
     }
 }
 
+/// Asks one validator for a whole block, and tells the pool if it is the one that was asked for.
+pub(super) async fn block(hash: Hash, from: PublicKey, network: Network, pool: SyncSender<PoolCommand>) {
+    let answer = network.request(Target::Validator(from), encode(&Request::Block(hash))).await;
+    let done = tokio::task::spawn_blocking(move || {
+        let block = match answer.as_deref().map(decode::<Response>) {
+            Ok(Ok(Response::Block(Some(block)))) => block,
+            _ => return,
+        };
+        // Both hashes are computed from what came: the header is the one that a quorum signed, and it names the rest.
+        if block.hash() == hash && block.check_root().is_ok() {
+            // An error means that the pool has stopped.
+            let _ = pool.send(PoolCommand::FetchedBlock(block));
+        }
+    });
+    if let Err(error) = done.await {
+        tracing::error!(%error, "checking a fetched block failed");
+    }
+}
+
 /// Asks one source for some of what is missing; whether any of it came.
 async fn ask(
     network: &Network,

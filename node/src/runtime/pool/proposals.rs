@@ -8,7 +8,7 @@ use std::{collections::HashMap, sync::Arc};
 
 use quorate_consensus::{Event, Proposal, Verdict};
 use quorate_crypto::{Hash, PublicKey};
-use quorate_ledger::{Anchor, Block, Height, Transaction, UnixMillis};
+use quorate_ledger::{Anchor, Block, Header, Height, Transaction, UnixMillis};
 use tokio::task::AbortHandle;
 
 use super::{
@@ -117,14 +117,41 @@ impl<M: Send + 'static> Pool<M> {
     }
 
     /// The engine holds these and no others: what was built or judged for nothing is let go of.
-    pub(super) fn accepted(&mut self, blocks: &[Arc<Block>]) {
+    pub(super) fn accepted(&mut self, blocks: &[Arc<Block>], in_flight: &[Hash]) {
         for block in blocks {
             self.parts.candidates.insert(Arc::clone(block));
         }
-        for given_up in self.parts.mempool.accept(blocks) {
-            if given_up.height() > self.parts.candidates.tip().height {
+        let held = |hash: &Hash| blocks.iter().any(|block| block.hash() == *hash);
+        let flying: Vec<Arc<Block>> =
+            blocks.iter().filter(|block| in_flight.contains(&block.hash())).cloned().collect();
+        for given_up in self.parts.mempool.accept(&flying) {
+            if given_up.height() > self.parts.candidates.tip().height && !held(&given_up.hash()) {
                 self.parts.candidates.forget(&given_up.hash());
             }
+        }
+    }
+
+    /// Gets a block that a view proposes again, from whoever signed its prepared certificate. One attempt: the engine asks
+    /// again, somebody else.
+    pub(super) fn fetch_block(&mut self, header: Header, from: PublicKey) {
+        let hash = header.hash();
+        if let Some(block) = self.parts.candidates.block(&hash) {
+            self.parts.inbox.answer(Event::Fetched { block });
+            return;
+        }
+        let Ok(place) = Arc::clone(&self.block_fetches).try_acquire_owned() else { return };
+        let (network, pool) = (self.parts.network.clone(), self.parts.commands.clone());
+        self.parts.runtime.spawn(async move {
+            fetch::block(hash, from, network, pool).await;
+            drop(place);
+        });
+    }
+
+    /// The fetched block is held like one that was checked here: a quorum accepted it, and its children name it.
+    pub(super) fn fetched_block(&mut self, block: Arc<Block>) {
+        if block.height() > self.parts.candidates.tip().height {
+            self.parts.candidates.insert(Arc::clone(&block));
+            self.parts.inbox.answer(Event::Fetched { block });
         }
     }
 

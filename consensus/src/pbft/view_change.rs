@@ -1,0 +1,339 @@
+//! From one view to another (`docs/pbft.md` §4).
+//!
+//! ```text
+//!  all        ──VIEW-CHANGE v'──▶ all      "I vote in no view below v'; here is what may have committed"
+//!  primary v' ──NEW-VIEW────────▶ all      Q of those, and the blocks that follow from them
+//!  all        enter v', accept exactly those blocks again, vote for them
+//! ```
+//!
+//! A replica asks for one view at a time and says the same for it each time, whatever it learned since: its promise and
+//! the bytes are on disk before they are sent. It goes on learning commits while it waits.
+
+use std::collections::BTreeMap;
+
+use quorate_crypto::{Domain, Hash};
+use quorate_ledger::{CommitPayload, Header, Height, ValidatorIndex, View};
+
+use super::{
+    Pbft,
+    message::{
+        BaseClaim, Message, NewView, NewViewPayload, PreparedCertificate, ViewChange, ViewChangePayload,
+    },
+    primary,
+    record::Record,
+    reproposal::{Reproposal, reproposal},
+    slot::Accepted,
+};
+use crate::{
+    engine::{Action, Mono, Now, Output, To},
+    evidence::{Evidence, Signed},
+};
+
+/// Whether this replica takes part in its view.
+#[derive(Clone, Debug)]
+pub(super) enum Mode {
+    /// The view has started here.
+    Active(Start),
+    /// Its NEW-VIEW is not here yet.
+    Changing,
+}
+
+/// How an active view started.
+#[derive(Clone, Debug)]
+pub(super) struct Start {
+    /// NEW-VIEW's base: heights up to it are filled by certified blocks only.
+    pub(super) closed: Height,
+    /// What must be proposed at the heights above it.
+    pub(super) reproposed: BTreeMap<Height, Reproposed>,
+    /// From where planned rotation counts: the last height proposed again, else the base.
+    pub(super) counted_from: Height,
+}
+
+/// A block that the view proposes again.
+#[derive(Clone, Debug)]
+pub(super) struct Reproposed {
+    pub(super) header: Header,
+    pub(super) hash: Hash,
+    /// Who has the body: the signers of its prepared certificate.
+    pub(super) holders: Vec<ValidatorIndex>,
+    /// When and whom to ask for the body next.
+    pub(super) asked: Option<(Mono, usize)>,
+}
+
+impl Start {
+    /// The start of view 0: nothing is proposed again.
+    pub(super) fn of_epoch(base: Height) -> Self {
+        Self { closed: base, reproposed: BTreeMap::new(), counted_from: base }
+    }
+
+    /// Up to where the view leaves nothing to propose freshly.
+    pub(super) fn filled(&self) -> Height {
+        self.reproposed.last_key_value().map_or(self.closed, |(height, _)| *height)
+    }
+
+    fn of(reproposal: &Reproposal) -> Self {
+        let closed = reproposal.base.height;
+        let blocks = reproposal.blocks.iter().map(|it| {
+            let holders = it.signatures.signers().iter();
+            let holders =
+                holders.map(|place| ValidatorIndex(u16::try_from(place).expect("a place in the set")));
+            let one = Reproposed {
+                header: it.header.clone(),
+                hash: it.payload.block,
+                holders: holders.collect(),
+                asked: None,
+            };
+            (it.payload.height, one)
+        });
+        let reproposed: BTreeMap<_, _> = blocks.collect();
+        let counted_from = reproposed.last_key_value().map_or(closed, |(height, _)| *height);
+        Self { closed, reproposed, counted_from }
+    }
+}
+
+impl Pbft {
+    /// Leaves for a later view: the promise and the VIEW-CHANGE are recorded together, then it is sent.
+    pub(super) fn ask_for(&mut self, view: View, out: &mut Output<Self>) {
+        assert!(view > self.view, "views only rise");
+        let Some(voter) = self.signing() else { return };
+        let payload = ViewChangePayload {
+            epoch: self.setup.scope.epoch,
+            view,
+            base: BaseClaim {
+                height: self.base.height,
+                block: self.base.block,
+                certificate: self.base.certificate.clone(),
+            },
+            prepared: self.prepared_above_base(),
+        };
+        let signature = voter.key.sign(Domain::ViewChange, &self.setup.scope.chain, &payload);
+        let change = ViewChange { payload, signer: voter.index, signature };
+        self.leave_for(view);
+        self.asked.insert(change.signer, change.clone());
+        self.own_change = Some(change.clone());
+        out.record(Record::ViewChanged(Box::new(change.clone())));
+        out.act(Action::Send { to: To::All, message: Message::ViewChange(Box::new(change)) });
+    }
+
+    /// Stops taking part until the view has started.
+    fn leave_for(&mut self, view: View) {
+        self.view = view;
+        self.mode = Mode::Changing;
+        self.building = None;
+        self.timers.left();
+    }
+
+    /// For each height above the base the prepared certificate of the highest view, whether it still links or not.
+    fn prepared_above_base(&self) -> Vec<PreparedCertificate> {
+        let slots = self.slots.range(self.base.height.next()..);
+        let best = slots.filter_map(|(_, slot)| {
+            let prepared = slot.rounds.values().rev().find_map(|round| round.prepared.as_ref())?;
+            let block = slot.blocks.get(&prepared.payload.block)?;
+            Some(PreparedCertificate {
+                header: block.header().clone(),
+                payload: prepared.payload,
+                signatures: prepared.signatures.clone(),
+            })
+        });
+        best.collect()
+    }
+
+    /// Takes a VIEW-CHANGE: each signer's highest counts. Its base is learned at once.
+    pub(super) fn on_view_change(&mut self, change: ViewChange, out: &mut Output<Self>) {
+        if let Some(certificate) = change.payload.base.certificate.clone() {
+            self.learn_commit(certificate, out);
+        }
+        match self.asked.get(&change.signer) {
+            Some(known) if known.payload.view > change.payload.view => {}
+            Some(known) if known.payload.view == change.payload.view => {
+                if known.payload != change.payload {
+                    let evidence = Evidence::DoubleViewChange {
+                        signer: self.key_of(change.signer),
+                        first: Box::new(signed(known)),
+                        second: Box::new(signed(&change)),
+                    };
+                    out.act(Action::Accuse { evidence: Box::new(evidence) });
+                }
+            }
+            Some(_) | None => {
+                self.asked.insert(change.signer, change);
+            }
+        }
+    }
+
+    /// Moves to the (f + 1)-th highest view that is asked for: at least one correct replica wants that or a later one,
+    /// and no f messages move anybody.
+    pub(super) fn join(&mut self, out: &mut Output<Self>) -> bool {
+        let mut views: Vec<View> = self.asked.values().map(|it| it.payload.view).collect();
+        views.sort_unstable_by(|a, b| b.cmp(a));
+        match views.get(self.quorum.f()) {
+            Some(view) if *view > self.view && self.signing().is_some() => {
+                self.ask_for(*view, out);
+                true
+            }
+            Some(_) | None => false,
+        }
+    }
+
+    /// As the primary of the view that is asked for: starts it once Q replicas ask for exactly it.
+    pub(super) fn start_view(&mut self, now: Now, out: &mut Output<Self>) -> bool {
+        if !matches!(self.mode, Mode::Changing) || !self.is_proposer() {
+            return false;
+        }
+        let asking = self.asked.values().filter(|it| it.payload.view == self.view);
+        let changes: Vec<ViewChange> = asking.take(self.quorum.q()).cloned().collect();
+        if changes.len() < self.quorum.q() {
+            return false;
+        }
+        let Some(voter) = self.signing() else { return false };
+        let start = reproposal(&changes).expect("a quorum is never empty");
+        let blocks = start.blocks.iter().map(|it| it.payload.block).collect();
+        let payload = NewViewPayload { epoch: self.setup.scope.epoch, view: self.view, changes, blocks };
+        let signature = voter.key.sign(Domain::NewView, &self.setup.scope.chain, &payload);
+        let new_view = NewView { payload, signer: voter.index, signature };
+        out.act(Action::Send { to: To::All, message: Message::NewView(Box::new(new_view.clone())) });
+        self.enter(now, new_view, &start, out);
+        true
+    }
+
+    /// Takes a NEW-VIEW. The VIEW-CHANGEs in it are processed first: they carry a replica that is below into the view.
+    pub(super) fn on_new_view(&mut self, now: Now, new_view: NewView, out: &mut Output<Self>) {
+        let view = new_view.payload.view;
+        if view < self.view {
+            return;
+        }
+        for change in &new_view.payload.changes {
+            self.on_view_change(change.clone(), out);
+        }
+        let Some(start) = reproposal(&new_view.payload.changes) else { return };
+        if !start.blocks.iter().map(|it| &it.payload.block).eq(&new_view.payload.blocks) {
+            let evidence = Evidence::FalseNewView {
+                signer: self.key_of(new_view.signer),
+                new_view: Box::new(Signed { payload: new_view.payload, signature: new_view.signature }),
+            };
+            out.act(Action::Accuse { evidence: Box::new(evidence) });
+            if view == self.view {
+                self.suspect(out);
+            }
+            return;
+        }
+        if view > self.view && !self.join(out) && self.signing().is_none() {
+            self.leave_for(view); // it promises nothing, and follows
+        }
+        match (&self.mode, &self.new_view) {
+            (Mode::Changing, _) if view == self.view => self.enter(now, new_view, &start, out),
+            (Mode::Active(_), Some(known))
+                if known.payload.view == view && known.payload != new_view.payload =>
+            {
+                let evidence = Evidence::DoubleNewView {
+                    signer: self.key_of(new_view.signer),
+                    first: Box::new(Signed { payload: known.payload.clone(), signature: known.signature }),
+                    second: Box::new(Signed { payload: new_view.payload, signature: new_view.signature }),
+                };
+                out.act(Action::Accuse { evidence: Box::new(evidence) });
+            }
+            (Mode::Changing | Mode::Active(_), _) => {}
+        }
+    }
+
+    /// Starts the current view by its NEW-VIEW, which is recorded first.
+    fn enter(&mut self, now: Now, new_view: NewView, start: &Reproposal, out: &mut Output<Self>) {
+        out.record(Record::NewView(Box::new(new_view.clone())));
+        if let Some(certificate) = start.base.certificate.clone() {
+            self.learn_commit(certificate, out);
+        }
+        self.new_view = Some(new_view);
+        self.mode = Mode::Active(Start::of(start));
+        self.timers.entered(now);
+    }
+
+    /// Puts back what a restart found: the view is active only if its NEW-VIEW was found too.
+    pub(super) fn restore_view(&mut self) {
+        let promised = self.own_change.as_ref().map_or(View(0), |it| it.payload.view);
+        let started = self.new_view.as_ref().map_or(View(0), |it| it.payload.view);
+        self.view = promised.max(started);
+        self.mode = if started == self.view {
+            let start = self.new_view.as_ref().and_then(|it| reproposal(&it.payload.changes));
+            Mode::Active(start.map_or_else(|| Start::of_epoch(self.epoch_start), |it| Start::of(&it)))
+        } else {
+            Mode::Changing
+        };
+        if let Some(own) = &self.own_change {
+            self.asked.insert(own.signer, own.clone());
+        }
+    }
+
+    /// Accepts the blocks that the view proposes again, as their bodies are here; asks the signers of their certificates,
+    /// one after the other, for those that are not.
+    pub(super) fn take_reproposed(&mut self, now: Now, out: &mut Output<Self>) -> bool {
+        let Mode::Active(start) = &self.mode else { return false };
+        let mut changed = false;
+        let open: Vec<(Height, Hash)> = start
+            .reproposed
+            .range(self.committed().next()..)
+            .filter(|(height, _)| self.round(**height, self.view).accepted().is_none())
+            .map(|(height, it)| (*height, it.hash))
+            .collect();
+        for (height, hash) in open {
+            let body = self.slots.get(&height).and_then(|slot| slot.blocks.get(&hash)).cloned();
+            match body {
+                Some(block) if self.parent_at(height).is_some_and(|it| it.hash == block.parent()) => {
+                    let view = self.view;
+                    self.accept(Accepted { block, view, prepare: None, anchor: None }, out);
+                    changed = true;
+                }
+                Some(_) => {}
+                None => self.fetch(now, height, out),
+            }
+        }
+        changed
+    }
+
+    /// Asks for the body of a block that is proposed again, another holder each `resend`.
+    fn fetch(&mut self, now: Now, height: Height, out: &mut Output<Self>) {
+        let resend = self.setup.parameters.resend_ms;
+        let own = self.setup.voter.as_ref().map(|it| it.index);
+        let Mode::Active(start) = &mut self.mode else { return };
+        let Some(wanted) = start.reproposed.get_mut(&height) else { return };
+        let turn = match wanted.asked {
+            Some((next, _)) if now.mono < next => return,
+            Some((_, turn)) => turn + 1,
+            None => 0,
+        };
+        wanted.asked = Some((now.mono.plus_millis(resend), turn));
+        let others: Vec<_> = wanted.holders.iter().filter(|it| Some(**it) != own).collect();
+        if let Some(from) = others.get(turn % others.len().max(1)) {
+            out.act(Action::Fetch { header: wanted.header.clone(), from: **from });
+        }
+    }
+
+    /// The body of a block that was asked for. What nobody asked for is left alone.
+    pub(super) fn on_fetched(&mut self, block: std::sync::Arc<quorate_ledger::Block>) {
+        let Mode::Active(start) = &self.mode else { return };
+        let height = block.height();
+        if start.reproposed.get(&height).is_some_and(|it| it.hash == block.hash()) && height > self.pruned {
+            self.slots.entry(height).or_default().blocks.insert(block.hash(), block);
+        }
+    }
+
+    /// Repeats what was asked for while it has not come about.
+    pub(super) fn repeat_request(&self, out: &mut Output<Self>) {
+        if let (Mode::Changing, Some(own)) = (&self.mode, &self.own_change) {
+            out.act(Action::Send { to: To::All, message: Message::ViewChange(Box::new(own.clone())) });
+        }
+    }
+
+    /// Who is primary of a view.
+    pub(super) fn primary_of(&self, view: View) -> ValidatorIndex {
+        primary(view, self.quorum.n())
+    }
+
+    /// What a vote in the current view for a block names.
+    pub(super) fn payload_of(&self, height: Height, block: Hash, view: View) -> CommitPayload {
+        CommitPayload { epoch: self.setup.scope.epoch, view, height, block }
+    }
+}
+
+fn signed(change: &ViewChange) -> Signed<ViewChangePayload> {
+    Signed { payload: change.payload.clone(), signature: change.signature }
+}
