@@ -59,6 +59,8 @@ const START_BALANCE: Amount = 1_000;
 const TRANSFER_MAX: u64 = 300;
 /// So many of 1,000 transactions set a key instead of moving coins.
 const PUT_PERMILLE: u32 = 150;
+/// So many of 1,000 of the others move coins twice.
+const TWO_TRANSFERS_PERMILLE: u32 = 200;
 
 /// All clients together.
 #[derive(Debug)]
@@ -115,14 +117,8 @@ impl Clients {
     pub(crate) fn make(&mut self, chain: &Chain, now: Mono) -> (u32, Vec<usize>) {
         let number = self.made;
         self.made += 1;
-        let key = &self.keys[self.random.index(self.keys.len())];
-        let operation = if self.random.chance(PUT_PERMILLE) {
-            let key = format!("key{}", self.random.below(8)).into_bytes();
-            Operation::Put { key, value: number.to_le_bytes().to_vec() }
-        } else {
-            let to = Account(self.keys[self.random.index(self.keys.len())].public());
-            Operation::Transfer { to, amount: Amount::from(self.random.within(&(1..=TRANSFER_MAX))) }
-        };
+        let key = self.random.index(self.keys.len());
+        let operations = self.operations(number);
         let lifetime_ms = if self.random.chance(self.workload.short_permille) {
             self.workload.short_expiry_ms
         } else {
@@ -132,17 +128,31 @@ impl Clients {
         let payload = Payload {
             version: Payload::VERSION,
             chain: chain.genesis.chain,
-            sender: Account(key.public()),
+            sender: Account(self.keys[key].public()),
             nonce: u64::from(number),
             expires_at: chain.wall(now).plus_millis(lifetime_ms),
             fee: 0,
-            operations: vec![operation],
+            operations,
         };
-        let transaction = Arc::new(Transaction::sign(payload, key));
+        let transaction = Arc::new(Transaction::sign(payload, &self.keys[key]));
         self.by_id.insert(transaction.id(), number);
         self.open.insert(number, transaction);
         let copies = if self.random.chance(self.workload.double_permille) { 2 } else { 1 };
         (number, (0..copies).map(|_| self.any_node(chain)).collect())
+    }
+
+    /// A key to set, or one or two transfers, of which the second may fail and then undoes the first.
+    fn operations(&mut self, number: u32) -> Vec<Operation> {
+        if self.random.chance(PUT_PERMILLE) {
+            let key = format!("key{}", self.random.below(8)).into_bytes();
+            return vec![Operation::Put { key, value: number.to_le_bytes().to_vec() }];
+        }
+        let transfers = if self.random.chance(TWO_TRANSFERS_PERMILLE) { 2 } else { 1 };
+        let transfer = |random: &mut Random| Operation::Transfer {
+            to: Account(self.keys[random.index(self.keys.len())].public()),
+            amount: Amount::from(random.within(&(1..=TRANSFER_MAX))),
+        };
+        (0..transfers).map(|_| transfer(&mut self.random)).collect()
     }
 
     /// A node to try.
