@@ -1,6 +1,7 @@
 //! The ports of a testnet: in steps from a base, or whatever is free.
 
 use std::net::{Ipv4Addr, TcpListener, UdpSocket};
+use std::ops::Range;
 
 use crate::exit::usage;
 
@@ -9,6 +10,15 @@ const STEP: u16 = 10;
 
 /// How often other free ports are tried before giving up.
 const ATTEMPTS: usize = 100;
+
+/// The lowest port that is taken for being free: below it the well-known ones are.
+const FREE_FIRST: u16 = 10_000;
+
+/// Where the system says which ports it gives to outgoing connections.
+const OUTGOING_FILE: &str = "/proc/sys/net/ipv4/ip_local_port_range";
+
+/// The lowest of them where it does not say.
+const OUTGOING_FIRST: u16 = 32_768;
 
 /// The two ports of a node. The peer-to-peer one is taken for TCP and for UDP.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,8 +43,10 @@ pub(super) fn choose(count: usize, base: u16) -> anyhow::Result<Vec<Ports>> {
         }
         return Ok(ports);
     }
-    // All are held until all are found: the system does not give out the same one twice.
-    let held: Vec<Held> = (0..count).map(|_| hold_free()).collect::<anyhow::Result<_>>()?;
+    let outgoing = std::fs::read_to_string(OUTGOING_FILE).unwrap_or_default();
+    let range = below(&outgoing);
+    // All are held until all are found, so that none is found twice.
+    let held: Vec<Held> = (0..count).map(|_| hold_free(&range)).collect::<anyhow::Result<_>>()?;
     Ok(held.iter().map(|held| held.ports).collect())
 }
 
@@ -62,14 +74,27 @@ fn stepped(base: u16, index: usize) -> anyhow::Result<Ports> {
     step(index).ok_or_else(|| usage(format!("--base-port {base}: node {index} would be beyond port 65535")))
 }
 
-fn hold_free() -> anyhow::Result<Held> {
-    let any = (Ipv4Addr::LOCALHOST, 0);
+/// The ports below those of outgoing connections: one of the latter could be gone before its node listens, or while the
+/// node is stopped.
+fn below(outgoing: &str) -> Range<u16> {
+    let first = outgoing.split_whitespace().next().and_then(|port| port.parse().ok());
+    let last = first.filter(|port| *port > 2 * FREE_FIRST).unwrap_or(OUTGOING_FIRST);
+    FREE_FIRST..last
+}
+
+fn hold_free(range: &Range<u16>) -> anyhow::Result<Held> {
+    let any = || -> anyhow::Result<u16> {
+        let random = getrandom::u32()
+            .map_err(|error| anyhow::anyhow!("this machine gives no random numbers: {error}"))?;
+        let place = random % u32::try_from(range.len())?;
+        Ok(range.start + u16::try_from(place)?)
+    };
     for _ in 0..ATTEMPTS {
-        let p2p = TcpListener::bind(any)?;
-        let rpc = TcpListener::bind(any)?;
-        let ports = Ports { p2p: p2p.local_addr()?.port(), rpc: rpc.local_addr()?.port() };
-        // QUIC listens at the same number; that UDP port may be another program's.
-        if let Ok(quic) = UdpSocket::bind((Ipv4Addr::LOCALHOST, ports.p2p)) {
+        let ports = Ports { p2p: any()?, rpc: any()? };
+        let tcp = |port| TcpListener::bind((Ipv4Addr::LOCALHOST, port));
+        // QUIC listens at the same number as TCP.
+        let quic = UdpSocket::bind((Ipv4Addr::LOCALHOST, ports.p2p));
+        if let (Ok(p2p), Ok(quic), Ok(rpc)) = (tcp(ports.p2p), quic, tcp(ports.rpc)) {
             return Ok(Held { ports, _sockets: (p2p, quic, rpc) });
         }
     }
@@ -100,8 +125,16 @@ mod tests {
     }
 
     #[test]
+    fn ports_of_outgoing_connections_are_left_to_them() {
+        assert_eq!(below("32768\t60999\n"), 10_000..32_768);
+        assert_eq!(below("40000 50000"), 10_000..40_000);
+        assert_eq!(below("1024 65535"), 10_000..32_768, "there they are everywhere");
+        assert_eq!(below(""), 10_000..32_768);
+    }
+
+    #[test]
     fn a_taken_port_is_refused_with_advice() {
-        let held = hold_free().expect("free ports");
+        let held = hold_free(&below("")).expect("free ports");
         let error = check_free(held.ports).expect_err("held").to_string();
         assert!(error.contains(&held.ports.p2p.to_string()) && error.contains("--base-port 0"), "{error}");
     }
