@@ -8,6 +8,8 @@ cd "$(dirname "$0")/.."
 
 target=${CARGO_TARGET_DIR:-target}
 cargo=(--release --locked --workspace)
+# As `make build` has it: without what only tests ask of the libraries.
+binary=(cargo build --release --locked -p quorate-node)
 started=$SECONDS
 timings=''
 
@@ -27,8 +29,8 @@ run() {
     format) stage format cargo fmt --all --check ;;
     lint) stage lint cargo clippy "${cargo[@]}" --all-targets -- -D warnings ;;
     build)
-      stage build cargo build "${cargo[@]}" --bins
-      stage tests-built cargo test "${cargo[@]}" --no-run
+      stage build "${binary[@]}"
+      stage build-tests cargo test "${cargo[@]}" --no-run
       ;;
     # Doc tests are part of it; the tests of the crate `tests` have stages of their own.
     unit) stage unit cargo test "${cargo[@]}" --exclude quorate-tests ;;
@@ -36,7 +38,7 @@ run() {
     simulator) stage simulator cargo test "${cargo[@]}" --test simulator ;;
     # The binary that was built, not one that each test builds.
     end-to-end)
-      [ -x "$target/release/quorate" ] || stage build cargo build "${cargo[@]}" --bins
+      [ -x "$target/release/quorate" ] || stage build "${binary[@]}"
       QUORATE_BIN=$(realpath "$target/release/quorate") stage end-to-end cargo test "${cargo[@]}" --test 'e2e*'
       ;;
     *) printf 'no such stage: %s\n' "$1" >&2; exit 2 ;;

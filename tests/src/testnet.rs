@@ -5,6 +5,7 @@
 //! test that passes or panics, Ctrl-C, SIGKILL. There is no other way of cleaning up.
 
 use std::fmt::Write as _;
+use std::fs::File;
 use std::io::Write as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
@@ -12,7 +13,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use nix::unistd::{Pid, getuid};
 use quorate_crypto::Hash;
 use quorate_genesis::Genesis;
 use serde::Deserialize;
@@ -25,6 +26,9 @@ use crate::wallet::Wallet;
 
 /// Set to anything, it keeps the directories for a look at logs and data.
 const KEEP: &str = "QUORATE_KEEP";
+
+/// A filter for the logs of all nodes, such as `debug`, in place of the usual one.
+const LOG: &str = "QUORATE_TEST_LOG";
 
 /// How long after a start a node may take to be ready: on a machine that does much else.
 const READY_WITHIN: Duration = Duration::from_secs(120);
@@ -88,8 +92,9 @@ pub struct Testnet {
     dir: PathBuf,
     description: Description,
     welcome: String,
-    // Last, so that it ends after everything that uses the network.
+    // In this order: the next one comes up when everything of this one is gone.
     _reaper: Reaper,
+    _turn: File,
 }
 
 impl Testnet {
@@ -98,13 +103,22 @@ impl Testnet {
     /// # Panics
     /// If they do not come up.
     pub async fn up() -> Self {
+        let turn = turn();
         let root =
             tempfile::Builder::new().prefix("quorate-e2e-").tempdir().expect("a temporary directory").keep();
         // A blank in the name: whatever is printed for pasting must survive it.
         let dir = root.join("a net");
         let reaper = Reaper::of(&root, &dir);
         let welcome = up(&dir).await.success();
-        Self { description: describe(&dir), dir, welcome, _reaper: reaper }
+        let mut testnet = Self { description: describe(&dir), dir, welcome, _reaper: reaper, _turn: turn };
+        if let Ok(filter) = std::env::var(LOG) {
+            for node in 0..testnet.nodes().len() {
+                testnet.manage("stop", node).await;
+                testnet.configure(node, "# filter = ", &format!("filter = \"{filter}\" # "));
+            }
+            testnet.up_again().await;
+        }
+        testnet
     }
 
     /// Starts whatever does not run, and waits until all are ready.
@@ -315,6 +329,15 @@ impl Drop for Testnet {
         }
         let _ = std::io::stderr().write_all(text.as_bytes());
     }
+}
+
+/// One network at a time on a machine: two would take each other's time, and the ports of nodes that are down. The lock
+/// is the kernel's, which releases it whichever way its holder ends.
+fn turn() -> File {
+    let path = std::env::temp_dir().join(format!("quorate-e2e-{}.lock", getuid()));
+    let file = File::create(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    file.lock().unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    file
 }
 
 async fn up(dir: &Path) -> Finished {

@@ -87,19 +87,24 @@ async fn a_backup_killed_under_load_catches_up_and_votes_again() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn all_killed_at_once_lose_nothing_that_was_acknowledged() {
+    const ROUNDS: usize = 3;
     let mut testnet = Testnet::up().await;
     let (alice, bob) = (testnet.wallet("alice"), testnet.wallet("bob"));
-    let load = Load::start(&testnet.clients(), testnet.wallet("alice"), bob.account());
-    load.goes_on(200).await;
-    testnet.kill_at_once(&[0, 1, 2, 3]).await;
-    let acknowledged = load.stop().await;
-    assert!(acknowledged.len() >= 200);
+    let mut acknowledged = Vec::new();
+    for _ in 0..ROUNDS {
+        let load = Load::start(&testnet.clients(), testnet.wallet("alice"), bob.account());
+        load.goes_on(200).await;
+        testnet.kill_at_once(&[0, 1, 2, 3]).await;
+        acknowledged.extend(load.stop().await);
+        let last = acknowledged.iter().map(|place| place.height).max().expect("some");
 
-    testnet.up_again().await;
-    let last = acknowledged.iter().map(|place| place.height).max().expect("some");
-    let next = testnet.client(3).execute(&alice.transfer(bob.account(), 1)).await;
-    assert!(next.height > last, "the chain goes on from where it was");
-    testnet.agreed(next.height).await;
+        testnet.up_again().await;
+        let next = testnet.client(3).execute(&alice.transfer(bob.account(), 1)).await;
+        assert!(next.height > last, "the chain goes on from where it was");
+        testnet.agreed(next.height).await;
+        acknowledged.push(next);
+    }
+    assert!(acknowledged.len() > ROUNDS * 200);
     for (node, client) in testnet.nodes().iter().zip(testnet.clients()) {
         for place in &acknowledged {
             assert_eq!(client.outcome_of(&place.id).await.place(), *place, "on {}", node.name);

@@ -20,6 +20,9 @@ const KEY_BYTES_MAX: usize = 256;
 const VALUE_BYTES_MAX: usize = 16_384;
 const OPERATIONS_MAX: usize = 64;
 
+/// "Invalid params" of JSON-RPC 2.0.
+const INVALID_PARAMS: i64 = -32602;
+
 fn put(key_bytes: usize, value_bytes: usize) -> Operation {
     Operation::Put { key: vec![b'k'; key_bytes], value: vec![b'v'; value_bytes] }
 }
@@ -82,7 +85,6 @@ fn transaction(bytes: &str) -> Value {
 /// Calls with parameters that no method takes, and the code with which each must be refused.
 fn bad_calls() -> Vec<(i64, &'static str, Value)> {
     const METHOD_NOT_FOUND: i64 = -32601;
-    const INVALID_PARAMS: i64 = -32602;
     vec![
         (METHOD_NOT_FOUND, "tx_steal", json!({})),
         (METHOD_NOT_FOUND, "", json!({})),
@@ -115,16 +117,17 @@ fn bad_bodies() -> Vec<(u16, i64, Vec<u8>)> {
     const PARSE_ERROR: i64 = -32700;
     const INVALID_REQUEST: i64 = -32600;
     let call = r#"{"jsonrpc":"2.0","id":1,"method":"node_status"}"#;
-    let deep = [vec![b'['; 100_000], vec![b']'; 100_000]].concat();
+    let deep = format!("{}{}", "[".repeat(100_000), "]".repeat(100_000));
+    let deep = format!(r#"{{"jsonrpc":"2.0","id":1,"method":"tx_get","params":{deep}}}"#);
     let large = format!(
         r#"{{"jsonrpc":"2.0","id":1,"method":"tx_submit","params":["0x{}"]}}"#,
         "0".repeat(BODY_BYTES_MAX)
     );
     vec![
         (200, PARSE_ERROR, b"{".to_vec()),
-        (200, PARSE_ERROR, b"\xff\xfe\x00".to_vec()),
-        (200, PARSE_ERROR, deep),
-        (200, INVALID_REQUEST, b"{}".to_vec()),
+        (400, PARSE_ERROR, b"\xff\xfe\x00".to_vec()),
+        (200, INVALID_PARAMS, deep.into_bytes()),
+        (200, INVALID_REQUEST, br#"{"id":1}"#.to_vec()),
         (200, INVALID_REQUEST, b"[]".to_vec()),
         (200, -32010, format!("[{}]", vec![call; BATCH_MAX + 1].join(",")).into_bytes()),
         (413, -32007, large.into_bytes()),
@@ -208,7 +211,7 @@ async fn garbage_on_the_peers_port_is_hung_up_on_and_the_node_goes_on() {
     let node = testnet.backups().await[0];
     // Strangers that say nothing sensible are not worth a line unless somebody looks for them.
     testnet.manage("stop", node).await;
-    testnet.configure(node, "# filter = \"info\"", "filter = \"info,quorate_network=debug\"");
+    testnet.configure(node, "# filter = ", "filter = \"info,quorate_network=debug\" # ");
     testnet.start(node).await;
     let port = testnet.nodes()[node].p2p_port();
 
