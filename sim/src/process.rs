@@ -11,11 +11,14 @@
 //! recorded has come back. The executor works beside it and syncs a batch of blocks at once. Everything in here dies
 //! with the process; [`Machine`] is what it starts from again.
 
+mod outbound;
+mod transactions;
+
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
-use quorate_consensus::{Action, Backlog, Event, Horizon, Mono, Rejection, To, Verdict, drive};
-use quorate_crypto::{Hash, decode, encode};
+use quorate_consensus::{Action, Backlog, Event, Horizon, Mono, Rejection, drive};
+use quorate_crypto::{Hash, decode};
 use quorate_ledger::{
     Account, Block, Candidates, CommitCertificate, Delivered, Height, Ledger, MemoryStore, Parent,
     Transaction,
@@ -28,9 +31,9 @@ use crate::observe::Observed;
 use crate::pool::Pool;
 use crate::trace::Short;
 use crate::wire::Packet;
+use outbound::{place, reject, send, to_one};
+pub(crate) use transactions::Submitted;
 
-/// How long missing bodies are waited for before another node is asked.
-const REFETCH_US: u64 = 100_000;
 /// Most blocks of one answer to a node that is behind.
 const SERVE_BLOCKS: usize = 64;
 /// Most bytes of one.
@@ -73,17 +76,6 @@ struct Executor {
     running: usize,
     /// Highest block given with a certificate of its own.
     base: Height,
-}
-
-/// What became of a submitted transaction.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Submitted {
-    /// It waits here.
-    Waits,
-    /// It is committed, and this node's ledger has it synced.
-    Committed(Height),
-    /// It can be in no block any more, or never could.
-    Refused(String),
 }
 
 impl<E: Observed> Process<E> {
@@ -139,51 +131,6 @@ impl<E: Observed> Process<E> {
     /// The ledger, to be read by the checkers.
     pub(crate) fn ledger(&self) -> &Ledger<MemoryStore> {
         &self.ledger
-    }
-
-    /// Takes a transaction from a client, and spreads it if it is news.
-    pub(crate) fn submit(
-        &mut self,
-        machine: &mut Machine<E::Record>,
-        now: Mono,
-        transaction: &Arc<Transaction>,
-        out: &mut Effects,
-    ) -> Submitted {
-        let submitted = self.admit(machine, now, transaction, out);
-        if submitted == Submitted::Waits {
-            let packet = Packet::<E::Message>::Transactions(vec![Transaction::clone(transaction)]);
-            to_all(machine, &packet, out);
-        }
-        self.settle(machine, now, out);
-        submitted
-    }
-
-    fn admit(
-        &mut self,
-        machine: &mut Machine<E::Record>,
-        now: Mono,
-        transaction: &Arc<Transaction>,
-        out: &mut Effects,
-    ) -> Submitted {
-        if let Some(height) = self.candidates.contains_committed(&transaction.id()) {
-            let synced = height <= self.executed();
-            return if synced { Submitted::Committed(height) } else { Submitted::Waits };
-        }
-        if self.pool.contains(&transaction.id()) {
-            return Submitted::Waits;
-        }
-        if let Err(why) = transaction.check(self.candidates.rules()) {
-            return Submitted::Refused(why.to_string());
-        }
-        if transaction.expires_at() <= machine.clocks(now).wall {
-            return Submitted::Refused("it has expired by this node's clock".to_owned());
-        }
-        if !transaction.verify_signature() {
-            return Submitted::Refused("the signature does not hold".to_owned());
-        }
-        self.pool.insert(Arc::clone(transaction), now);
-        self.wake_to_hand_out(now.plus_millis(hand_out_wait_ms(machine)), out);
-        Submitted::Waits
     }
 
     /// Takes a packet off the wire.
@@ -448,87 +395,6 @@ impl<E: Observed> Process<E> {
         }
     }
 
-    fn body(&self, hash: &Hash) -> Option<Arc<Transaction>> {
-        self.pool.by_hash(hash).or_else(|| self.candidates.transaction(hash))
-    }
-
-    /// A block that was accepted here, committed or not.
-    fn block(&self, hash: &Hash) -> Option<Arc<Block>> {
-        self.candidates.block(hash).or_else(|| {
-            let reader = self.ledger.reader();
-            let height = reader.height_of(hash).expect("memory reads")?;
-            Some(reader.block(height).expect("memory reads")?.block)
-        })
-    }
-
-    /// Asks the next node for what a proposal lacks, and comes back later to see whether it came.
-    fn fetch(&mut self, machine: &Machine<E::Record>, now: Mono, block: Hash, out: &mut Effects) {
-        let Some(transactions) = self.bodies.missing(&block) else { return };
-        if let Some(source) = self.bodies.next_source(&block, machine.nodes(), machine.index) {
-            out.note(format!("-> n{source}  FETCH {} of {}", transactions.len(), Short(&block)));
-            to_one(source, &Packet::<E::Message>::Fetch { block, transactions }, out);
-        }
-        out.wake_after(now, REFETCH_US, Wake::Refetch(block));
-    }
-
-    fn judge_if_complete(
-        &mut self,
-        machine: &mut Machine<E::Record>,
-        now: Mono,
-        block: Hash,
-        out: &mut Effects,
-    ) {
-        let Some((proposal, transactions)) = self.bodies.complete(&block) else { return };
-        let verdict = match self.candidates.check(&proposal.header, transactions) {
-            Ok(block) => Verdict::Accept(block),
-            // Nobody's fault: a commit has overtaken the question, and the engine does not wait for the answer.
-            Err(why) if !why.is_fault() => {
-                out.note(format!("does not judge {}: {why}", Short(&block)));
-                return;
-            }
-            Err(why) => Verdict::Refuse(why.to_string()),
-        };
-        self.answer(machine, now, Event::Checked { block, verdict }, out);
-    }
-
-    /// Lets an answer reach the engine after a while; answers stay in order.
-    fn answer(
-        &mut self,
-        machine: &mut Machine<E::Record>,
-        now: Mono,
-        event: Event<E::Message>,
-        out: &mut Effects,
-    ) {
-        self.answers.push_back(event);
-        let micros = machine.random.within(&machine.timing.answer_us);
-        out.wake_after(now, micros, Wake::Answer);
-    }
-
-    /// What has waited too long goes to every validator, again and again until it is committed.
-    fn hand_out(&mut self, machine: &mut Machine<E::Record>, now: Mono, out: &mut Effects) {
-        if self.hand_out.is_none_or(|at| at > now) {
-            return;
-        }
-        self.hand_out = None;
-        self.pool.expire(machine.clocks(now).wall);
-        let waiting = self.pool.hand_out(now, hand_out_wait_ms(machine));
-        if !waiting.is_empty() {
-            out.note(format!("hands {} transactions to everybody", waiting.len()));
-            let transactions = waiting.iter().map(|transaction| Transaction::clone(transaction)).collect();
-            to_all(machine, &Packet::<E::Message>::Transactions(transactions), out);
-        }
-        if !self.pool.is_empty() {
-            self.wake_to_hand_out(now.plus_millis(machine.chain.parameters().base_timeout_ms), out);
-        }
-    }
-
-    fn wake_to_hand_out(&mut self, at: Mono, out: &mut Effects) {
-        if self.hand_out.is_none() {
-            self.hand_out = Some(at);
-            out.wake(at, Wake::HandOut);
-        }
-    }
-
     /// After every step: the engine hears what waits, wakes when it is due, and gets its turn if it has events.
     fn settle(&mut self, machine: &mut Machine<E::Record>, now: Mono, out: &mut Effects) {
         let in_flight = self.engine.in_flight();
@@ -568,53 +434,4 @@ fn stored_blocks(ledger: &Ledger<MemoryStore>, tip: Height) -> Vec<Arc<Block>> {
             stored.expect("a ledger holds every block up to its tip").block
         })
         .collect()
-}
-
-fn hand_out_wait_ms<R: borsh::BorshSerialize + borsh::BorshDeserialize>(machine: &Machine<R>) -> u64 {
-    machine.chain.parameters().base_timeout_ms / 2
-}
-
-fn place(index: usize) -> quorate_ledger::ValidatorIndex {
-    quorate_ledger::ValidatorIndex(u16::try_from(index).expect("a run has a handful of nodes"))
-}
-
-fn reject(from: usize, why: &Rejection, out: &mut Effects) {
-    if let Rejection::AboveWindow { .. } = why {
-        // A node that is behind cannot hold what is far above it: no fault of the sender.
-        out.note(format!("drops a message of n{from}: {why}"));
-    } else {
-        let detail = format!("n{from}: {why}");
-        out.see(Sighting::Wrong { what: "a correct validator is rejected", detail });
-    }
-}
-
-fn send<E: Observed>(machine: &Machine<E::Record>, to: To, message: E::Message, out: &mut Effects) {
-    let own = machine.place();
-    let votes = E::votes(&message).into_iter().filter(|vote| vote.signer == own).collect();
-    out.see(Sighting::Sent(votes));
-    let what = E::describe(&message);
-    let packet = Packet::Consensus(message);
-    match to {
-        To::All => {
-            out.note(format!("-> all {what}"));
-            to_all(machine, &packet, out);
-        }
-        To::One(index) => {
-            out.note(format!("-> n{index}  {what}"));
-            to_one(index.as_usize(), &packet, out);
-        }
-    }
-}
-
-fn to_all<R, M>(machine: &Machine<R>, packet: &Packet<M>, out: &mut Effects)
-where
-    R: borsh::BorshSerialize + borsh::BorshDeserialize,
-    M: borsh::BorshSerialize,
-{
-    let bytes: Arc<[u8]> = encode(packet).into();
-    (0..machine.nodes()).filter(|to| *to != machine.index).for_each(|to| out.send(to, Arc::clone(&bytes)));
-}
-
-fn to_one<M: borsh::BorshSerialize>(to: usize, packet: &Packet<M>, out: &mut Effects) {
-    out.send(to, encode(packet).into());
 }

@@ -1,0 +1,165 @@
+//! Transactions in a process: taken in, spread, fetched for proposals, and judged with them, as a node's pool does.
+
+use std::sync::Arc;
+
+use borsh::{BorshDeserialize, BorshSerialize};
+use quorate_consensus::{Event, Mono, Verdict};
+use quorate_crypto::Hash;
+use quorate_ledger::{Block, Height, Transaction};
+
+use super::Process;
+use super::outbound::{to_all, to_one};
+use crate::effect::{Effects, Wake};
+use crate::machine::Machine;
+use crate::observe::Observed;
+use crate::trace::Short;
+use crate::wire::Packet;
+
+/// How long missing bodies are waited for before another node is asked.
+const REFETCH_US: u64 = 100_000;
+
+/// What became of a submitted transaction.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Submitted {
+    /// It waits here.
+    Waits,
+    /// It is committed, and this node's ledger has it synced.
+    Committed(Height),
+    /// It can be in no block any more, or never could.
+    Refused(String),
+}
+
+impl<E: Observed> Process<E> {
+    /// Takes a transaction from a client, and spreads it if it is news.
+    pub(crate) fn submit(
+        &mut self,
+        machine: &mut Machine<E::Record>,
+        now: Mono,
+        transaction: &Arc<Transaction>,
+        out: &mut Effects,
+    ) -> Submitted {
+        let submitted = self.admit(machine, now, transaction, out);
+        if submitted == Submitted::Waits {
+            let packet = Packet::<E::Message>::Transactions(vec![Transaction::clone(transaction)]);
+            to_all(machine, &packet, out);
+        }
+        self.settle(machine, now, out);
+        submitted
+    }
+
+    /// Takes a transaction in, from whomever it comes.
+    pub(super) fn admit(
+        &mut self,
+        machine: &mut Machine<E::Record>,
+        now: Mono,
+        transaction: &Arc<Transaction>,
+        out: &mut Effects,
+    ) -> Submitted {
+        if let Some(height) = self.candidates.contains_committed(&transaction.id()) {
+            let synced = height <= self.executed();
+            return if synced { Submitted::Committed(height) } else { Submitted::Waits };
+        }
+        if self.pool.contains(&transaction.id()) {
+            return Submitted::Waits;
+        }
+        if let Err(why) = transaction.check(self.candidates.rules()) {
+            return Submitted::Refused(why.to_string());
+        }
+        if transaction.expires_at() <= machine.clocks(now).wall {
+            return Submitted::Refused("it has expired by this node's clock".to_owned());
+        }
+        if !transaction.verify_signature() {
+            return Submitted::Refused("the signature does not hold".to_owned());
+        }
+        self.pool.insert(Arc::clone(transaction), now);
+        self.wake_to_hand_out(now.plus_millis(hand_out_wait_ms(machine)), out);
+        Submitted::Waits
+    }
+
+    /// A transaction by its hash, waiting or in a block that is held.
+    pub(super) fn body(&self, hash: &Hash) -> Option<Arc<Transaction>> {
+        self.pool.by_hash(hash).or_else(|| self.candidates.transaction(hash))
+    }
+
+    /// A block that was accepted here, committed or not.
+    pub(super) fn block(&self, hash: &Hash) -> Option<Arc<Block>> {
+        self.candidates.block(hash).or_else(|| {
+            let reader = self.ledger.reader();
+            let height = reader.height_of(hash).expect("memory reads")?;
+            Some(reader.block(height).expect("memory reads")?.block)
+        })
+    }
+
+    /// Asks the next node for what a proposal lacks, and comes back later to see whether it came.
+    pub(super) fn fetch(&mut self, machine: &Machine<E::Record>, now: Mono, block: Hash, out: &mut Effects) {
+        let Some(transactions) = self.bodies.missing(&block) else { return };
+        if let Some(source) = self.bodies.next_source(&block, machine.nodes(), machine.index) {
+            out.note(format!("-> n{source}  FETCH {} of {}", transactions.len(), Short(&block)));
+            to_one(source, &Packet::<E::Message>::Fetch { block, transactions }, out);
+        }
+        out.wake_after(now, REFETCH_US, Wake::Refetch(block));
+    }
+
+    /// Judges a proposal that lacks nothing any more.
+    pub(super) fn judge_if_complete(
+        &mut self,
+        machine: &mut Machine<E::Record>,
+        now: Mono,
+        block: Hash,
+        out: &mut Effects,
+    ) {
+        let Some((proposal, transactions)) = self.bodies.complete(&block) else { return };
+        let verdict = match self.candidates.check(&proposal.header, transactions) {
+            Ok(block) => Verdict::Accept(block),
+            // Nobody's fault: a commit has overtaken the question, and the engine does not wait for the answer.
+            Err(why) if !why.is_fault() => {
+                out.note(format!("does not judge {}: {why}", Short(&block)));
+                return;
+            }
+            Err(why) => Verdict::Refuse(why.to_string()),
+        };
+        self.answer(machine, now, Event::Checked { block, verdict }, out);
+    }
+
+    /// Lets an answer reach the engine after a while; answers stay in order.
+    pub(super) fn answer(
+        &mut self,
+        machine: &mut Machine<E::Record>,
+        now: Mono,
+        event: Event<E::Message>,
+        out: &mut Effects,
+    ) {
+        self.answers.push_back(event);
+        let micros = machine.random.within(&machine.timing.answer_us);
+        out.wake_after(now, micros, Wake::Answer);
+    }
+
+    /// What has waited too long goes to every validator, again and again until it is committed.
+    pub(super) fn hand_out(&mut self, machine: &mut Machine<E::Record>, now: Mono, out: &mut Effects) {
+        if self.hand_out.is_none_or(|at| at > now) {
+            return;
+        }
+        self.hand_out = None;
+        self.pool.expire(machine.clocks(now).wall);
+        let waiting = self.pool.hand_out(now, hand_out_wait_ms(machine));
+        if !waiting.is_empty() {
+            out.note(format!("hands {} transactions to everybody", waiting.len()));
+            let transactions = waiting.iter().map(|transaction| Transaction::clone(transaction)).collect();
+            to_all(machine, &Packet::<E::Message>::Transactions(transactions), out);
+        }
+        if !self.pool.is_empty() {
+            self.wake_to_hand_out(now.plus_millis(machine.chain.parameters().base_timeout_ms), out);
+        }
+    }
+
+    fn wake_to_hand_out(&mut self, at: Mono, out: &mut Effects) {
+        if self.hand_out.is_none() {
+            self.hand_out = Some(at);
+            out.wake(at, Wake::HandOut);
+        }
+    }
+}
+
+fn hand_out_wait_ms<R: BorshSerialize + BorshDeserialize>(machine: &Machine<R>) -> u64 {
+    machine.chain.parameters().base_timeout_ms / 2
+}
