@@ -21,8 +21,8 @@ use crate::{
     Config, Limits, NetworkError,
     codec::Codec,
     limits::{
-        ANNOUNCEMENTS_BYTES_MAX, GOSSIP_SEND_QUEUE_MAX, PING_INTERVAL, PING_TIMEOUT, REQUEST_STREAMS_MAX,
-        ROUTING_REFRESH_INTERVAL,
+        ANNOUNCEMENTS_BYTES_MAX, GOSSIP_SEND_QUEUE_MAX, PING_INTERVAL, PING_TIMEOUT, QUIC_IDLE_TIMEOUT,
+        QUIC_KEEP_ALIVE_INTERVAL, REQUEST_STREAMS_MAX, ROUTING_REFRESH_INTERVAL,
     },
     names::Names,
 };
@@ -62,7 +62,12 @@ pub(crate) fn swarm(
         .with_tokio()
         .with_tcp(tcp::Config::default().nodelay(true), noise::Config::new, yamux::Config::default)
         .map_err(|error| setup("noise", error.to_string()))?
-        .with_quic()
+        .with_quic_config(|mut quic| {
+            let idle = QUIC_IDLE_TIMEOUT.as_millis();
+            quic.max_idle_timeout = u32::try_from(idle).expect("a few seconds");
+            quic.keep_alive_interval = QUIC_KEEP_ALIVE_INTERVAL;
+            quic
+        })
         .with_dns()
         .map_err(|error| setup("the DNS resolver (/etc/resolv.conf)", error.to_string()))?
         .with_bandwidth_metrics(registry)

@@ -163,9 +163,13 @@ pub const LISTEN_TIMEOUT: Duration = Duration::from_secs(10);
 /// A peer that has not identified itself after this long is disconnected.
 pub const IDENTIFY_TIMEOUT: Duration = Duration::from_secs(20);
 /// How often a connection is pinged, and after how long without an answer it is taken for dead.
-pub const PING_INTERVAL: Duration = Duration::from_secs(5);
+pub const PING_INTERVAL: Duration = Duration::from_secs(2);
 /// See [`PING_INTERVAL`].
-pub const PING_TIMEOUT: Duration = Duration::from_secs(10);
+pub const PING_TIMEOUT: Duration = Duration::from_secs(4);
+/// After how long in silence a QUIC connection is given up, and how often it is kept from being silent.
+pub const QUIC_IDLE_TIMEOUT: Duration = Duration::from_secs(4);
+/// See [`QUIC_IDLE_TIMEOUT`].
+pub const QUIC_KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(1);
 /// How often the routing table is refreshed.
 pub const ROUTING_REFRESH_INTERVAL: Duration = Duration::from_secs(60);
 /// How long [`Network::shutdown`](crate::Network::shutdown) waits for connections to close in good order.

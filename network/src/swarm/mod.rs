@@ -235,6 +235,10 @@ struct Loop {
     readers: BTreeMap<PublicKey, Task>,
     /// Inbound streams of peers that are not bound yet.
     held: HashMap<PeerId, Held>,
+    /// Open connections of each peer, in the order they were made.
+    connections: HashMap<PeerId, BTreeSet<ConnectionId>>,
+    /// The sequence of each connected peer's own announcement, as it told us itself.
+    told: HashMap<PeerId, u64>,
     faults: mpsc::Sender<Fault>,
 
     gossip: PendingGossip,
@@ -293,6 +297,8 @@ impl Loop {
             writers: BTreeMap::new(),
             readers: BTreeMap::new(),
             held: HashMap::new(),
+            connections: HashMap::new(),
+            told: HashMap::new(),
             faults,
             gossip: PendingGossip::default(),
             requests: HashMap::new(),
@@ -386,8 +392,8 @@ impl Loop {
             } => {
                 self.on_connected(peer_id, connection_id, &endpoint, num_established.get());
             }
-            SwarmEvent::ConnectionClosed { peer_id, endpoint, num_established, cause, .. } => {
-                self.on_closed(peer_id, &endpoint, num_established, cause);
+            SwarmEvent::ConnectionClosed { peer_id, connection_id, endpoint, num_established, cause } => {
+                self.on_closed(peer_id, connection_id, &endpoint, num_established, cause);
             }
             SwarmEvent::OutgoingConnectionError { connection_id, peer_id, error } => {
                 self.on_dial_failed(connection_id, peer_id, &error);

@@ -43,6 +43,7 @@ impl Loop {
             self.swarm.close_connection(connection);
             return;
         }
+        self.connections.entry(peer).or_default().insert(connection);
         let address = endpoint.get_remote_address().clone();
         debug!(%peer, %address, "connected");
         let validator = self.book.validator_of(&peer);
@@ -71,12 +72,16 @@ impl Loop {
     pub(super) fn on_closed(
         &mut self,
         peer: PeerId,
+        connection: ConnectionId,
         endpoint: &ConnectedPoint,
         remaining: u32,
         cause: Option<ConnectionError>,
     ) {
         let address = endpoint.get_remote_address();
         debug!(%peer, %address, remaining, ?cause, "connection closed");
+        if let Some(open) = self.connections.get_mut(&peer) {
+            open.remove(&connection);
+        }
         if remaining > 0 {
             self.shared.update_peers(|peers| {
                 let addresses = peers.get_mut(&peer).map(|info| &mut info.addresses);
@@ -89,6 +94,8 @@ impl Loop {
             return;
         }
         self.shared.update_peers(|peers| peers.remove(&peer));
+        self.connections.remove(&peer);
+        self.told.remove(&peer);
         self.unidentified.remove(&peer);
         self.held.remove(&peer);
         self.writers.retain(|_, writer| writer.peer != peer);
@@ -169,6 +176,21 @@ impl Loop {
                 }
             }
             mdns::Event::Expired(_) => {}
+        }
+    }
+
+    /// Closes what a peer's former life left open. A process that is killed says no goodbye over QUIC, and frames written
+    /// to it would go nowhere until the connection times out; a newer announcement that the peer brings over a new
+    /// connection shows that it started again.
+    pub(super) fn supersede(&mut self, peer: PeerId, connection: ConnectionId, sequence: u64) {
+        let before = self.told.insert(peer, sequence);
+        if before.is_none_or(|before| before >= sequence) {
+            return;
+        }
+        let older = self.connections.get(&peer).into_iter().flat_map(|open| open.range(..connection));
+        for connection in older.copied().collect::<Vec<_>>() {
+            debug!(%peer, "closing a connection of its former life");
+            self.swarm.close_connection(connection);
         }
     }
 

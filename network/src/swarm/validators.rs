@@ -7,6 +7,7 @@ use libp2p::{
     gossipsub::MessageAcceptance,
     multiaddr::Protocol,
     request_response::{self, Message, OutboundFailure},
+    swarm::ConnectionId,
 };
 use quorate_crypto::{PublicKey, decode, encode};
 use tracing::{debug, error, info, warn};
@@ -195,14 +196,14 @@ impl Loop {
 
     pub(super) fn on_announcements(&mut self, event: request_response::Event<Request, Response>) {
         match event {
-            request_response::Event::Message { peer, message, .. } => match message {
+            request_response::Event::Message { peer, connection_id, message } => match message {
                 Message::Request { request: Request::TooLarge(error), .. } => {
                     self.expel(peer, format!("it sent {error}, as announcements"));
                 }
                 Message::Request { request: Request::Message(theirs), channel, .. } => {
                     // Before learning, so that they are not told what they just told us.
                     let ours = self.known_announcements();
-                    self.learn_all(peer, &theirs);
+                    self.learn_all(peer, connection_id, &theirs);
                     // An error means that the connection is gone.
                     let _ = self
                         .swarm
@@ -211,7 +212,7 @@ impl Loop {
                         .send_response(channel, Response::Answer(ours));
                 }
                 Message::Response { response, .. } => match response {
-                    Response::Answer(theirs) => self.learn_all(peer, &theirs),
+                    Response::Answer(theirs) => self.learn_all(peer, connection_id, &theirs),
                     Response::Refused => {}
                 },
             },
@@ -234,7 +235,7 @@ impl Loop {
         }
     }
 
-    fn learn_all(&mut self, peer: PeerId, bytes: &[u8]) {
+    fn learn_all(&mut self, peer: PeerId, connection: ConnectionId, bytes: &[u8]) {
         let Ok(all) = decode::<Vec<SignedAnnouncement>>(bytes) else {
             self.expel(peer, "it sent announcements that cannot be decoded".to_owned());
             return;
@@ -259,6 +260,10 @@ impl Loop {
                 }
                 Err(refusal) => debug!(%peer, %refusal, "announcement not taken up"),
             }
+        }
+        let binding = self.book.validator_of(&peer).and_then(|validator| self.book.binding(&validator));
+        if let Some(sequence) = binding.map(|binding| binding.sequence) {
+            self.supersede(peer, connection, sequence);
         }
     }
 
