@@ -191,6 +191,8 @@ pub enum Verdict {
     Accept(Arc<Block>),
     /// It breaks a rule, which is named.
     Refuse(String),
+    /// It cannot be judged, through nobody's fault: the chain has moved on, say. The question may be asked again.
+    Withdraw,
 }
 
 /// What happens to an engine.

@@ -4,7 +4,7 @@
 //!
 //! ```text
 //! file  = magic (8) ‖ log id (16) ‖ frame*
-//! frame = magic (4) ‖ sequence (u64 LE) ‖ length (u32 LE) ‖ CRC-32C of sequence, length and body (u32 LE) ‖ body
+//! frame = magic (4) ‖ sequence (u64 LE) ‖ length (u32 LE) ‖ CRC-32C of log id, sequence, length and body (u32 LE) ‖ body
 //! body  = borsh(Vec<Record>)
 //! ```
 //!
@@ -256,7 +256,7 @@ impl<R: BorshSerialize + BorshDeserialize + Promised> VoteLog<R> {
 impl<R: BorshSerialize + BorshDeserialize + Promised> Log<R> for VoteLog<R> {
     fn append(&mut self, records: &[R]) -> io::Result<()> {
         self.guarded(|log| {
-            let frame = encode_frame(log.next_sequence, records)?;
+            let frame = encode_frame(log.id, log.next_sequence, records)?;
             log.file.write_all(&frame)?;
             log.file.sync_data()?;
             log.next_sequence += 1;
@@ -277,7 +277,7 @@ impl<R: BorshSerialize + BorshDeserialize + Promised> Log<R> for VoteLog<R> {
     fn compact(&mut self, records: &[R]) -> io::Result<()> {
         self.guarded(|log| {
             let next = log.directory.join(FILE_NEXT);
-            let frame = encode_frame(log.next_sequence, records)?;
+            let frame = encode_frame(log.id, log.next_sequence, records)?;
             let mut file = File::create(&next)?;
             file.write_all(&encode_header(log.id))?;
             file.write_all(&frame)?;

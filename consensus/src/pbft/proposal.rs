@@ -44,6 +44,7 @@ pub(super) struct Parent {
 pub(super) struct Building {
     height: Height,
     parent: Hash,
+    view: View,
     /// The certificate of the anchor it will name, where that is above the parent's.
     anchor: Option<CheckpointCertificate>,
 }
@@ -77,7 +78,15 @@ impl Pbft {
         }
         self.count_vote(VoteKind::Prepare, &message.prepare, out);
         let near = view == self.view || view == View(self.view.0 + 1);
-        if !near || !matches!(self.round(height, view).proposal, Stage::Empty) {
+        let wanted = match &self.round(height, view).proposal {
+            Stage::Empty => true,
+            // Whoever relays it may have left the anchor's certificate out.
+            Stage::Waiting { message: known, .. } => {
+                known.block() == message.block() && known.anchor.is_none() && message.anchor.is_some()
+            }
+            Stage::Checking(_) | Stage::Accepted(_) => false,
+        };
+        if !near || !wanted {
             return Ok(());
         }
         self.judge_fresh(now, &message)?;
@@ -156,6 +165,8 @@ impl Pbft {
                 self.round_mut(height, view).proposal = Stage::Empty;
                 out.act(Action::Reject { from: message.prepare.signer, why: Rejection::Refused(why) });
             }
+            // STATUS will show that it is missing, and it comes again.
+            Verdict::Withdraw => self.round_mut(height, view).proposal = Stage::Empty,
         }
     }
 
@@ -206,7 +217,7 @@ impl Pbft {
         let anchor = if stable.height > parent.anchor.height { stable } else { parent.anchor };
         // The checkpoint may move on while the block is built: it keeps the certificate of the one that it names.
         let certificate = self.checkpoints.certificate.clone().filter(|_| anchor != parent.anchor);
-        self.building = Some(Building { height, parent: parent.hash, anchor: certificate });
+        self.building = Some(Building { height, parent: parent.hash, view: self.view, anchor: certificate });
         out.act(Action::Build {
             height,
             parent: parent.hash,
@@ -219,7 +230,9 @@ impl Pbft {
     /// Proposes a block that was built here. Whatever it was built for may be gone: then it is left alone.
     pub(super) fn on_built(&mut self, now: Now, block: &Arc<Block>, out: &mut Output<Self>) {
         let asked = self.building.take();
-        let Some(Building { parent, anchor, .. }) = asked.filter(|it| it.height == block.height()) else {
+        let Some(Building { parent, anchor, .. }) =
+            asked.filter(|it| it.height == block.height() && it.view == self.view)
+        else {
             return;
         };
         // What the block holds no longer waits; the pool says anew what does.

@@ -4,6 +4,8 @@
 //! sender misses and it has: certified blocks, proposals, its own votes. No acknowledgements, no retry counters: a message
 //! is repeated for as long as somebody shows that it has not arrived.
 
+use std::ops::Bound;
+
 use quorate_ledger::{Height, ValidatorIndex};
 
 use super::{
@@ -77,8 +79,9 @@ impl Pbft {
 
     /// Proposals and own votes of this view, above what the other has delivered.
     fn repeat_rounds(&self, to: ValidatorIndex, report: &StatusReport, out: &mut Output<Self>) {
-        let lowest = report.delivered.max(self.pruned).next();
-        for (height, slot) in self.slots.range(lowest..) {
+        // A claimed height may be any number.
+        let above = (Bound::Excluded(report.delivered.max(self.pruned)), Bound::Unbounded);
+        for (height, slot) in self.slots.range(above) {
             let Some(round) = slot.rounds.get(&self.view) else { continue };
             let theirs = report.heights.iter().find(|it| it.height == *height);
             if let Some(accepted) = round.accepted()

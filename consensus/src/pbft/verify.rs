@@ -5,7 +5,9 @@ use std::collections::BTreeSet;
 
 use borsh::BorshSerialize;
 use quorate_crypto::{Domain, Signature, verify as verify_signature};
-use quorate_ledger::{CheckpointCertificate, CommitCertificate, Epoch, ValidatorIndex, View};
+use quorate_ledger::{
+    BLOCK_TRANSACTIONS_LIMIT, Block, CheckpointCertificate, CommitCertificate, Epoch, ValidatorIndex, View,
+};
 
 use super::{
     message::{
@@ -84,6 +86,13 @@ fn pre_prepare(scope: &Scope, message: &PrePrepare) -> Result<(), Rejection> {
     }
     vote(scope, VoteKind::Prepare, &message.prepare)?;
     must_be_primary(scope, payload.view, message.prepare.signer)?;
+    // The PREPARE signs the header alone, so whoever relays it could name other transactions.
+    let transactions = &message.proposal.transactions;
+    if u32::try_from(transactions.len()).is_ok_and(|count| count > BLOCK_TRANSACTIONS_LIMIT)
+        || Block::transactions_root(transactions) != header.transactions_root
+    {
+        return Err(Rejection::Malformed("its transactions are not those that the header names"));
+    }
     if let Some(certificate) = &message.anchor {
         if certificate.payload.anchor() != header.anchor {
             return Err(Rejection::BadAnchor("is not what its certificate says"));

@@ -119,7 +119,6 @@ impl Pbft {
     fn leave_for(&mut self, view: View) {
         self.view = view;
         self.mode = Mode::Changing;
-        self.building = None;
         self.timers.left();
     }
 

@@ -28,7 +28,11 @@ pub(super) fn encode_header(id: LogId) -> Vec<u8> {
     [&MAGIC[..], &id.0[..]].concat()
 }
 
-pub(super) fn encode_frame<R: BorshSerialize>(sequence: u64, records: &[R]) -> io::Result<Vec<u8>> {
+pub(super) fn encode_frame<R: BorshSerialize>(
+    id: LogId,
+    sequence: u64,
+    records: &[R],
+) -> io::Result<Vec<u8>> {
     let body = borsh::to_vec(records)?;
     let length = u32::try_from(body.len())
         .map_err(|_| io::Error::new(io::ErrorKind::FileTooLarge, "a frame of the vote log is above 4 GiB"))?;
@@ -36,7 +40,7 @@ pub(super) fn encode_frame<R: BorshSerialize>(sequence: u64, records: &[R]) -> i
     frame.extend(FRAME_MAGIC);
     frame.extend(sequence.to_le_bytes());
     frame.extend(length.to_le_bytes());
-    frame.extend(checksum(sequence, &body).to_le_bytes());
+    frame.extend(checksum(id, sequence, &body).to_le_bytes());
     frame.extend(body);
     Ok(frame)
 }
@@ -49,12 +53,13 @@ pub(super) fn scan(path: &Path, bytes: &[u8]) -> Result<Contents, VoteLogError> 
     let Some(id) = id.and_then(|id| id.try_into().ok()) else {
         return Err(VoteLogError::NotALog { path: path.to_owned() });
     };
-    let mut contents = Contents { id: LogId(id), bodies: Vec::new(), next: 0, end: HEADER_BYTES };
+    let id = LogId(id);
+    let mut contents = Contents { id, bodies: Vec::new(), next: 0, end: HEADER_BYTES };
     let mut offset = header;
     while offset < bytes.len() {
         // The first frame of a compacted log goes on counting where the old one stopped.
         let expected = (!contents.bodies.is_empty()).then_some(contents.next);
-        match frame_at(bytes, offset).filter(|it| expected.is_none_or(|next| it.sequence == next)) {
+        match frame_at(id, bytes, offset).filter(|it| expected.is_none_or(|next| it.sequence == next)) {
             Some(frame) => {
                 contents.bodies.push((position(offset), frame.body.to_vec()));
                 contents.next = frame.sequence + 1;
@@ -62,7 +67,7 @@ pub(super) fn scan(path: &Path, bytes: &[u8]) -> Result<Contents, VoteLogError> 
                 contents.end = position(offset);
             }
             None if (offset + 1..bytes.len())
-                .any(|later| frame_at(bytes, later).is_some_and(|it| it.sequence >= contents.next)) =>
+                .any(|later| frame_at(id, bytes, later).is_some_and(|it| it.sequence >= contents.next)) =>
             {
                 return Err(VoteLogError::Damaged { path: path.to_owned(), offset: position(offset) });
             }
@@ -78,7 +83,7 @@ struct Frame<'a> {
 }
 
 /// The frame that begins here, if a whole one does.
-fn frame_at(bytes: &[u8], offset: usize) -> Option<Frame<'_>> {
+fn frame_at(id: LogId, bytes: &[u8], offset: usize) -> Option<Frame<'_>> {
     let bytes = bytes.get(offset..)?;
     let header = bytes.get(..FRAME_HEADER_BYTES).filter(|it| it.starts_with(&FRAME_MAGIC))?;
     let sequence = u64::from_le_bytes(header[4..12].try_into().expect("eight bytes"));
@@ -86,13 +91,14 @@ fn frame_at(bytes: &[u8], offset: usize) -> Option<Frame<'_>> {
     let sum = u32::from_le_bytes(header[16..20].try_into().expect("four bytes"));
     let length = usize::try_from(length).ok()?;
     let body = bytes.get(FRAME_HEADER_BYTES..)?.get(..length)?;
-    (checksum(sequence, body) == sum).then_some(Frame { sequence, body })
+    (checksum(id, sequence, body) == sum).then_some(Frame { sequence, body })
 }
 
-/// CRC-32C (RFC 3720, appendix B.4) over sequence, length and body.
-fn checksum(sequence: u64, body: &[u8]) -> u32 {
+/// CRC-32C (RFC 3720, appendix B.4) over log id, sequence, length and body. The id is random and known to nobody, so that
+/// no transaction in a body can hold what passes for a frame.
+fn checksum(id: LogId, sequence: u64, body: &[u8]) -> u32 {
     let length = u32::try_from(body.len()).unwrap_or(u32::MAX);
-    let sum = crc32c::crc32c(&sequence.to_le_bytes());
+    let sum = crc32c::crc32c_append(crc32c::crc32c(&id.0), &sequence.to_le_bytes());
     crc32c::crc32c_append(crc32c::crc32c_append(sum, &length.to_le_bytes()), body)
 }
 

@@ -126,7 +126,26 @@ fn a_foreign_head_is_refused() {
     bytes[0] ^= 1;
     bytes[8] ^= 1;
     fs::write(log_file(home.path()), &bytes).expect("the log");
-    assert!(matches!(open(home.path()), Err(VoteLogError::Foreign { .. })));
+    assert!(matches!(open(home.path()), Err(VoteLogError::Foreign { .. })), "another id");
+}
+
+#[test]
+fn a_body_that_holds_a_whole_frame_does_not_make_a_torn_log_look_damaged() {
+    let home = home();
+    let (mut log, _) = must_open(home.path());
+    // All that an outsider can know: the format, and a sequence number that is surely high enough.
+    let stranger = super::mark::LogId([0; 16]);
+    let frame = super::file::encode_frame(stranger, 1_000, &[note(0, "inner")]).expect("memory");
+    let text = frame.iter().map(|byte| char::from(byte & 0x7f)).collect::<String>();
+    log.append(&[note(0, &text)]).expect("the disk works");
+    drop(log);
+    let mut whole = fs::read(log_file(home.path())).expect("the log");
+    whole.extend(&frame);
+    whole.extend([0; 7]);
+    let at = whole.len() - frame.len() - 7 - 30;
+    whole[at] ^= 1; // the frame around it is torn
+    fs::write(log_file(home.path()), &whole).expect("the log");
+    assert!(must_open(home.path()).1.is_empty());
 }
 
 #[test]

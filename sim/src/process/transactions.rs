@@ -111,10 +111,10 @@ impl<E: Observed> Process<E> {
         let Some((proposal, transactions)) = self.bodies.complete(&block) else { return };
         let verdict = match self.candidates.check(&proposal.header, transactions) {
             Ok(block) => Verdict::Accept(block),
-            // Nobody's fault: a commit has overtaken the question, and the engine does not wait for the answer.
+            // Nobody's fault: a commit has overtaken the question.
             Err(why) if !why.is_fault() => {
                 out.note(format!("does not judge {}: {why}", Short(&block)));
-                return;
+                Verdict::Withdraw
             }
             Err(why) => Verdict::Refuse(why.to_string()),
         };

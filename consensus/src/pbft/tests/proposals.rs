@@ -55,6 +55,16 @@ fn refused_bodies_are_not_voted_for_and_leave_the_place_open() {
 }
 
 #[test]
+fn a_question_withdrawn_leaves_the_place_open_and_blames_nobody() {
+    let mut bench = Bench::new(4, 1);
+    let block = bench.first();
+    let message = bench.pre_prepare(&block);
+    bench.receive(0, message.clone());
+    assert!(bench.step(Event::Checked { block: block.hash(), verdict: Verdict::Withdraw }).is_empty());
+    assert_eq!(check_of(&bench.receive(0, message)), Some(block.hash()));
+}
+
+#[test]
 fn verdicts_nobody_waits_for_change_nothing() {
     let mut bench = Bench::new(4, 1);
     let block = bench.first();

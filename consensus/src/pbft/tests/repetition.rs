@@ -1,6 +1,6 @@
 //! `docs/pbft.md` §5: STATUS and what it brings.
 
-use quorate_ledger::{Height, Parameters};
+use quorate_ledger::{Height, Parameters, View};
 
 use super::bench::{Bench, delivered, index, sent};
 use crate::{
@@ -100,6 +100,34 @@ fn a_claimed_height_is_not_believed_without_its_certificate() {
     assert!(bench.receive(3, Message::Status(Box::new(report))).is_empty());
     let status = bench.engine.status();
     assert_eq!((status.committed, status.stable), (Height(0), Height(0)));
+}
+
+#[test]
+fn any_claimed_numbers_are_survived() {
+    let mut bench = Bench::new(4, 1);
+    let block = bench.first();
+    bench.propose(&block);
+    for number in [0, 1, 2, u64::MAX - 1, u64::MAX] {
+        let heights = vec![HeightReport {
+            height: Height(number),
+            proposal: false,
+            prepares: bench.signers(&[]),
+            commits: bench.signers(&[]),
+        }];
+        let checkpoints = vec![CheckpointReport { height: Height(number), signers: bench.signers(&[]) }];
+        for view in [View(0), View(number)] {
+            let report = StatusReport {
+                view,
+                delivered: Height(number),
+                stable: Height(number),
+                heights: heights.clone(),
+                checkpoints: checkpoints.clone(),
+                ..bench.empty_status()
+            };
+            bench.receive(3, Message::Status(Box::new(report)));
+        }
+    }
+    assert_eq!(bench.engine.status().committed, Height(0));
 }
 
 #[test]

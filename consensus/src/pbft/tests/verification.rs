@@ -1,12 +1,14 @@
 //! `docs/pbft.md` §2: what is refused before an engine sees it.
 
+use std::sync::Arc;
+
 use proptest::prelude::*;
 use quorate_crypto::{Hash, codec};
 use quorate_ledger::{Epoch, Height, View};
 
 use super::bench::{Bench, index};
 use crate::{
-    engine::{Engine as _, Horizon},
+    engine::{Engine as _, Horizon, Proposal},
     evidence::VoteKind,
     pbft::{
         Message, Pbft, Record,
@@ -60,6 +62,17 @@ fn only_the_primary_proposes() {
     let prepare = bench.vote(VoteKind::Prepare, 2, &block);
     let why = bench.refused(Message::PrePrepare(PrePrepare::of(&block, prepare, None)));
     assert_eq!(why, Rejection::NotPrimary { signer: index(2), view: View(0) });
+}
+
+#[test]
+fn a_relayed_proposal_must_name_the_headers_transactions() {
+    let bench = Bench::new(4, 1);
+    let block = bench.first();
+    let prepare = bench.vote(VoteKind::Prepare, 0, &block);
+    let header = block.header().clone();
+    let proposal = Arc::new(Proposal { header, transactions: vec![Hash::of(b"not in it")] });
+    let message = Message::PrePrepare(PrePrepare { proposal, prepare, anchor: None });
+    assert!(matches!(bench.refused(message), Rejection::Malformed(_)));
 }
 
 #[test]
