@@ -90,9 +90,9 @@ impl<E: Observed> Node<E> {
         Some(self.process.as_mut()?.submit(&mut self.machine, now, transaction, out))
     }
 
-    /// Highest block executed and synced by the running process.
-    pub(crate) fn executed(&self) -> Option<Height> {
-        self.process.as_ref().map(Process::executed)
+    /// Highest block executed, synced and certified by the running process.
+    pub(crate) fn certified(&self) -> Option<Height> {
+        self.process.as_ref().map(Process::certified)
     }
 
     /// The running process's ledger.

@@ -128,6 +128,11 @@ impl<E: Observed> Process<E> {
         self.ledger.tip().height
     }
 
+    /// Highest block executed and synced that has a commit certificate of its own.
+    pub(crate) fn certified(&self) -> Height {
+        self.ledger.tip().base_height
+    }
+
     /// The ledger, to be read by the checkers.
     pub(crate) fn ledger(&self) -> &Ledger<MemoryStore> {
         &self.ledger

@@ -131,6 +131,8 @@ struct Simulation<'a, E: Observed> {
     /// For what is nobody's own: the pauses of a restart of all.
     random: Random,
     committed_at_ms: Vec<u64>,
+    /// The height at which every transaction had its outcome.
+    goal: Option<Height>,
 }
 
 impl<'a, E: Observed> Simulation<'a, E> {
@@ -151,6 +153,7 @@ impl<'a, E: Observed> Simulation<'a, E> {
             trace: Trace::default(),
             random: Random::new(scenario.seed, Stream::World),
             committed_at_ms: Vec::new(),
+            goal: None,
             chain,
         }
     }
@@ -377,25 +380,24 @@ impl<'a, E: Observed> Simulation<'a, E> {
         Ok(None)
     }
 
-    /// What still has no outcome.
-    fn unsettled(&self) -> Option<String> {
+    /// What still has no outcome. Once every transaction has one, the height of the chain is the goal that each node must
+    /// reach; an idle chain with a heartbeat goes on meanwhile.
+    fn unsettled(&mut self) -> Option<String> {
         if !self.clients.is_done() {
             return Some(format!("clients have made {} transactions", self.clients.made()));
         }
         let height = self.checks.chain.height();
-        let behind =
-            self.nodes.iter().position(|node| node.executed().is_some_and(|executed| executed != height));
-        if let Some(node) = behind {
-            return Some(format!(
-                "n{node} has executed {:?} of {height} blocks",
-                self.nodes[node].executed()
-            ));
-        }
         // What has expired by every clock is in no block any more, and no block need come to say so.
         let wall = self.chain.wall(self.queue.now());
         let mut open = self.clients.all_open().filter(|transaction| transaction.expires_at() > wall);
-        let one = open.next()?;
-        Some(format!("transaction {} and {} others are open at height {height}", one.id(), open.count()))
+        if let Some(one) = open.next() {
+            let others = open.count();
+            return Some(format!("transaction {} and {others} others are open at height {height}", one.id()));
+        }
+        let goal = *self.goal.get_or_insert(height);
+        let behind =
+            self.nodes.iter().position(|node| node.certified().is_some_and(|height| height < goal))?;
+        Some(format!("n{behind} has executed {:?} of {goal} blocks", self.nodes[behind].certified()))
     }
 
     fn note(&mut self, place: Place, what: fmt::Arguments<'_>) {
