@@ -5,9 +5,6 @@
 macro_rules! hex_newtype {
     ($name:ident, $length:expr) => {
         impl $name {
-            /// Length in bytes.
-            pub const LENGTH: usize = $length;
-
             /// Takes the bytes as they are; nothing is checked.
             #[must_use]
             pub const fn from_bytes(bytes: [u8; $length]) -> Self {

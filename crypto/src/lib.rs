@@ -17,17 +17,17 @@
 //! input; what decodes encodes to the same bytes; a secret is never printed and is wiped when dropped.
 
 mod bytes;
-pub mod certificate;
+mod certificate;
 pub mod codec;
-pub mod domain;
-pub mod hash;
+mod domain;
+mod hash;
 pub mod hex_bytes;
-pub mod key;
+mod key;
 #[cfg(unix)]
 pub mod key_file;
 pub mod merkle;
 mod pem;
-pub mod verify;
+mod verify;
 
 pub use certificate::{CertificateError, MultiSignature, Signers};
 pub use codec::{DecodeError, decode, encode};

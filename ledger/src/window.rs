@@ -1,10 +1,10 @@
 //! The ids of recently committed transactions: a transaction is included once (`docs/pbft.md §3.1`).
 //!
-//! Ids need not be remembered for ever, because a transaction's end is part of its id. Let `L` be
+//! Ids need not be remembered for ever, because a transaction's end is part of its id. Let `life` be
 //! `transaction_lifetime_max` and `t` the time of the newest committed block. A block of time `b` holds only
-//! transactions with `expires_at <= b + L`. Every later block has a time of at least `t + 1` and holds only
-//! transactions with `expires_at > t + 1`. So once `b + L <= t + 1` no later block can hold any transaction of the
-//! block again, and its ids may be forgotten; one millisecond earlier a transaction with `expires_at = b + L` could
+//! transactions with `expires_at <= b + life`. Every later block has a time of at least `t + 1` and holds only
+//! transactions with `expires_at > t + 1`. So once `b + life <= t + 1` no later block can hold any transaction of the
+//! block again, and its ids may be forgotten; one millisecond earlier a transaction with `expires_at = b + life` could
 //! still come back in a block of time `t + 1`. Times rise with heights, so the oldest block is always the first to go.
 
 #![allow(clippy::disallowed_types, reason = "the map is looked up by key, never walked")]

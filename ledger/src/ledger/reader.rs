@@ -126,7 +126,7 @@ impl Reader {
         let Some(header) = self.header(height)? else { return Ok(None) };
         let store = &*self.shared.store;
         Ok(Some(StoredBlock {
-            block: self.stored_block(height)?,
+            block: rows::block(store, height)?,
             certificate: self.commit_certificate(height)?,
             receipts: rows::must(store, Family::Receipts, height)?,
             outcome: header.outcome,
@@ -150,12 +150,6 @@ impl Reader {
     /// The store's.
     pub fn receipts(&self, height: Height) -> Result<Option<Vec<Receipt>>, StoreError> {
         rows::at(&*self.shared.store, Family::Receipts, height)
-    }
-
-    /// The body of a block that must be there.
-    pub(super) fn stored_block(&self, height: Height) -> Result<Arc<Block>, StoreError> {
-        rows::block(&*self.shared.store, height)?
-            .ok_or_else(|| rows::damaged(Family::Blocks, &rows::height_key(height), "the row is missing"))
     }
 
     /// The height of a committed block; that of the chain id is 0.
@@ -244,7 +238,7 @@ impl Reader {
         let reader = self.clone();
         let (tip, ..) = self.tip();
         let first = self.first_block_since(since)?.unwrap_or(tip.next()).max(Height(1));
-        Ok((first.0..=tip.0).map(move |height| reader.stored_block(Height(height))))
+        Ok((first.0..=tip.0).map(move |height| rows::block(&*reader.shared.store, Height(height))))
     }
 
     /// An account's balance at the tip; `None`: it holds nothing.
@@ -388,7 +382,7 @@ impl Reader {
         let mut whole: Option<(usize, CommitCertificate)> = None;
         let tip = self.tip().0;
         for next in (height.0.saturating_add(1)..=tip.0).map(Height) {
-            let block = self.stored_block(next)?;
+            let block = rows::block(&*self.shared.store, next)?;
             bytes = bytes.saturating_add(block.size());
             let fits = blocks.len() < max_blocks && bytes <= max_bytes;
             if whole.is_some() && !fits {

@@ -1,4 +1,4 @@
-//! The Merkle trie over the records, in memory, with the versions of the last heights.
+//! The Merkle trie over the records, in memory, as it is and as it was at the last heights.
 //!
 //! Nodes stand in two arenas, inner nodes and leaves, and name each other by number; freed places are used again. An
 //! inner node holds the hashes of both its children, so that rehashing a path and proving it touch the nodes on it
@@ -24,7 +24,7 @@ pub struct Trie {
     inners: Arena<Inner>,
     leaves: Arena<Leaf>,
     /// Rising heights without gaps; the last is the present.
-    versions: VecDeque<Version>,
+    revisions: VecDeque<Revision>,
     /// How many heights below the present are kept.
     window: usize,
 }
@@ -39,10 +39,10 @@ pub struct LeafChange {
 }
 
 #[derive(Debug)]
-struct Version {
+struct Revision {
     height: Height,
     root: Link,
-    /// The nodes of the version below that are not in this one.
+    /// The nodes of the revision below that are not in this one.
     replaced: Vec<NodeId>,
 }
 
@@ -80,13 +80,13 @@ impl Trie {
     #[must_use]
     pub fn build(height: Height, records: impl IntoIterator<Item = (Hash, Hash)>, window: usize) -> Self {
         let mut trie =
-            Self { inners: Arena::default(), leaves: Arena::default(), versions: VecDeque::new(), window };
+            Self { inners: Arena::default(), leaves: Arena::default(), revisions: VecDeque::new(), window };
         let mut placed: Vec<Placed> =
             records.into_iter().map(|(path, record)| trie.new_leaf(path, record)).collect();
         placed.sort_unstable_by_key(|leaf| leaf.path);
         assert!(placed.windows(2).all(|pair| pair[0].path < pair[1].path), "a path is there twice");
         let root = trie.assemble(&placed, 0);
-        trie.versions.push_back(Version { height, root, replaced: Vec::new() });
+        trie.revisions.push_back(Revision { height, root, replaced: Vec::new() });
         trie
     }
 
@@ -99,7 +99,7 @@ impl Trie {
     /// The lowest height that can still be proven.
     #[must_use]
     pub fn oldest(&self) -> Height {
-        self.versions.front().expect("there is always a present").height
+        self.revisions.front().expect("there is always a present").height
     }
 
     /// The root at the present height.
@@ -121,12 +121,12 @@ impl Trie {
     pub fn advance(&mut self, mut changes: Vec<LeafChange>) -> Hash {
         changes.sort_unstable_by_key(|change| change.path);
         assert!(changes.windows(2).all(|pair| pair[0].path < pair[1].path), "a path is changed twice");
-        let Version { height, root, .. } = *self.present();
+        let Revision { height, root, .. } = *self.present();
         let mut replaced = Vec::new();
         let root = self.change(root, 0, &changes, &mut replaced);
-        self.versions.push_back(Version { height: height.next(), root, replaced });
-        if self.versions.len() > self.window + 1 {
-            self.versions.pop_front();
+        self.revisions.push_back(Revision { height: height.next(), root, replaced });
+        if self.revisions.len() > self.window + 1 {
+            self.revisions.pop_front();
             self.release_replaced();
         }
         root.hash
@@ -136,7 +136,7 @@ impl Trie {
     #[must_use]
     pub fn prove(&self, path: &Hash, height: Height) -> Option<StateProof> {
         let index = usize::try_from(height.0.checked_sub(self.oldest().0)?).ok()?;
-        let mut node = self.versions.get(index)?.root.node;
+        let mut node = self.revisions.get(index)?.root.node;
         let mut siblings = Vec::new();
         let end = loop {
             match node.kind() {
@@ -160,13 +160,13 @@ impl Trie {
         Some(StateProof { siblings, end })
     }
 
-    fn present(&self) -> &Version {
-        self.versions.back().expect("there is always a present")
+    fn present(&self) -> &Revision {
+        self.revisions.back().expect("there is always a present")
     }
 
-    /// Frees the nodes that only the version just dropped needed: those its successor replaced.
+    /// Frees the nodes that only the revision just dropped needed: those its successor replaced.
     fn release_replaced(&mut self) {
-        let oldest = self.versions.front_mut().expect("there is always a present");
+        let oldest = self.revisions.front_mut().expect("there is always a present");
         for node in std::mem::take(&mut oldest.replaced) {
             match node.kind() {
                 Kind::Empty => {}

@@ -106,14 +106,14 @@ pub(crate) fn must<T: BorshSerialize + BorshDeserialize>(
     at(store, family, height)?.ok_or_else(|| damaged(family, &height_key(height), "the row is missing"))
 }
 
-/// Reads a block and makes sure it is the one its header row names.
-pub(crate) fn block(store: &dyn Store, height: Height) -> Result<Option<Arc<Block>>, StoreError> {
-    let Some(block) = at::<Block>(store, Family::Blocks, height)? else { return Ok(None) };
+/// Reads the block of a height, which must be there.
+pub(crate) fn block(store: &dyn Store, height: Height) -> Result<Arc<Block>, StoreError> {
+    let block: Block = must(store, Family::Blocks, height)?;
     if block.height() != height {
         let reason = format!("it holds the block of height {}", block.height());
         return Err(damaged(Family::Blocks, &height_key(height), reason));
     }
-    Ok(Some(Arc::new(block)))
+    Ok(Arc::new(block))
 }
 
 /// The highest row of a family that is sorted by height.
