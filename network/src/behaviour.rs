@@ -186,7 +186,7 @@ fn gossip(limits: &Limits, names: &Names, registry: &mut Registry) -> Result<Gos
         .heartbeat_interval(Duration::from_secs(1))
         .build()
         .map_err(|error| setup(error.to_string()))?;
-    let topics = [&names.transactions_topic, &names.blocks_topic, &names.announcements_topic];
+    let topics = names.topics();
     let filter = WhitelistSubscriptionFilter(topics.iter().map(|topic| topic.hash()).collect());
     let mut gossip =
         Gossip::new_with_subscription_filter(gossipsub::MessageAuthenticity::Anonymous, config, filter)
@@ -227,9 +227,8 @@ fn peer_score(names: &Names) -> (gossipsub::PeerScoreParams, gossipsub::PeerScor
         invalid_message_deliveries_decay: 0.9,
         ..Default::default()
     };
-    let topics = [&names.transactions_topic, &names.blocks_topic, &names.announcements_topic];
     let params = gossipsub::PeerScoreParams {
-        topics: topics.iter().map(|name| (name.hash(), topic.clone())).collect(),
+        topics: names.topics().iter().map(|name| (name.hash(), topic.clone())).collect(),
         ip_colocation_factor_weight: 0.0,
         slow_peer_weight: 0.0,
         behaviour_penalty_threshold: 6.0,

@@ -63,9 +63,10 @@ impl Default for Limits {
 }
 
 impl Limits {
+    /// That these limits can work together.
+    ///
     /// # Errors
-    /// Refuses limits that cannot work: sizes of zero or beyond what a length prefix can say, queues that cannot
-    /// hold one frame.
+    /// Sizes of zero or beyond what a length prefix can say; queues that cannot hold one frame.
     pub fn check(&self) -> Result<(), NetworkError> {
         let sizes = [
             ("frame_bytes_max", self.frame_bytes_max),

@@ -58,6 +58,11 @@ impl Names {
         }
     }
 
+    /// Every topic there is.
+    pub(crate) fn topics(&self) -> [&IdentTopic; 3] {
+        [&self.transactions_topic, &self.blocks_topic, &self.announcements_topic]
+    }
+
     pub(crate) fn topic(&self, topic: Topic) -> &IdentTopic {
         match topic {
             Topic::Transactions => &self.transactions_topic,
@@ -95,7 +100,7 @@ mod tests {
         for name in [&names.frames, &names.requests, &names.announcements, &names.routing] {
             assert!(name.as_ref().contains(&id), "{name}");
         }
-        for topic in [&names.transactions_topic, &names.blocks_topic, &names.announcements_topic] {
+        for topic in names.topics() {
             assert!(topic.to_string().contains(&id), "{topic}");
         }
     }

@@ -1,6 +1,6 @@
 //! The transactions that wait: who may put in how many, whose turn is next, and what is left when blocks come.
 //!
-//! Rules (DESIGN "Fees", `docs/pbft.md` §3 and §5):
+//! Rules (`docs/pbft.md` §3 and §5):
 //! - An account has at most [`Limits::per_account_max`] transactions here, and together their fees are at most its
 //!   committed balance. A pool at its limits refuses; what it took it keeps until the transaction is included or has
 //!   expired, so that `Ok` to a client means something.
