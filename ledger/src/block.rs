@@ -10,7 +10,6 @@ use std::sync::Arc;
 use borsh::io::{Read, Result as IoResult, Write};
 use borsh::{BorshDeserialize, BorshSerialize};
 use quorate_crypto::{Domain, Hash, codec, merkle};
-use serde::{Deserialize, Serialize};
 
 use crate::bounded::{self, invalid};
 use crate::parameters::{BLOCK_BYTES_LIMIT, BLOCK_TRANSACTIONS_LIMIT};
@@ -20,7 +19,16 @@ use crate::transaction::Transaction;
 /// An executed state that a header builds on: the newest one its proposer held a checkpoint certificate for. It never
 /// goes back from parent to child.
 #[derive(
-    Clone, Copy, Debug, PartialEq, Eq, Hash, BorshSerialize, BorshDeserialize, Serialize, Deserialize,
+    Clone,
+    Copy,
+    Debug,
+    PartialEq,
+    Eq,
+    Hash,
+    BorshSerialize,
+    BorshDeserialize,
+    serde::Serialize,
+    serde::Deserialize,
 )]
 #[serde(deny_unknown_fields)]
 pub struct Anchor {
@@ -33,7 +41,9 @@ pub struct Anchor {
 }
 
 /// What validators vote on.
-#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize, Serialize, Deserialize)]
+#[derive(
+    Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize, serde::Serialize, serde::Deserialize,
+)]
 #[serde(deny_unknown_fields)]
 pub struct Header {
     /// Format of the block: [`Header::VERSION`].

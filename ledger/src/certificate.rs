@@ -9,7 +9,6 @@ use std::sync::Arc;
 use borsh::io::{Read, Result as IoResult, Write};
 use borsh::{BorshDeserialize, BorshSerialize};
 use quorate_crypto::{CertificateError, Domain, Hash, MultiSignature, codec};
-use serde::{Deserialize, Serialize};
 
 use crate::block::{Anchor, Block, Header, RootError};
 use crate::bounded::{self, invalid};
@@ -21,7 +20,16 @@ pub const CERTIFIED_BLOCKS_LIMIT: usize = 1_024;
 
 /// What PREPARE and COMMIT say; each signs it under its own domain, so that neither can stand in for the other.
 #[derive(
-    Clone, Copy, Debug, PartialEq, Eq, Hash, BorshSerialize, BorshDeserialize, Serialize, Deserialize,
+    Clone,
+    Copy,
+    Debug,
+    PartialEq,
+    Eq,
+    Hash,
+    BorshSerialize,
+    BorshDeserialize,
+    serde::Serialize,
+    serde::Deserialize,
 )]
 #[serde(deny_unknown_fields)]
 pub struct CommitPayload {
@@ -37,7 +45,16 @@ pub struct CommitPayload {
 
 /// What CHECKPOINT says: the outcome of executing everything up to a block.
 #[derive(
-    Clone, Copy, Debug, PartialEq, Eq, Hash, BorshSerialize, BorshDeserialize, Serialize, Deserialize,
+    Clone,
+    Copy,
+    Debug,
+    PartialEq,
+    Eq,
+    Hash,
+    BorshSerialize,
+    BorshDeserialize,
+    serde::Serialize,
+    serde::Deserialize,
 )]
 #[serde(deny_unknown_fields)]
 pub struct CheckpointPayload {
@@ -70,7 +87,9 @@ impl CheckpointPayload {
 }
 
 /// A quorum's COMMITs: the block and all its ancestors are final.
-#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize, Serialize, Deserialize)]
+#[derive(
+    Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize, serde::Serialize, serde::Deserialize,
+)]
 #[serde(deny_unknown_fields)]
 pub struct CommitCertificate {
     /// What was signed.
@@ -91,7 +110,9 @@ impl CommitCertificate {
 }
 
 /// A quorum's CHECKPOINTs: anyone with the validator set can check a read against it.
-#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize, Serialize, Deserialize)]
+#[derive(
+    Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize, serde::Serialize, serde::Deserialize,
+)]
 #[serde(deny_unknown_fields)]
 pub struct CheckpointCertificate {
     /// What was signed.

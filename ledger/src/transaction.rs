@@ -10,7 +10,6 @@ use std::sync::{Arc, OnceLock};
 use borsh::io::{Read, Result as IoResult, Write};
 use borsh::{BorshDeserialize, BorshSerialize};
 use quorate_crypto::{Domain, Hash, SecretKey, Signature, verify};
-use serde::{Deserialize, Serialize};
 
 use crate::bounded::{self, invalid};
 use crate::decimal;
@@ -19,7 +18,9 @@ use crate::parameters::{Parameters, TRANSACTION_BYTES_LIMIT};
 use crate::primitives::{Account, Amount, UnixMillis};
 
 /// What the sender signs.
-#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize, Serialize, Deserialize)]
+#[derive(
+    Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize, serde::Serialize, serde::Deserialize,
+)]
 #[serde(deny_unknown_fields)]
 pub struct Payload {
     /// Format of the transaction: [`Payload::VERSION`].
