@@ -107,6 +107,19 @@ if [ ${#packages[@]} -gt 0 ]; then
   "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive $install -qq >&2
 fi
 
+# --- Whose outputs are there -----------------------------------------------------------------------------------------
+
+# Cargo names the outputs of workspace members alike in every checkout and judges them by the age of the files alone: after
+# a build of another checkout it could take that one's for this one's. So a change of checkout drops them; what is
+# compiled of others' code, RocksDB too, stays.
+outputs=${CARGO_TARGET_DIR:-target}
+if [ -d "$outputs/release" ] && [ "$(cat "$outputs/checkout" 2>/dev/null)" != "$PWD" ]; then
+  members=$(sed -n 's/^members = \[\(.*\)\]/\1/p' Cargo.toml | tr -d '",')
+  # shellcheck disable=SC2046,SC2086 # words are what is meant
+  cargo clean --release --quiet $(printf -- '-p quorate-%s ' $members) >&2
+fi
+mkdir -p "$outputs" && printf '%s' "$PWD" >"$outputs/checkout"
+
 # --- What the first build is going to be -----------------------------------------------------------------------------
 
 target=${CARGO_TARGET_DIR:-target}

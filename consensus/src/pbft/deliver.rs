@@ -9,16 +9,8 @@ use std::sync::Arc;
 use quorate_crypto::Hash;
 use quorate_ledger::{Block, CertifiedBlocks, CommitCertificate, ExecutionOutcome, Height};
 
-use super::{Pbft, proposal::Parent};
+use super::{Pbft, message::BaseClaim, proposal::Parent};
 use crate::engine::{Action, Now, Output};
-
-/// The highest delivered block with a commit certificate of its own; the start of the epoch needs none.
-#[derive(Clone, Debug)]
-pub(super) struct Base {
-    pub(super) height: Height,
-    pub(super) block: Hash,
-    pub(super) certificate: Option<CommitCertificate>,
-}
 
 impl Pbft {
     /// Highest height that a known commit certificate covers, body here or not.
@@ -37,8 +29,7 @@ impl Pbft {
     pub(super) fn learn_commit(&mut self, certificate: CommitCertificate, out: &mut Output<Self>) {
         let height = certificate.payload.height;
         if height <= self.delivered.height {
-            let own = height == self.delivered.height && certificate.payload.block != self.delivered.hash;
-            if own {
+            if height == self.delivered.height && certificate.payload.block != self.delivered.hash {
                 self.halt(format!("two different blocks are committed at height {height}"), out);
             }
             return;
@@ -125,7 +116,7 @@ impl Pbft {
             self.delivered = Parent::of(&block);
             self.timers.delivered();
             if let Some(own) = &own {
-                self.base = Base { height, block: block.hash(), certificate: Some(own.clone()) };
+                self.base = BaseClaim { height, block: block.hash(), certificate: Some(own.clone()) };
                 let mut signers = self.round(height, own.payload.view).commits.signers();
                 own.signatures.signers().iter().for_each(|place| {
                     signers.insert(place);

@@ -57,8 +57,7 @@ use quorate_ledger::{Block, CommitCertificate, ExecutionOutcome, Height, Quorum,
 
 use self::{
     checkpoint::Checkpoints,
-    deliver::Base,
-    message::{NewView, ViewChange},
+    message::{BaseClaim, NewView, ViewChange},
     participation::Participation,
     proposal::{Building, Parent},
     slot::{Accepted, Prepared, Round, Slot},
@@ -108,7 +107,7 @@ pub struct Pbft {
     /// Highest block handed to the ledger.
     delivered: Parent,
     /// Highest delivered block with a certificate of its own.
-    base: Base,
+    base: BaseClaim,
     /// Result of the highest block that the ledger has executed and synced.
     executed: ExecutionOutcome,
     checkpoints: Checkpoints,
@@ -156,7 +155,7 @@ impl Engine for Pbft {
             timers: Timers::new(),
             participation: Participation::default(),
             delivered: Parent { height: tip.height, hash: tip.hash, time: tip.time, anchor: tip.anchor },
-            base: Base {
+            base: BaseClaim {
                 height: tip.base_height,
                 block: tip.base.as_ref().map_or(scope.start.1, |it| it.payload.block),
                 certificate: tip.base,
@@ -219,7 +218,12 @@ impl Engine for Pbft {
         if self.halted.is_some() {
             return None;
         }
-        self.propose_at.into_iter().chain([self.status_at]).chain(self.timers_deadline()).min()
+        self.propose_at
+            .into_iter()
+            .chain([self.status_at])
+            .chain(self.timers_deadline())
+            .chain(self.fetch_deadline())
+            .min()
     }
 
     fn records(&self) -> Vec<Record> {

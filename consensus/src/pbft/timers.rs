@@ -115,7 +115,7 @@ impl Pbft {
 
     /// Starts timers whose condition holds now and clears those whose does not.
     pub(super) fn arm_timers(&mut self, now: Now) {
-        let active = matches!(self.mode, Mode::Active(_)) && self.signing().is_some();
+        let active = self.is_active() && self.signing().is_some();
         // Far behind, what is missing comes as certified blocks: no fault of the primary's.
         let window = u64::from(self.setup.parameters.window);
         let undelivered = self.committed() > self.delivered.height
@@ -151,7 +151,7 @@ impl Pbft {
 
     /// When the oldest eligible transaction has waited so long that it must have been left out.
     fn inclusion_at(&self) -> Option<Mono> {
-        let active = matches!(self.mode, Mode::Active(_)) && self.signing().is_some();
+        let active = self.is_active() && self.signing().is_some();
         let eligible = self.backlog.eligible.filter(|_| active && !self.is_proposer())?;
         let since = eligible.max(self.timers.full).max(self.timers.entered);
         Some(since.plus_millis(self.setup.parameters.inclusion_timeout_ms))
@@ -194,7 +194,7 @@ impl Pbft {
     fn rotation_at(&self) -> Option<Mono> {
         let millis = self.setup.parameters.rotation_time_ms;
         let works = self.backlog.count > 0 || self.highest_accepted() > self.committed();
-        let active = matches!(self.mode, Mode::Active(_)) && self.quorum.n() > 1 && self.signing().is_some();
+        let active = self.is_active() && self.quorum.n() > 1 && self.signing().is_some();
         (millis > 0 && works && active).then(|| self.timers.entered.plus_millis(millis))
     }
 

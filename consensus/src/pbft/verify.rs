@@ -6,7 +6,8 @@ use std::collections::BTreeSet;
 use borsh::BorshSerialize;
 use quorate_crypto::{Domain, Signature, verify as verify_signature};
 use quorate_ledger::{
-    BLOCK_TRANSACTIONS_LIMIT, Block, CheckpointCertificate, CommitCertificate, Epoch, ValidatorIndex, View,
+    BLOCK_TRANSACTIONS_LIMIT, Block, CheckpointCertificate, CommitCertificate, Epoch, Header, ValidatorIndex,
+    View,
 };
 
 use super::{
@@ -24,9 +25,6 @@ use crate::{
 
 /// The most heights that a STATUS may report; wider windows report their lowest heights.
 pub const STATUS_HEIGHTS_MAX: usize = 1_024;
-
-/// The version of header that this engine votes for.
-const HEADER_VERSION: u8 = 1;
 
 pub(super) fn verify(
     scope: &Scope,
@@ -75,7 +73,7 @@ fn pre_prepare(scope: &Scope, message: &PrePrepare) -> Result<(), Rejection> {
     if header.chain != scope.chain {
         return Err(Rejection::WrongChain);
     }
-    if header.version != HEADER_VERSION {
+    if header.version != Header::VERSION {
         return Err(Rejection::Malformed("the header's version is unknown"));
     }
     if (header.epoch, header.height) != (payload.epoch, payload.height) {

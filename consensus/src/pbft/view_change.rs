@@ -9,16 +9,14 @@
 //! A replica asks for one view at a time and says the same for it each time, whatever it learned since: its promise and
 //! the bytes are on disk before they are sent. It goes on learning commits while it waits.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use quorate_crypto::{Domain, Hash};
-use quorate_ledger::{CommitPayload, Header, Height, ValidatorIndex, View};
+use quorate_ledger::{Block, CommitPayload, Header, Height, ValidatorIndex, View};
 
 use super::{
     Pbft,
-    message::{
-        BaseClaim, Message, NewView, NewViewPayload, PreparedCertificate, ViewChange, ViewChangePayload,
-    },
+    message::{Message, NewView, NewViewPayload, PreparedCertificate, ViewChange, ViewChangePayload},
     primary,
     record::Record,
     reproposal::{Reproposal, reproposal},
@@ -99,11 +97,7 @@ impl Pbft {
         let payload = ViewChangePayload {
             epoch: self.setup.scope.epoch,
             view,
-            base: BaseClaim {
-                height: self.base.height,
-                block: self.base.block,
-                certificate: self.base.certificate.clone(),
-            },
+            base: self.base.clone(),
             prepared: self.prepared_above_base(),
         };
         let signature = voter.key.sign(Domain::ViewChange, &self.setup.scope.chain, &payload);
@@ -288,18 +282,37 @@ impl Pbft {
         changed
     }
 
-    /// Asks for the body of a block that is proposed again, another holder each `resend`.
+    /// How long one holder has to send a body before another is asked: a few may be dead, and all must fit into the time
+    /// that a view is given.
+    fn fetch_pause_ms(&self) -> u64 {
+        let parameters = &self.setup.parameters;
+        (parameters.base_timeout_ms / 4).clamp(1, parameters.resend_ms.max(1))
+    }
+
+    /// When another holder is to be asked for a body.
+    pub(super) fn fetch_deadline(&self) -> Option<Mono> {
+        let Mode::Active(start) = &self.mode else { return None };
+        let open = start.reproposed.range(self.committed().next()..);
+        let missing = open.filter(|(height, it)| {
+            self.slots.get(height).is_none_or(|slot| !slot.blocks.contains_key(&it.hash))
+        });
+        missing.filter_map(|(_, it)| it.asked.map(|(next, _)| next)).min()
+    }
+
+    /// Asks for the body of a block that is proposed again, one holder after another.
     fn fetch(&mut self, now: Now, height: Height, out: &mut Output<Self>) {
-        let resend = self.setup.parameters.resend_ms;
+        let pause = self.fetch_pause_ms();
         let own = self.setup.voter.as_ref().map(|it| it.index);
+        // Another one first in each view: the first holder may be dead, and the view not last long.
+        let first = usize::try_from(self.view.0 % u64::from(u16::MAX)).expect("a small number");
         let Mode::Active(start) = &mut self.mode else { return };
         let Some(wanted) = start.reproposed.get_mut(&height) else { return };
         let turn = match wanted.asked {
             Some((next, _)) if now.mono < next => return,
             Some((_, turn)) => turn + 1,
-            None => 0,
+            None => first,
         };
-        wanted.asked = Some((now.mono.plus_millis(resend), turn));
+        wanted.asked = Some((now.mono.plus_millis(pause), turn));
         let others: Vec<_> = wanted.holders.iter().filter(|it| Some(**it) != own).collect();
         if let Some(from) = others.get(turn % others.len().max(1)) {
             out.act(Action::Fetch { header: wanted.header.clone(), from: **from });
@@ -307,7 +320,7 @@ impl Pbft {
     }
 
     /// The body of a block that was asked for. What nobody asked for is left alone.
-    pub(super) fn on_fetched(&mut self, block: std::sync::Arc<quorate_ledger::Block>) {
+    pub(super) fn on_fetched(&mut self, block: Arc<Block>) {
         let Mode::Active(start) = &self.mode else { return };
         let height = block.height();
         if start.reproposed.get(&height).is_some_and(|it| it.hash == block.hash()) && height > self.pruned {

@@ -16,6 +16,9 @@ use crate::{
     rejection::Rejection,
 };
 
+/// Views of one height beyond which COMMITs of further old ones are not kept; certified blocks bring the height then.
+const ROUNDS_MAX: usize = 16;
+
 impl Pbft {
     /// Takes a vote at a height that is still open or not yet the ledger's alone. Votes above the window are kept too, as
     /// far as a proposal would be buffered.
@@ -29,7 +32,8 @@ impl Pbft {
         if kind == VoteKind::Commit {
             self.participation.seen(height, vote.payload.block, vote.signer);
         }
-        if height <= self.pruned || !self.hears(view, height) {
+        let late = kind == VoteKind::Commit && self.hears_late(view, height);
+        if height <= self.pruned || !(late || self.hears(view, height)) {
             return Ok(());
         }
         let max = self.highest_buffered();
@@ -45,6 +49,12 @@ impl Pbft {
     pub(super) fn hears(&self, view: View, height: Height) -> bool {
         let near = view == self.view || view == View(self.view.0 + 1);
         near || self.slots.get(&height).is_some_and(|slot| slot.rounds.contains_key(&view))
+    }
+
+    /// COMMITs of an older view may still commit a height here although nothing else of that view was seen: so many views
+    /// of them are kept.
+    fn hears_late(&self, view: View, height: Height) -> bool {
+        view < self.view && self.slots.get(&height).is_none_or(|slot| slot.rounds.len() < ROUNDS_MAX)
     }
 
     /// Counts a vote, and accuses its signer if it contradicts the signer's first.
