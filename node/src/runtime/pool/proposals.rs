@@ -66,9 +66,7 @@ impl<M: Send + 'static> Pool<M> {
             return;
         }
         tracing::debug!(height = %proposal.header.height, missing = missing.len(), "fetching bodies of a proposal");
-        let sources = std::iter::once(from)
-            .chain(self.parts.validators.iter().copied().filter(|key| *key != from))
-            .collect();
+        let sources = sources(&proposal.header, from, &self.parts.validators);
         let fetching = Fetching { block: hash, height: proposal.header.height, missing, sources };
         let task = fetch::run(fetching, self.parts.network.clone(), self.parts.commands.clone());
         let task = self.parts.runtime.spawn(task).abort_handle();
@@ -159,4 +157,19 @@ impl<M: Send + 'static> Pool<M> {
     pub(super) fn drop_checks(&mut self, height: Height) {
         self.checks = self.checks.split_off(&(height.next(), Hash::ZERO));
     }
+}
+
+/// Whom to ask for a proposal's bodies: who made the block, which has them all unless it has restarted since; who sent it,
+/// which should have them if it proposes the block of an earlier view again; then the others. Anybody may relay a proposal,
+/// so the sender alone deserves no patience.
+fn sources(header: &Header, from: PublicKey, validators: &[PublicKey]) -> Vec<PublicKey> {
+    let proposer = header.proposer.0;
+    let first = [proposer, from].into_iter().filter(|key| validators.contains(key));
+    let mut sources: Vec<PublicKey> = Vec::with_capacity(validators.len());
+    for key in first.chain(validators.iter().copied()) {
+        if !sources.contains(&key) {
+            sources.push(key);
+        }
+    }
+    sources
 }
