@@ -218,7 +218,7 @@ impl PoolHandle {
         }
     }
 
-    /// Whether a transaction of this id waits here.
+    /// Whether a transaction of this id waits here, or was in a block that is committed and not yet executed.
     pub(crate) fn contains(&self, id: &Hash) -> bool {
         self.shared.ids.read().expect("no holder of this lock panics").contains(id)
     }

@@ -20,7 +20,7 @@ mod proposals;
 mod spread;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, VecDeque},
     sync::{
         Arc,
         atomic::Ordering,
@@ -165,6 +165,24 @@ enum Flow {
     Stop,
 }
 
+/// Ids that committed blocks took out of the pool and that the store does not tell of yet. Clients that ask for one in that
+/// time hear that it is pending: to them a transaction goes from here into the store without a gap.
+#[derive(Debug, Default)]
+struct Leaving(VecDeque<(Height, Vec<Hash>)>);
+
+impl Leaving {
+    /// A block is committed: what it holds and what expired with it.
+    fn note(&mut self, height: Height, ids: impl Iterator<Item = Hash>) {
+        self.0.push_back((height, ids.collect()));
+    }
+
+    /// What the store tells of, now that the blocks up to `height` are executed.
+    fn settled(&mut self, height: Height) -> Vec<Hash> {
+        let waiting = self.0.partition_point(|(committed, _)| *committed <= height);
+        self.0.drain(..waiting).flat_map(|(_, ids)| ids).collect()
+    }
+}
+
 /// What the thread is made of.
 pub(super) struct PoolParts<M> {
     pub(super) mempool: Mempool,
@@ -194,6 +212,7 @@ pub(super) struct Pool<M> {
     /// Highest committed block with a certificate of its own.
     certified: Height,
     executed: Height,
+    leaving: Leaving,
 }
 
 impl<M: Send + 'static> Pool<M> {
@@ -208,6 +227,7 @@ impl<M: Send + 'static> Pool<M> {
             report: BacklogReport::new(),
             certified: tip.base_height,
             executed: tip.height,
+            leaving: Leaving::default(),
         }
     }
 
@@ -319,12 +339,8 @@ impl<M: Send + 'static> Pool<M> {
         self.parts.candidates.remember(block);
         self.parts.mempool.include(block);
         let expired = self.parts.mempool.expire(block.time());
-        {
-            let mut ids = self.parts.shared.ids.write().expect("no holder of this lock panics");
-            for id in block.transactions().iter().map(|transaction| transaction.id()).chain(expired) {
-                ids.remove(&id);
-            }
-        }
+        let included = block.transactions().iter().map(|transaction| transaction.id());
+        self.leaving.note(height, included.chain(expired));
         if certified {
             self.certified = height;
         }
@@ -337,6 +353,11 @@ impl<M: Send + 'static> Pool<M> {
     fn executed(&mut self, height: Height) {
         self.executed = height;
         self.parts.mempool.settle(height);
+        let mut ids = self.parts.shared.ids.write().expect("no holder of this lock panics");
+        for id in self.leaving.settled(height) {
+            ids.remove(&id);
+        }
+        drop(ids);
         self.release();
     }
 
@@ -410,5 +431,22 @@ fn refusal_name(error: &SubmitError) -> &'static str {
         SubmitError::AccountFull { .. } => "account_full",
         SubmitError::FeesExceedBalance { .. } => "fees_exceed_balance",
         SubmitError::ShuttingDown => "shutting_down",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_stays_known_until_its_block_is_executed() {
+        let id = |byte: u8| Hash::from_bytes([byte; 32]);
+        let mut leaving = Leaving::default();
+        leaving.note(Height(4), [id(1), id(2)].into_iter());
+        leaving.note(Height(5), [id(3)].into_iter());
+        assert_eq!(leaving.settled(Height(3)), Vec::new());
+        assert_eq!(leaving.settled(Height(4)), vec![id(1), id(2)]);
+        assert_eq!(leaving.settled(Height(9)), vec![id(3)]);
+        assert_eq!(leaving.settled(Height(9)), Vec::new());
     }
 }
