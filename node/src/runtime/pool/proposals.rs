@@ -1,7 +1,7 @@
 //! Building blocks and judging those of others (`docs/pbft.md` §3.1).
 //!
-//! A proposal carries hashes. What is not here is fetched, from the proposer first; a proposal whose bodies never come is
-//! never answered, and the engine's timers see to its primary. A named body whose signature does not verify is the
+//! A proposal carries hashes. What is not here is fetched, from the proposer first. Every check is answered, unless its bodies
+//! never come, which the engine's timers answer, or its height is committed, which the engine knows. A named body whose signature does not verify is the
 //! proposal's fault, since the hash covers the signature.
 
 use std::{collections::HashMap, sync::Arc};
@@ -16,8 +16,9 @@ use super::{
     fetch::{self, Fetched, Fetching},
 };
 
-/// Proposals whose bodies are being fetched; the window is narrower, so beyond it the lowest is of no use any more.
-const CHECKS_MAX: usize = 64;
+/// Proposals whose bodies are being fetched, for each height of the window: one of this view and one of the view before.
+/// Beyond it the lowest is withdrawn, and the engine may ask again.
+const CHECKS_PER_HEIGHT: usize = 2;
 
 /// A proposal that waits for bodies.
 #[derive(Debug)]
@@ -72,8 +73,11 @@ impl<M: Send + 'static> Pool<M> {
         let task = self.parts.runtime.spawn(task).abort_handle();
         let height = proposal.header.height;
         self.checks.insert((height, hash), PendingCheck { proposal, found, task });
-        if self.checks.len() > CHECKS_MAX {
-            self.checks.pop_first();
+        let window = self.parts.candidates.rules().parameters.window as usize;
+        if self.checks.len() > CHECKS_PER_HEIGHT * window
+            && let Some(((_, lowest), _)) = self.checks.pop_first()
+        {
+            self.answer(lowest, Verdict::Withdraw);
         }
     }
 
@@ -102,10 +106,11 @@ impl<M: Send + 'static> Pool<M> {
                 self.answer(hash, Verdict::Accept(block));
             }
             Err(error) if error.is_fault() => self.answer(hash, Verdict::Refuse(error.to_string())),
-            // Nobody's fault: the parent is known when the engine asks, so the chain has moved on since, and the engine
-            // with it.
+            // Nobody's fault: the chain has moved on since the engine asked. It still waits for an answer, and may need the
+            // place for another proposal.
             Err(error) => {
-                tracing::debug!(height = %proposal.header.height, %error, "a proposal is judged no more");
+                tracing::debug!(height = %proposal.header.height, %error, "a proposal cannot be judged any more");
+                self.answer(hash, Verdict::Withdraw);
             }
         }
     }
