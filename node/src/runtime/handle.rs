@@ -6,7 +6,7 @@
 //! costs the writers nothing.
 
 use std::{
-    collections::{HashSet, VecDeque},
+    collections::{HashMap, VecDeque},
     sync::{
         Arc, Mutex, RwLock,
         atomic::{AtomicU64, Ordering},
@@ -220,7 +220,7 @@ impl PoolHandle {
 
     /// Whether a transaction of this id waits here, or was in a block that is committed and not yet executed.
     pub(crate) fn contains(&self, id: &Hash) -> bool {
-        self.shared.ids.read().expect("no holder of this lock panics").contains(id)
+        self.shared.hash_of(id).is_some()
     }
 
     /// How full the pool is.
@@ -294,7 +294,8 @@ pub(crate) enum SubmitError {
 /// What others may read of the pool without asking its thread, which alone writes it.
 #[derive(Debug)]
 pub(crate) struct PoolShared {
-    pub(super) ids: RwLock<HashSet<Hash>>,
+    /// Hashes of transactions by their ids.
+    pub(super) ids: RwLock<HashMap<Hash, Hash>>,
     pub(super) transactions: AtomicU64,
     pub(super) bytes: AtomicU64,
     pub(super) transactions_max: u64,
@@ -310,5 +311,10 @@ impl PoolShared {
             transactions_max,
             bytes_max,
         }
+    }
+
+    /// The hash of the transaction of this id that waits, or that is committed and not yet executed.
+    pub(super) fn hash_of(&self, id: &Hash) -> Option<Hash> {
+        self.ids.read().expect("no holder of this lock panics").get(id).copied()
     }
 }

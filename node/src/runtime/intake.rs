@@ -11,20 +11,24 @@
 //! - Each source's things are handled in order; a source that floods delays itself alone ([`Lanes`]).
 //! - A batch of signatures is of one source; what fails it is bisected by the batch, and the source is rationed
 //!   ([`Conduct`]). A bundle is forwarded only when all of it verified.
+//! - What is here already, has expired or is committed is neither verified nor forwarded ([`sift`]).
+
+mod sift;
 
 use std::sync::{Arc, mpsc::SyncSender};
 
 use quorate_consensus::{Engine, Event, Rejection, Scope};
-use quorate_crypto::{Batch, PublicKey, decode, encode};
+use quorate_crypto::{Batch, Hash, PublicKey, decode, encode};
 use quorate_ledger::{Reader, Transaction, TransactionRules};
 use quorate_network::{Class, GossipToken, GossipVerdict, Inbound, Network, PeerId, Target, Topic};
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 
+use self::sift::Sifted;
 use super::{
     clock::Clock,
     conduct::{Conduct, Consequence, Source, Trust},
     consensus::SharedHorizon,
-    handle::TipView,
+    handle::{PoolShared, TipView},
     inbox::Inbox,
     lanes::{Lanes, Serves, Taken},
     pool::PoolCommand,
@@ -54,6 +58,8 @@ pub(super) struct Intake<E: Engine> {
     pub(super) tip: watch::Receiver<TipView>,
     pub(super) inbox: Arc<Inbox<E::Message>>,
     pub(super) pool: SyncSender<PoolCommand>,
+    /// What waits in the pool.
+    pub(super) waiting: Arc<PoolShared>,
     pub(super) hints: mpsc::Sender<Hint>,
     pub(super) metrics: Metrics,
 }
@@ -192,17 +198,22 @@ impl<E: Engine + 'static> Intake<E> {
         }
     }
 
-    /// Verifies a bundle and gives it to the pool: all of it or nothing.
+    /// Verifies what is new in a bundle and gives it to the pool: all of it or nothing.
     fn bundle(&self, source: Source, Bundle(transactions): Bundle) -> GossipVerdict {
         if let Some(error) = transactions.iter().find_map(|transaction| transaction.check(&self.rules).err())
         {
             self.offended(source, &format!("a transaction that no pool takes: {error}"));
             return GossipVerdict::Reject;
         }
+        let (fresh, verdict) = match self.sift(transactions) {
+            Sifted::Nothing => return GossipVerdict::Ignore,
+            Sifted::Fresh { transactions, may_be_forwarded: true } => (transactions, GossipVerdict::Accept),
+            Sifted::Fresh { transactions, may_be_forwarded: false } => (transactions, GossipVerdict::Ignore),
+        };
         let now = self.clock.mono();
-        let valid = match self.conduct.trust(source, transactions.len(), now) {
-            Trust::Batch => verify_batch(&transactions),
-            Trust::Singly => transactions.iter().all(|transaction| transaction.verify_signature()),
+        let valid = match self.conduct.trust(source, fresh.len(), now) {
+            Trust::Batch => verify_batch(&fresh),
+            Trust::Singly => fresh.iter().all(|transaction| transaction.verify_signature()),
             Trust::NotNow => return GossipVerdict::Ignore,
         };
         if !valid {
@@ -211,8 +222,16 @@ impl<E: Engine + 'static> Intake<E> {
             return GossipVerdict::Reject;
         }
         // An error means that the pool has stopped.
-        let _ = self.pool.send(PoolCommand::Take(transactions));
-        GossipVerdict::Accept
+        let _ = self.pool.send(PoolCommand::Take(fresh));
+        verdict
+    }
+
+    fn sift(&self, bundle: Vec<Arc<Transaction>>) -> Sifted {
+        let time = self.tip.borrow().time;
+        let known = |id: &Hash| self.waiting.hash_of(id);
+        // The executor meets the same disk and ends the node; until then the pool is asked.
+        let committed = |id: &Hash| self.reader.transaction(id).is_ok_and(|place| place.is_some());
+        sift::sift(bundle, time, known, committed)
     }
 
     fn offended(&self, source: Source, what: &str) {
@@ -262,13 +281,13 @@ impl<E: Engine + 'static> Intake<E> {
         }
     }
 
-    async fn block(&self, hash: quorate_crypto::Hash) -> Option<Response> {
+    async fn block(&self, hash: Hash) -> Option<Response> {
         let (reply, answer) = oneshot::channel();
         self.pool.try_send(PoolCommand::Block { hash, reply }).ok()?;
         Some(Response::Block(answer.await.ok()?))
     }
 
-    async fn bodies(&self, hashes: Vec<quorate_crypto::Hash>) -> Option<Response> {
+    async fn bodies(&self, hashes: Vec<Hash>) -> Option<Response> {
         let (reply, answer) = oneshot::channel();
         self.pool.try_send(PoolCommand::Bodies { hashes, reply }).ok()?;
         let mut bytes = 0usize;

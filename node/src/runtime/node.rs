@@ -181,7 +181,7 @@ impl Node {
             Ok(())
         })?;
         let index = own.and_then(|key| opened.scope.validators.index_of(&key));
-        let (intake, sync) = make_edges(&shared, &opened, votes);
+        let (intake, sync) = make_edges(&shared, &opened, &pool_shared, votes);
         let reader = opened.reader.clone();
         let commands = spawn_executor(&mut threads, &shared, opened.ledger, tip_sender)?;
         let consensus = Consensus {
@@ -360,6 +360,7 @@ fn candidates(opened: &Opened, engine: &ChainEngine) -> Result<Candidates, Start
 fn make_edges(
     shared: &Shared,
     opened: &Opened,
+    pool_shared: &Arc<PoolShared>,
     votes: bool,
 ) -> (Arc<Intake<ChainEngine>>, Sync<ChainMessage>) {
     let (hints, hints_out) = mpsc::channel(sync::HINTS_MAX);
@@ -375,6 +376,7 @@ fn make_edges(
         tip: shared.tip.clone(),
         inbox: Arc::clone(&shared.inbox),
         pool: shared.pool.clone(),
+        waiting: Arc::clone(pool_shared),
         hints,
         metrics: shared.metrics.clone(),
     };

@@ -324,7 +324,8 @@ impl<M: Send + 'static> Pool<M> {
         };
         let admitted = self.parts.mempool.admit(Arc::clone(&transaction), now, balance)?;
         if admitted == Admitted::New {
-            self.parts.shared.ids.write().expect("no holder of this lock panics").insert(id);
+            let mut ids = self.parts.shared.ids.write().expect("no holder of this lock panics");
+            ids.insert(id, transaction.hash());
         }
         Ok(admitted)
     }

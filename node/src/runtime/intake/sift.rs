@@ -1,0 +1,128 @@
+//! What of a bundle is worth verifying, decided by look-ups alone.
+//!
+//! Old transactions can be put together into new bundles by anybody, without a key, and a bundle that is forwarded costs
+//! every node its signatures. So nothing is verified that cannot be included any more or is here already, and nothing is
+//! forwarded that has nothing new.
+//!
+//! Invariant: a bundle is forwarded only if every signature in it was verified here, now or before, for the next node may
+//! know less than this one and blames whom it got a bad signature from.
+
+use std::sync::Arc;
+
+use quorate_crypto::Hash;
+use quorate_ledger::{Transaction, UnixMillis};
+
+/// Committed transactions that an honest bundle may hold: it meets a block on its way by chance, one that is full of them
+/// was put together from the chain, and finding each there costs a read.
+pub(super) const COMMITTED_MAX: usize = 8;
+
+/// What is left of a bundle.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Sifted {
+    /// Nothing new.
+    Nothing,
+    /// These are to be verified.
+    Fresh {
+        /// In the order they stood there.
+        transactions: Vec<Arc<Transaction>>,
+        /// Whether all others were verified here before, byte for byte.
+        may_be_forwarded: bool,
+    },
+}
+
+/// Leaves out what has expired at the chain's `time`, what waits here under the same hash, and what is committed.
+/// `known` gives the hash of the transaction of an id that waits here.
+pub(super) fn sift(
+    bundle: Vec<Arc<Transaction>>,
+    time: UnixMillis,
+    known: impl Fn(&Hash) -> Option<Hash>,
+    committed: impl Fn(&Hash) -> bool,
+) -> Sifted {
+    let (mut expired, mut included) = (0, 0);
+    let mut fresh = Vec::with_capacity(bundle.len());
+    for transaction in bundle {
+        if transaction.expires_at() <= time {
+            expired += 1;
+            continue;
+        }
+        match known(&transaction.id()) {
+            // The same payload with the same signature, which is verified.
+            Some(hash) if hash == transaction.hash() => {}
+            // Another signature of the same payload: nothing to take, but nothing known of it either.
+            Some(_) => fresh.push(transaction),
+            None if committed(&transaction.id()) => {
+                included += 1;
+                if included > COMMITTED_MAX {
+                    return Sifted::Nothing;
+                }
+            }
+            None => fresh.push(transaction),
+        }
+    }
+    if fresh.is_empty() {
+        return Sifted::Nothing;
+    }
+    Sifted::Fresh { transactions: fresh, may_be_forwarded: expired + included == 0 }
+}
+
+#[cfg(test)]
+mod tests {
+    use quorate_crypto::SecretKey;
+    use quorate_ledger::{Account, Payload};
+
+    use super::*;
+
+    const NOW: UnixMillis = UnixMillis(1_000);
+
+    fn transaction(nonce: u64, expires_at: u64) -> Arc<Transaction> {
+        let key = SecretKey::from_seed([7; 32]);
+        let payload = Payload {
+            version: Payload::VERSION,
+            chain: Hash::ZERO,
+            sender: Account(key.public()),
+            nonce,
+            expires_at: UnixMillis(expires_at),
+            fee: 0,
+            operations: Vec::new(),
+        };
+        Arc::new(Transaction::sign(payload, &key))
+    }
+
+    fn fresh(transactions: Vec<Arc<Transaction>>, may_be_forwarded: bool) -> Sifted {
+        Sifted::Fresh { transactions, may_be_forwarded }
+    }
+
+    #[test]
+    fn what_has_expired_is_left_out_and_not_passed_on() {
+        let (dead, alive) = (transaction(1, NOW.0), transaction(2, NOW.0 + 1));
+        let sifted = |bundle| sift(bundle, NOW, |_| None, |_| false);
+        assert_eq!(sifted(vec![Arc::clone(&dead)]), Sifted::Nothing);
+        assert_eq!(sifted(vec![dead, Arc::clone(&alive)]), fresh(vec![Arc::clone(&alive)], false));
+        assert_eq!(sifted(vec![Arc::clone(&alive)]), fresh(vec![alive], true));
+    }
+
+    #[test]
+    fn what_waits_here_is_not_verified_again_unless_its_signature_is_another() {
+        let (known, new) = (transaction(1, 2_000), transaction(2, 2_000));
+        let here = |id: &Hash| (*id == known.id()).then(|| known.hash());
+        assert_eq!(sift(vec![Arc::clone(&known)], NOW, here, |_| false), Sifted::Nothing);
+        let both = vec![Arc::clone(&known), Arc::clone(&new)];
+        assert_eq!(sift(both, NOW, here, |_| false), fresh(vec![new], true));
+        let other = |id: &Hash| (*id == known.id()).then_some(Hash::ZERO);
+        let twin = vec![Arc::clone(&known)];
+        assert_eq!(sift(twin.clone(), NOW, other, |_| false), fresh(twin, true));
+    }
+
+    #[test]
+    fn committed_ones_are_left_out_and_a_bundle_full_of_them_is_dropped() {
+        let new = transaction(999, 2_000);
+        let bundle = |committed: usize| -> Vec<Arc<Transaction>> {
+            let old = (0..committed as u64).map(|nonce| transaction(nonce, 2_000));
+            old.chain([Arc::clone(&new)]).collect()
+        };
+        let committed = |id: &Hash| *id != new.id();
+        let sifted = |count| sift(bundle(count), NOW, |_| None, committed);
+        assert_eq!(sifted(COMMITTED_MAX), fresh(vec![Arc::clone(&new)], false));
+        assert_eq!(sifted(COMMITTED_MAX + 1), Sifted::Nothing);
+    }
+}
