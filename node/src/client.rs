@@ -8,12 +8,12 @@ use jsonrpsee::core::params::ObjectParams;
 use jsonrpsee::http_client::HttpClient;
 use quorate_crypto::Hash;
 use quorate_ledger::{Account, Height};
-use serde::de::DeserializeOwned;
 
+use crate::rpc::table::{self, Method};
 use crate::rpc::types::{
     AccountAnswer, AccountParameters, BlockAnswer, BlockParameters, Bytes, KeyAnswer, KeyParameters,
-    NoParameters, NodeStatus, Parameters, Submitted, TransactionParameters, TransactionStatus,
-    TxGetParameters, ValidatorsAnswer, ValidatorsParameters, WaitParameters,
+    NoParameters, NodeStatus, Submitted, TransactionParameters, TransactionStatus, TxGetParameters,
+    ValidatorsAnswer, ValidatorsParameters, WaitParameters,
 };
 
 /// Where a node listens unless it is told otherwise.
@@ -102,12 +102,12 @@ impl Client {
 
     /// `node_status`.
     pub(crate) async fn status(&self) -> Result<NodeStatus, ClientError> {
-        self.call("node_status", &NoParameters {}).await
+        self.call::<table::NodeStatus>(&NoParameters {}).await
     }
 
     /// `tx_submit`.
     pub(crate) async fn submit(&self, transaction: Vec<u8>) -> Result<Submitted, ClientError> {
-        self.call("tx_submit", &TransactionParameters { transaction: Bytes(transaction) }).await
+        self.call::<table::TxSubmit>(&TransactionParameters { transaction: Bytes(transaction) }).await
     }
 
     /// `tx_submitAndWait`.
@@ -118,12 +118,12 @@ impl Client {
     ) -> Result<TransactionStatus, ClientError> {
         let timeout_ms = u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX);
         let parameters = WaitParameters { transaction: Bytes(transaction), timeout_ms: Some(timeout_ms) };
-        self.call("tx_submitAndWait", &parameters).await
+        self.call::<table::TxSubmitAndWait>(&parameters).await
     }
 
     /// `tx_get` by id.
     pub(crate) async fn transaction(&self, id: Hash) -> Result<TransactionStatus, ClientError> {
-        self.call("tx_get", &TxGetParameters { id: Some(id), transaction: None }).await
+        self.call::<table::TxGet>(&TxGetParameters { id: Some(id), transaction: None }).await
     }
 
     /// `tx_get` by the signed bytes, which carry the expiry.
@@ -131,12 +131,12 @@ impl Client {
         &self,
         bytes: Vec<u8>,
     ) -> Result<TransactionStatus, ClientError> {
-        self.call("tx_get", &TxGetParameters { id: None, transaction: Some(Bytes(bytes)) }).await
+        self.call::<table::TxGet>(&TxGetParameters { id: None, transaction: Some(Bytes(bytes)) }).await
     }
 
     /// `chain_getBlock`.
     pub(crate) async fn block(&self, which: &BlockParameters) -> Result<Option<BlockAnswer>, ClientError> {
-        self.call("chain_getBlock", which).await
+        self.call::<table::ChainGetBlock>(which).await
     }
 
     /// `state_getAccount`.
@@ -145,7 +145,7 @@ impl Client {
         account: Account,
         min_height: Option<Height>,
     ) -> Result<AccountAnswer, ClientError> {
-        self.call("state_getAccount", &AccountParameters { account, min_height }).await
+        self.call::<table::StateGetAccount>(&AccountParameters { account, min_height }).await
     }
 
     /// `state_getKey`.
@@ -154,19 +154,18 @@ impl Client {
         key: Vec<u8>,
         min_height: Option<Height>,
     ) -> Result<KeyAnswer, ClientError> {
-        self.call("state_getKey", &KeyParameters { key: Bytes(key), min_height }).await
+        self.call::<table::StateGetKey>(&KeyParameters { key: Bytes(key), min_height }).await
     }
 
-    /// `validators_get`.
-    pub(crate) async fn validators(&self, height: Option<Height>) -> Result<ValidatorsAnswer, ClientError> {
-        self.call("validators_get", &ValidatorsParameters { height }).await
-    }
-
-    async fn call<P: Parameters, R: DeserializeOwned>(
+    /// `validators_get`; nothing if that height is not executed there yet.
+    pub(crate) async fn validators(
         &self,
-        method: &'static str,
-        parameters: &P,
-    ) -> Result<R, ClientError> {
+        height: Option<Height>,
+    ) -> Result<Option<ValidatorsAnswer>, ClientError> {
+        self.call::<table::ValidatorsGet>(&ValidatorsParameters { height }).await
+    }
+
+    async fn call<M: Method>(&self, parameters: &M::Parameters) -> Result<M::Answer, ClientError> {
         let named = serde_json::to_value(parameters).expect("parameters are plain values");
         let mut object = ObjectParams::new();
         for (name, value) in named.as_object().expect("parameters are structs") {
@@ -174,10 +173,10 @@ impl Client {
         }
         // Read in two steps, so that an answer of an unknown shape is told apart from no answer.
         let answer: serde_json::Value =
-            self.http.request(method, object).await.map_err(|error| self.error(error))?;
+            self.http.request(M::NAME, object).await.map_err(|error| self.error(error))?;
         serde_json::from_value(answer).map_err(|error| ClientError::Unreadable {
             url: self.url.clone(),
-            method,
+            method: M::NAME,
             reason: error.to_string(),
         })
     }

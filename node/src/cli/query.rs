@@ -99,7 +99,10 @@ pub(super) fn run(globals: &Globals, command: QueryCommand) -> anyhow::Result<()
         }
         QueryCommand::Validators { height } => {
             let validators = block_on(async { Ok(client.validators(height).await?) })?;
-            output::result(json, &validators, validators_text)
+            output::result(json, &validators, |validators| match validators {
+                Some(validators) => validators_text(validators),
+                None => "That height is not executed here yet.\n".to_owned(),
+            })
         }
     }
 }
