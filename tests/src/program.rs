@@ -7,6 +7,7 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use serde_json::Value;
+use tokio::net::TcpListener;
 use tokio::process::Command;
 
 /// How long a command may take before something is wrong.
@@ -118,6 +119,15 @@ pub async fn paste(line: &str) -> Finished {
     let mut command = Command::new("sh");
     command.arg("-c").arg(line).stdin(Stdio::null()).kill_on_drop(true);
     finish(command).await
+}
+
+/// An address of this machine at which nobody listens.
+///
+/// # Panics
+/// If there is none.
+pub async fn free_address() -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    listener.local_addr().expect("bound").to_string()
 }
 
 /// Runs any command to its end.

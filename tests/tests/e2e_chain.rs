@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use futures::future::{join_all, try_join_all};
-use quorate_crypto::{decode, from_hex};
+use quorate_crypto::{decode, from_hex, to_hex};
 use quorate_ledger::{CommitCertificate, Header};
 use quorate_tests::client::{Client, Place, Status};
 use quorate_tests::program::{finish, paste, run};
@@ -94,18 +94,12 @@ async fn what_testnet_up_says_to_try_works_when_pasted() {
         said.push_str(&paste(line.trim()).await.success());
     }
     assert!(said.contains("committed: ok") && said.contains("balance"), "{said}");
-    let greeting = testnet.client(0).call("state_getKey", json!({ "key": "0x6772656574696e67" })).await;
+    let client = testnet.client(0);
     let last = testnet.newest(&[0, 1, 2, 3]).await;
-    testnet.client(0).reach(last).await;
-    assert_eq!(greeting["key"], "0x6772656574696e67");
-    assert_eq!(
-        testnet
-            .client(0)
-            .call("state_getKey", json!({ "key": "0x6772656574696e67", "min_height": last }))
-            .await["value"],
-        "0x68656c6c6f",
-        "greeting = hello"
-    );
+    client.reach(last).await;
+    let greeting =
+        client.call("state_getKey", json!({ "key": to_hex(b"greeting"), "min_height": last })).await;
+    assert_eq!(greeting["value"], to_hex(b"hello"));
 }
 
 /// Reads the blocks of a node until so many transactions were seen.

@@ -9,12 +9,11 @@ use nix::unistd::Pid;
 use quorate_crypto::SecretKey;
 use quorate_ledger::Account;
 use quorate_tests::client::{CallError, Client};
-use quorate_tests::program::{self, Finished, run};
+use quorate_tests::program::{self, Finished, free_address, run};
 use quorate_tests::testnet::Testnet;
 use quorate_tests::wait::{SOON, soon, until};
 use quorate_tests::wallet::{LIFETIME, Wallet};
 use serde_json::json;
-use tokio::net::TcpListener;
 
 /// Runs a command line whose words hold no blanks, and asserts its exit code.
 async fn ends_with(code: i32, line: &str, says: &str) -> Finished {
@@ -22,11 +21,6 @@ async fn ends_with(code: i32, line: &str, says: &str) -> Finished {
     assert_eq!(finished.code, Some(code), "{finished}");
     assert!(finished.stderr.contains(says), "{says:?} should be in: {finished}");
     finished
-}
-
-async fn free_address() -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-    listener.local_addr().expect("bound").to_string()
 }
 
 #[tokio::test(flavor = "multi_thread")]

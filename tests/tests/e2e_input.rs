@@ -5,13 +5,13 @@ use std::time::Duration;
 use quorate_crypto::{Hash, PublicKey, SecretKey, Signature};
 use quorate_ledger::{Account, Operation, Payload, Transaction};
 use quorate_tests::client::{CallError, Client};
-use quorate_tests::program::{self, run};
+use quorate_tests::program::{self, free_address, run};
 use quorate_tests::testnet::Testnet;
 use quorate_tests::wait::{SOON, soon, until};
 use quorate_tests::wallet::{Wallet, bytes, from_now};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::{TcpListener, TcpStream, UdpSocket};
+use tokio::net::{TcpStream, UdpSocket};
 
 /// What a node says, in bounds of the default configuration and chain.
 const BODY_BYTES_MAX: usize = 2 << 20;
@@ -300,12 +300,6 @@ async fn a_peer_of_another_chain_is_sent_away_with_a_reason() {
 
 async fn peers(client: &Client) -> usize {
     client.call("net_getPeers", json!({})).await["peers"].as_array().expect("a list").len()
-}
-
-/// An address at which nobody listens.
-async fn free_address() -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-    listener.local_addr().expect("bound").to_string()
 }
 
 /// A node that is asked for it still gets a transaction executed, everywhere, and accuses nobody.
