@@ -8,7 +8,8 @@
 //! ```
 //!
 //! - A claimed height is never believed: it makes this node ask whoever claims it, and what comes must carry a commit
-//!   certificate of the epoch's validators. Who claims and does not deliver is not asked again for a while.
+//!   certificate of the epoch's validators. Who claims and does not deliver is not asked again for a while, and validators
+//!   are asked before strangers ([`claims`]).
 //! - One request is under way at a time, and one answer waits while another is executed: memory stays bounded however
 //!   far behind the node is. When nobody is known to be further, nothing is done.
 //! - The signatures of transactions in certified blocks are not verified again: a quorum signed the block's hash, which
@@ -18,6 +19,8 @@
 //!   follows asks at once.
 //! - A block announcement is forwarded to others once the block is here and executed, never on its word alone. Who
 //!   executes a block that nobody has announced yet announces it.
+
+mod claims;
 
 use std::{
     collections::{HashSet, VecDeque},
@@ -34,6 +37,7 @@ use quorate_ledger::{CertifiedBlocks, Height, Reader};
 use quorate_network::{GossipToken, GossipVerdict, Network, PeerId, Target, Topic};
 use tokio::sync::{mpsc, watch};
 
+use self::claims::{Claim, Claims, Standing};
 use super::{
     handle::{ConsensusView, TipView},
     inbox::Inbox,
@@ -45,14 +49,10 @@ use crate::{
 
 /// Hints that wait; beyond it they are lost, and come again.
 pub(super) const HINTS_MAX: usize = 256;
-/// Nodes whose claims are remembered; beyond it the lowest claim goes.
-const CLAIMS_MAX: usize = 64;
 /// Announcements that wait for their block before they are forwarded; beyond it the oldest is not.
 const ANNOUNCEMENTS_MAX: usize = 64;
 /// How long a node that votes waits before it asks for what it may be about to commit itself.
 pub(super) const GRACE_OF_VOTERS: Duration = Duration::from_millis(300);
-/// How long a node that did not deliver is not asked.
-const COOL_DOWN: Duration = Duration::from_secs(3);
 /// How long the executor may take for one answer before something else is tried.
 const EXECUTION_MAX: Duration = Duration::from_secs(60);
 
@@ -97,9 +97,7 @@ pub(super) struct SyncParts<M> {
 /// The task's state.
 pub(super) struct Sync<M> {
     parts: SyncParts<M>,
-    claims: Vec<Claim>,
-    /// Who claimed and did not deliver, and until when it is not listened to.
-    cooling: VecDeque<(Target, Instant)>,
+    claims: Claims<Target>,
     announcements: VecDeque<(Announcement, GossipToken)>,
     /// Highest block handed to consensus, or the tip.
     reached: Height,
@@ -107,18 +105,6 @@ pub(super) struct Sync<M> {
     told: Height,
     /// Peers that were asked when they connected.
     asked: HashSet<PeerId>,
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Claim {
-    source: Target,
-    height: Height,
-    /// Not to be followed before.
-    from: Instant,
-    /// Whether nobody has claimed anything: a new peer is asked on the chance.
-    guess: bool,
-    /// Whether blocks have come from there since it claimed more than this node has.
-    delivers: bool,
 }
 
 /// Why an answer brings nothing.
@@ -149,8 +135,7 @@ impl<M: Send + 'static> Sync<M> {
         let reached = parts.tip.borrow().height;
         Self {
             parts,
-            claims: Vec::new(),
-            cooling: VecDeque::new(),
+            claims: Claims::new(),
             announcements: VecDeque::new(),
             reached,
             told: reached,
@@ -208,20 +193,28 @@ impl<M: Send + 'static> Sync<M> {
 
     fn claim(&mut self, source: Target, height: Height, guess: bool) {
         let now = Instant::now();
-        self.cooling.retain(|(_, until)| *until > now);
-        if height <= self.reached || self.cooling.iter().any(|(cooling, _)| *cooling == source) {
+        if height <= self.reached || self.claims.is_cooling(source, now) {
             return;
         }
-        if let Some(claim) = self.claims.iter_mut().find(|claim| claim.source == source) {
+        if let Some(claim) = self.claims.of(source) {
             claim.height = claim.height.max(height);
             claim.guess &= guess;
             return;
         }
-        self.claims.push(Claim { source, height, from: now + self.parts.grace, guess, delivers: false });
-        if self.claims.len() > CLAIMS_MAX {
-            let lowest = (0..self.claims.len()).min_by_key(|at| self.claims[*at].height);
-            self.claims.swap_remove(lowest.expect("a full list has a lowest claim"));
-        }
+        let standing = self.standing(source);
+        let from = now + self.parts.grace;
+        self.claims.add(Claim { source, standing, height, from, guess, delivers: false });
+    }
+
+    fn standing(&self, source: Target) -> Standing {
+        let is_validator = match source {
+            Target::Validator(_) => true,
+            Target::Peer(peer) => {
+                let mut peers = self.parts.network.peers().into_iter();
+                peers.any(|info| info.peer == peer && info.validator.is_some())
+            }
+        };
+        if is_validator { Standing::Validator } else { Standing::Stranger }
     }
 
     /// Draws what follows from the tip: claims that are met go, announcements that came true are forwarded.
@@ -234,12 +227,11 @@ impl<M: Send + 'static> Sync<M> {
         let tip = shown.height;
         self.reached = self.reached.max(tip);
         let reached = self.reached;
-        self.claims.retain(|claim| claim.height > reached);
+        self.claims.met(reached);
         self.announce(shown);
         self.forward_announcements(tip);
         // Only who delivers is believed to have more, or one liar could make every node look behind.
-        let best = self.claims.iter().filter(|claim| claim.delivers).map(|claim| claim.height).max();
-        let best = best.unwrap_or(tip).max(reached);
+        let best = self.claims.best().unwrap_or(tip).max(reached);
         let syncing = best.0.saturating_sub(tip.0) > self.parts.window;
         if self.parts.syncing.swap(syncing, Ordering::Relaxed) != syncing {
             tracing::info!(%tip, "{}", if syncing { "behind; catching up" } else { "caught up" });
@@ -278,10 +270,9 @@ impl<M: Send + 'static> Sync<M> {
     }
 
     fn next(&self, now: Instant) -> Next {
-        let ready = self.claims.iter().filter(|claim| claim.from <= now).max_by_key(|claim| claim.height);
-        match ready {
-            Some(claim) => Next::Pull(claim.source),
-            None => Next::Wait(self.claims.iter().map(|claim| claim.from).min()),
+        match self.claims.next(now) {
+            Some(source) => Next::Pull(source),
+            None => Next::Wait(self.claims.next_from()),
         }
     }
 
@@ -293,7 +284,7 @@ impl<M: Send + 'static> Sync<M> {
                 if !self.executed(above).await {
                     // Consensus did not take them, or the executor is stuck: start over from the tip.
                     self.reached = self.parts.tip.borrow().height;
-                    self.cool_down(source);
+                    self.claims.had_nothing(source, Instant::now());
                     return;
                 }
                 let count = blocks.blocks.len();
@@ -302,19 +293,18 @@ impl<M: Send + 'static> Sync<M> {
                 tracing::debug!(?source, from = %above.next(), to = %self.reached, "certified blocks");
                 self.parts.metrics.blocks_synced.inc_by(count as u64);
                 self.parts.inbox.answer(Event::Certified(blocks));
-                if let Some(claim) = self.claims.iter_mut().find(|claim| claim.source == source) {
-                    claim.delivers = true;
-                    if claim.guess {
-                        claim.height = claim.height.max(self.reached.next());
-                    }
+                self.claims.delivered_now(source);
+                if let Some(claim) = self.claims.of(source).filter(|claim| claim.guess) {
+                    claim.height = claim.height.max(self.reached.next());
                 }
             }
             Err(why) => {
                 tracing::debug!(?source, %above, %why, "no certified blocks");
-                let guess = self.claims.iter().any(|claim| claim.source == source && claim.guess);
+                let guess = self.claims.of(source).is_some_and(|claim| claim.guess);
                 match why {
-                    Nothing::NoneAbove if guess => self.claims.retain(|claim| claim.source != source),
-                    Nothing::NoneAbove | Nothing::Failed(_) => self.cool_down(source),
+                    Nothing::NoneAbove if guess => self.claims.remove(source),
+                    Nothing::NoneAbove => self.claims.had_nothing(source, Instant::now()),
+                    Nothing::Failed(_) => self.claims.failed(source, Instant::now()),
                 }
             }
         }
@@ -335,14 +325,6 @@ impl<M: Send + 'static> Sync<M> {
         let reached = self.parts.tip.wait_for(|tip| tip.height >= height);
         matches!(tokio::time::timeout(EXECUTION_MAX, reached).await, Ok(Ok(_)))
     }
-
-    fn cool_down(&mut self, source: Target) {
-        self.claims.retain(|claim| claim.source != source);
-        if self.cooling.len() == CLAIMS_MAX {
-            self.cooling.pop_front();
-        }
-        self.cooling.push_back((source, Instant::now() + COOL_DOWN));
-    }
 }
 
 /// Checks an answer: consecutive blocks right above, with a certificate of the validators of their epoch.
@@ -350,7 +332,9 @@ fn check(bytes: &[u8], above: Height, chain: &Hash, reader: &Reader) -> Result<C
     let blocks = match decode::<Response>(bytes).map_err(Nothing::failed)? {
         Response::Blocks(Some(blocks)) => blocks,
         Response::Blocks(None) => return Err(Nothing::NoneAbove),
-        Response::Bodies(_) | Response::Block(_) => return Err(Nothing::failed("the answer is to another question")),
+        Response::Bodies(_) | Response::Block(_) => {
+            return Err(Nothing::failed("the answer is to another question"));
+        }
     };
     let first = blocks.blocks.first().map(|block| block.height());
     if first != Some(above.next()) {
