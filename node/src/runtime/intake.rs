@@ -30,7 +30,7 @@ use super::{
     consensus::SharedHorizon,
     handle::{PoolShared, TipView},
     inbox::Inbox,
-    lanes::{Lanes, Serves, Taken},
+    lanes::{Lanes, Serves, Taken, Weigh},
     pool::PoolCommand,
     sync::Hint,
 };
@@ -73,6 +73,14 @@ pub(super) enum Item {
     Bundle(Vec<u8>, GossipToken),
 }
 
+impl Weigh for Item {
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Frame(bytes) | Self::Bundle(bytes, _) => bytes.len(),
+        }
+    }
+}
+
 impl<E: Engine + 'static> Intake<E> {
     /// Takes what the network hands over, until it is shut down.
     pub(super) async fn run(self: Arc<Self>, mut inbound: mpsc::Receiver<Inbound>) {
@@ -109,12 +117,13 @@ impl<E: Engine + 'static> Intake<E> {
     }
 
     fn queue(&self, lane: Lane, source: Source, item: Item) {
-        match self.lanes.push(lane, source, item) {
-            None => {}
-            Some(Item::Frame(_)) => {
-                self.metrics.frames_dropped.inc();
+        for dropped in self.lanes.push(lane, source, item) {
+            match dropped {
+                Item::Frame(_) => {
+                    self.metrics.frames_dropped.inc();
+                }
+                Item::Bundle(_, token) => self.network.accept(token, GossipVerdict::Ignore),
             }
-            Some(Item::Bundle(_, token)) => self.network.accept(token, GossipVerdict::Ignore),
         }
     }
 
