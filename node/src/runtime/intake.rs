@@ -21,7 +21,7 @@ use quorate_consensus::{Engine, Event, Rejection, Scope};
 use quorate_crypto::{Batch, Hash, PublicKey, decode, encode};
 use quorate_ledger::{Reader, Transaction, TransactionRules};
 use quorate_network::{Class, GossipToken, GossipVerdict, Inbound, Network, PeerId, Target, Topic};
-use tokio::sync::{Semaphore, mpsc, oneshot, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
 
 use self::sift::Sifted;
 use super::{
@@ -42,8 +42,10 @@ use crate::{
     },
 };
 
-/// Requests of peers answered at a time; more are refused.
-const ANSWERS_MAX: usize = 16;
+/// Requests of validators answered at a time; more are refused.
+const ANSWERS_TO_VALIDATORS_MAX: usize = 16;
+/// Requests of other peers answered at a time; more are refused. Fewer, for an answer may be megabytes read and encoded.
+const ANSWERS_TO_OTHERS_MAX: usize = 8;
 
 /// What the task and the verifiers share.
 pub(super) struct Intake<E: Engine> {
@@ -84,7 +86,7 @@ impl Weigh for Item {
 impl<E: Engine + 'static> Intake<E> {
     /// Takes what the network hands over, until it is shut down.
     pub(super) async fn run(self: Arc<Self>, mut inbound: mpsc::Receiver<Inbound>) {
-        let answers = Arc::new(Semaphore::new(ANSWERS_MAX));
+        let permits = AnswerPermits::new();
         while let Some(thing) = inbound.recv().await {
             match thing {
                 Inbound::Frame { from, bytes } => {
@@ -97,9 +99,9 @@ impl<E: Engine + 'static> Intake<E> {
                 Inbound::Gossip { topic: Topic::Blocks, source, bytes, token } => {
                     self.announced(source, &bytes, token);
                 }
-                Inbound::Request { from, bytes, reply, .. } => {
+                Inbound::Request { from, validator, bytes, reply } => {
                     // Without a permit `reply` is dropped, which refuses.
-                    if let Ok(permit) = Arc::clone(&answers).try_acquire_owned() {
+                    if let Some(permit) = permits.take(validator) {
                         let intake = Arc::clone(&self);
                         tokio::spawn(async move {
                             intake.answer(from, &bytes, reply).await;
@@ -312,6 +314,27 @@ impl<E: Engine + 'static> Intake<E> {
     }
 }
 
+/// Places for answers under way. Validators have their own: what they ask for moves consensus, and peers without a key may
+/// be any number.
+struct AnswerPermits {
+    validators: Arc<Semaphore>,
+    others: Arc<Semaphore>,
+}
+
+impl AnswerPermits {
+    fn new() -> Self {
+        Self {
+            validators: Arc::new(Semaphore::new(ANSWERS_TO_VALIDATORS_MAX)),
+            others: Arc::new(Semaphore::new(ANSWERS_TO_OTHERS_MAX)),
+        }
+    }
+
+    fn take(&self, validator: Option<PublicKey>) -> Option<OwnedSemaphorePermit> {
+        let places = if validator.is_some() { &self.validators } else { &self.others };
+        Arc::clone(places).try_acquire_owned().ok()
+    }
+}
+
 fn verify_batch(transactions: &[Arc<Transaction>]) -> bool {
     let mut batch = Batch::default();
     for transaction in transactions {
@@ -338,5 +361,27 @@ fn is_offence(why: &Rejection) -> bool {
         | Rejection::WrongProposer
         | Rejection::BadAnchor(_)
         | Rejection::Refused(_) => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use quorate_crypto::SecretKey;
+
+    use super::*;
+
+    #[test]
+    fn strangers_leave_validators_their_places() {
+        let permits = AnswerPermits::new();
+        let strangers: Vec<_> = (0..ANSWERS_TO_OTHERS_MAX).map_while(|_| permits.take(None)).collect();
+        assert_eq!(strangers.len(), ANSWERS_TO_OTHERS_MAX);
+        assert!(permits.take(None).is_none(), "one more is refused");
+        let validator = SecretKey::from_seed([1; 32]).public();
+        let answers = (0..ANSWERS_TO_VALIDATORS_MAX).map_while(|_| permits.take(Some(validator)));
+        let validators: Vec<_> = answers.collect();
+        assert_eq!(validators.len(), ANSWERS_TO_VALIDATORS_MAX);
+        assert!(permits.take(Some(validator)).is_none());
+        drop(strangers);
+        assert!(permits.take(None).is_some());
     }
 }
