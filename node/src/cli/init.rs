@@ -134,7 +134,7 @@ fn text(home: &Home, made: &Made) -> String {
              quorate init --home {dir} --genesis FILE"
         ),
         (Some(_), Some(false)) => format!(
-            "The validator key is not in the genesis: the node follows the chain until the validators approve it.\n\
+            "The validator key is not in the genesis: the node follows the chain and does not vote.\n\
              Next: name peers under p2p.bootstrap in {}, then run\n  quorate start --home {dir}",
             home.config_file().display()
         ),

@@ -291,7 +291,7 @@ impl Outlets {
         let (epoch, height) = evidence.place();
         tracing::warn!(
             validator = %evidence.signer(), %epoch, %height,
-            "evidence: a validator signed two statements that exclude each other; `consensus_getEvidence` has the proof"
+            "evidence: a validator signed what no correct one signs; `consensus_getEvidence` has the proof"
         );
         self.metrics.accused(&evidence);
         self.evidence.add(clock::wall(), evidence);

@@ -51,8 +51,8 @@ impl<R: BorshSerialize + BorshDeserialize + Promised> Part<R> {
             let why =
                 format!("its key {public} is not among the {} validators of epoch {epoch}", validators.len());
             tracing::warn!(
-                "this node follows without voting: {why}. It votes once an epoch begins whose set holds the key, or \
-                 check that config/validator.pem is the key you meant."
+                "this node follows without voting: {why}. Check that \
+                 config/validator.pem is the key you meant."
             );
             return Ok(Self::follow(Some(why)));
         };
@@ -84,19 +84,20 @@ fn advice(error: &VoteLogError) -> &'static str {
     match error {
         VoteLogError::NoMark { .. } => {
             "If the mark was left behind when the key was moved, stop this node and bring config/validator.mark and \
-             data/votes from the machine where the key last signed. Otherwise give this node a new key and have it approved."
+             data/votes from the machine where the key last signed. Otherwise the key is lost to this chain: the set of \
+             validators cannot be changed yet."
         }
         VoteLogError::Lost { .. } => {
-            "If data/votes still exists elsewhere, stop this node and put it back. Otherwise let the validators approve a \
-             new key for this node, or begin a new epoch by approving the same set again."
+            "If data/votes still exists elsewhere, stop this node and put it back. Otherwise the key is lost to this chain: \
+             the set of validators cannot be changed yet."
         }
         VoteLogError::Foreign { .. } | VoteLogError::Behind { .. } => {
-            "Make sure that no other machine runs with this key. Then put back the newest data/votes, or let the validators \
-             approve a new key for this node, or begin a new epoch by approving the same set again."
+            "Make sure that no other machine runs with this key, then put back the newest data/votes. Without it the key \
+             is lost to this chain: the set of validators cannot be changed yet."
         }
         VoteLogError::Damaged { .. } | VoteLogError::NotALog { .. } | VoteLogError::BadMark { .. } => {
-            "Keep the file, and check the disk. Then let the validators approve a new key for this node, or begin a new \
-             epoch by approving the same set again."
+            "Keep the file, and check the disk. Unless an undamaged one is found, the key is lost to this chain: the set of \
+             validators cannot be changed yet."
         }
         VoteLogError::Io { .. } => "Mend what the message names, and start again.",
     }

@@ -163,15 +163,16 @@ pub(crate) struct EvidenceAnswer {
     pub(crate) evidence: Vec<EvidenceEntry>,
 }
 
-/// Two signed statements of one validator that exclude each other.
+/// Signed statements of one validator that no correct one makes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub(crate) struct EvidenceEntry {
     /// When this node found it.
     #[schemars(with = "schema::Number")]
     pub(crate) at: UnixMillis,
-    /// `double_prepare`, `double_commit` or `double_checkpoint`.
+    /// `double_prepare`, `double_commit`, `double_checkpoint`, `double_view_change`, `double_new_view`, or
+    /// `false_new_view`.
     pub(crate) kind: String,
-    /// Who signed both.
+    /// Who signed them.
     #[schemars(with = "schema::PublicKey")]
     pub(crate) validator: PublicKey,
     /// What the genesis calls that validator.
@@ -182,7 +183,7 @@ pub(crate) struct EvidenceEntry {
     /// The height they are about.
     #[schemars(with = "schema::Number")]
     pub(crate) height: Height,
-    /// Both statements with their signatures (borsh): anyone who knows the set can check them.
+    /// The statements with their signatures (borsh): anyone who knows the set can check them.
     pub(crate) proof: Bytes,
 }
 
