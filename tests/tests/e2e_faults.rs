@@ -86,6 +86,27 @@ async fn a_backup_killed_under_load_catches_up_and_votes_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_primary_killed_under_load_is_replaced_and_comes_back() {
+    let mut testnet = Testnet::up().await;
+    let bob = testnet.wallet("bob");
+    let killed = testnet.primary().await;
+    let stay = testnet.backups().await;
+    let clients: Vec<_> = stay.iter().map(|node| testnet.client(*node)).collect();
+
+    let load = Load::start(&clients, testnet.wallet("alice"), bob.account());
+    load.goes_on(100).await;
+    testnet.kill_at_once(&[killed]).await;
+    load.goes_on(200).await;
+    testnet.start(killed).await;
+    let goal = testnet.newest(&stay).await;
+    testnet.client(killed).reach(goal).await;
+    load.goes_on(100).await;
+    let places = load.stop().await;
+    testnet.agreed(places.iter().map(|place| place.height).max().expect("some")).await;
+    testnet.assert_no_evidence().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn all_killed_at_once_lose_nothing_that_was_acknowledged() {
     const ROUNDS: usize = 3;
     let mut testnet = Testnet::up().await;
