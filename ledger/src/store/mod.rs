@@ -173,7 +173,8 @@ pub trait Store: Send + Sync + 'static {
 /// The store cannot answer.
 #[derive(Debug, Error)]
 pub enum StoreError {
-    /// The machine: a full disk, a missing permission, hardware.
+    /// The machine: a full disk, a missing permission, hardware. Of the kind `InvalidData` if it is a file of the store
+    /// that is damaged.
     #[error("{place}: {source}")]
     Io {
         /// The directory of the store.
@@ -191,6 +192,17 @@ pub enum StoreError {
         /// What is wrong with it.
         reason: String,
     },
+}
+
+impl StoreError {
+    /// Whether what is stored is damaged, a row or a whole file of the store; else the machine refuses.
+    #[must_use]
+    pub fn is_damage(&self) -> bool {
+        match self {
+            Self::Io { source, .. } => source.kind() == io::ErrorKind::InvalidData,
+            Self::Damaged { .. } => true,
+        }
+    }
 }
 
 impl From<StoreError> for io::Error {

@@ -118,7 +118,9 @@ impl Store for RocksStore {
 }
 
 fn io_error(path: &Path, error: rocksdb::Error) -> StoreError {
-    StoreError::Io { place: path.display().to_string(), source: io::Error::other(error) }
+    let damaged = error.kind() == ErrorKind::Corruption;
+    let kind = if damaged { io::ErrorKind::InvalidData } else { io::ErrorKind::Other };
+    StoreError::Io { place: path.display().to_string(), source: io::Error::new(kind, error) }
 }
 
 fn database_options() -> Options {

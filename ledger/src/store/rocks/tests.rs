@@ -31,6 +31,21 @@ fn rows_are_there_when_it_is_opened_again() {
 }
 
 #[test]
+fn a_damaged_file_is_told_from_a_machine_that_refuses() {
+    let directory = directory();
+    let store = RocksStore::open(directory.path()).expect("opens");
+    assert!(!RocksStore::open(directory.path()).err().expect("one process at a time").is_damage());
+    drop(store);
+    let files = std::fs::read_dir(directory.path()).expect("a directory");
+    let manifest = files
+        .map(|entry| entry.expect("readable").path())
+        .find(|path| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("MANIFEST")))
+        .expect("RocksDB keeps one");
+    std::fs::write(manifest, "damaged").expect("writes");
+    assert!(RocksStore::open(directory.path()).err().expect("damaged").is_damage());
+}
+
+#[test]
 fn a_ledger_dropped_without_flush_comes_back_by_executing_again() {
     let directory = directory();
     let mut chain = Chain::new();
