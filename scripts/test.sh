@@ -36,10 +36,15 @@ run() {
     unit) stage unit cargo test "${cargo[@]}" --exclude quorate-tests ;;
     verifier) stage verifier python3 -m unittest discover --start-directory tests/verifier --pattern '*test*.py' ;;
     simulator) stage simulator cargo test "${cargo[@]}" --test simulator ;;
-    # The binary that was built, not one that each test builds.
     end-to-end)
-      [ -x "$target/release/quorate" ] || stage build "${binary[@]}"
-      QUORATE_BIN=$(realpath "$target/release/quorate") stage end-to-end cargo test "${cargo[@]}" --test 'e2e*'
+      # A copy of the binary, which no other build can replace under the tests.
+      "${binary[@]}"
+      QUORATE_BIN=$(mktemp --tmpdir quorate.XXXXXX)
+      trap 'rm -f "$QUORATE_BIN"' EXIT
+      cp "$target/release/quorate" "$QUORATE_BIN"
+      chmod +x "$QUORATE_BIN"
+      export QUORATE_BIN
+      stage end-to-end cargo test "${cargo[@]}" --test 'e2e*'
       ;;
     *) printf 'no such stage: %s\n' "$1" >&2; exit 2 ;;
   esac
