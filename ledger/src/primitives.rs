@@ -114,7 +114,9 @@ impl fmt::Display for Account {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AccountError {
     /// Mistyped: letters, case or checksum are wrong.
-    #[error("not a bech32m address: {reason}")]
+    #[error(
+        "not an address, which starts with `qr1` and has no mistyped letter ({reason}); names are not understood"
+    )]
     NotBech32m {
         /// What the decoder says.
         reason: String,

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use clap::{Args, Subcommand};
-use quorate_crypto::{Hash, decode, encode, from_hex};
+use quorate_crypto::{Hash, decode, encode, from_hex, to_hex};
 use quorate_genesis::Genesis;
 use quorate_ledger::{Account, Amount, Condition, Operation, Outcome, Payload, Transaction, Version};
 use serde::Serialize;
@@ -32,7 +32,7 @@ pub(super) enum TxCommand {
         #[arg(value_name = "ADDRESS")]
         to: Account,
         /// How much, in decimal digits
-        #[arg(value_parser = values::amount)]
+        #[arg(allow_hyphen_values = true, value_parser = values::amount)]
         amount: Amount,
         #[command(flatten)]
         signing: SigningArgs,
@@ -241,6 +241,10 @@ fn parse(content: &[u8]) -> anyhow::Result<Transaction> {
         }
         Ok(_) | Err(_) => content.to_vec(),
     };
+    if raw.len() == Hash::ZERO.as_bytes().len() {
+        let id = to_hex(&raw);
+        return Err(usage(format!("{id} looks like the id of a transaction: try `quorate query tx {id}`")));
+    }
     decode(&raw).map_err(|error| usage(format!("not one signed transaction: {error}")))
 }
 
@@ -271,6 +275,7 @@ fn send(globals: &Globals, waiting: &WaitingArgs, transaction: &Transaction) -> 
 async fn outcome(client: &Client, bytes: Vec<u8>, timeout: Duration) -> anyhow::Result<TransactionStatus> {
     let end = Instant::now() + timeout;
     let spinner = output::spinner("waiting for the outcome");
+    let mut told = false;
     loop {
         let left = end.saturating_duration_since(Instant::now());
         let status = client.submit_and_wait(bytes.clone(), left.min(WAIT_PER_CALL)).await;
@@ -278,6 +283,11 @@ async fn outcome(client: &Client, bytes: Vec<u8>, timeout: Duration) -> anyhow::
             Ok(status) => status,
             // A transaction that has expired is refused when it comes again: then the chain is asked what it knows.
             Err(crate::client::ClientError::Refused { reason: Some(reason), .. }) if reason == "EXPIRED" => {
+                if !std::mem::replace(&mut told, true) {
+                    eprintln!(
+                        "its time is over; waiting for the block that proves it, which an idle chain makes at its heartbeat"
+                    );
+                }
                 client.transaction_of_bytes(bytes.clone()).await?
             }
             Err(error) => return Err(error.into()),

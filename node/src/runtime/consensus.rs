@@ -189,6 +189,9 @@ impl<E: Engine, L: Log<E::Record>> Consensus<E, L> {
         view.halted.clone_from(&told.halted);
         view.refused.clone_from(&self.outlets.refused);
         self.outlets.view.send_if_modified(|shown| {
+            if shown.view != view.view {
+                tracing::info!(from = %shown.view, to = %view.view, height = %view.committed, "view changed");
+            }
             let changed = **shown != view;
             if changed {
                 *shown = Arc::new(view);

@@ -39,7 +39,7 @@ mod threads;
 mod voting;
 
 use quorate_genesis::Genesis;
-use quorate_ledger::{LedgerError, StoreError};
+use quorate_ledger::LedgerError;
 use quorate_network::NetworkError;
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
@@ -121,19 +121,17 @@ fn start_fault(error: StartError) -> anyhow::Error {
         | StartError::Network(NetworkError::Listen { .. } | NetworkError::Limit { .. }) => {
             Fault::Usage(words).into()
         }
-        StartError::Store(StoreError::Damaged { .. })
-        | StartError::Ledger(
-            LedgerError::Store(StoreError::Damaged { .. })
-            | LedgerError::WrongFormat { .. }
-            | LedgerError::Diverged { .. },
-        )
+        StartError::Ledger(LedgerError::WrongFormat { .. } | LedgerError::Diverged { .. })
         | StartError::Engine(_) => Fault::Damaged(words).into(),
+        StartError::Store(store) | StartError::Ledger(LedgerError::Store(store)) if store.is_damage() => {
+            Fault::Damaged(words).into()
+        }
         // The machine's: a full disk, a missing permission. Damaged vote logs do not come here, the node follows then.
         StartError::Store(_)
         | StartError::Ledger(_)
         | StartError::VoteLog(_)
         | StartError::Network(_)
-        | StartError::Machine(_) => error.into(),
+        | StartError::Machine(_) => anyhow::anyhow!(words),
     }
 }
 
@@ -142,7 +140,7 @@ fn failure_fault(failure: Failure) -> anyhow::Error {
     let words = failure.to_string();
     match failure {
         Failure::Ledger(LedgerError::Diverged { .. }) => Fault::Consensus(words).into(),
-        Failure::Ledger(LedgerError::Store(StoreError::Damaged { .. })) => Fault::Damaged(words).into(),
-        Failure::Ledger(_) | Failure::VoteLog(_) | Failure::Panicked(_) => failure.into(),
+        Failure::Ledger(LedgerError::Store(error)) if error.is_damage() => Fault::Damaged(words).into(),
+        Failure::Ledger(_) | Failure::VoteLog(_) | Failure::Panicked(_) => anyhow::anyhow!(words),
     }
 }
