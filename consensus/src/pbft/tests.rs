@@ -8,7 +8,9 @@
 mod bench;
 mod checkpoints;
 mod commits;
+mod epochs;
 mod proposals;
+mod recall;
 mod repetition;
 mod restart;
 mod verification;

@@ -4,7 +4,7 @@ use quorate_ledger::{Height, UnixMillis};
 
 use super::bench::{Bench, START, delivered, genesis_tip, index, sent};
 use crate::{
-    engine::{Engine, Event, OpenError, To},
+    engine::{Engine, OpenError, To},
     evidence::VoteKind,
     pbft::{Message, Pbft, Record},
 };
@@ -40,9 +40,8 @@ fn a_crash_between_acceptance_and_vote_is_made_good() {
     let block = bench.first();
     bench.propose(&block);
     bench.log.records.truncate(1); // as if the machine had stopped in a batch that held acceptance only
-    bench.restart(genesis_tip(&bench.scope));
     let vote = Message::Prepare(bench.vote(VoteKind::Prepare, 1, &block));
-    assert!(sent(&bench.step(Event::Tick)).contains(&(To::All, vote)));
+    assert!(sent(&bench.restart(genesis_tip(&bench.scope))).contains(&(To::All, vote)));
 }
 
 #[test]
