@@ -135,6 +135,8 @@ pub struct Pbft {
     slots: BTreeMap<Height, Slot>,
     /// Commit certificates above the delivered height.
     certificates: BTreeMap<Height, CommitCertificate>,
+    /// Delivered blocks with a certificate of their own that the ledger has not synced yet: the bases to come.
+    unsynced_bases: BTreeSet<Height>,
     /// Heights up to here are the ledger's alone.
     pruned: Height,
     /// Records that were once dropped: there this replica no longer knows what it signed.
@@ -195,6 +197,7 @@ impl Engine for Pbft {
             executed,
             slots: BTreeMap::new(),
             certificates: BTreeMap::new(),
+            unsynced_bases: BTreeSet::new(),
             pruned,
             dropped: Dropped::default(),
             backlog: Backlog::default(),
