@@ -67,9 +67,10 @@ pub(crate) fn operations<R: Read>(reader: &mut R) -> Result<Vec<Operation>> {
     list(reader, OPERATIONS_LIMIT as usize, "operations", Operation::deserialize_reader)
 }
 
-/// The events of a receipt: at most one per operation.
+/// The events of a receipt: at most one per operation, and one when an epoch's end is decided, which no transaction does
+/// twice.
 pub(crate) fn events<R: Read>(reader: &mut R) -> Result<Vec<LedgerEvent>> {
-    list(reader, OPERATIONS_LIMIT as usize, "events", LedgerEvent::deserialize_reader)
+    list(reader, OPERATIONS_LIMIT as usize + 1, "events", LedgerEvent::deserialize_reader)
 }
 
 #[cfg(test)]

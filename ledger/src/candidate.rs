@@ -28,6 +28,7 @@ use std::sync::Arc;
 use quorate_crypto::Hash;
 
 use crate::block::{Anchor, Block, Header};
+use crate::epoch::EpochStart;
 use crate::primitives::{Account, Epoch, Height, UnixMillis};
 use crate::transaction::{Transaction, TransactionError, TransactionRules};
 use crate::window::IdWindow;
@@ -106,12 +107,16 @@ impl Candidates {
         &self.rules
     }
 
-    /// The rules of a new epoch, once the old one's last block is committed.
+    /// Goes over to the rules of a later epoch, once the last block of the one before it is committed. Blocks of an
+    /// earlier epoch are still held, for those who lack them, and none is judged or built any more.
     ///
     /// # Panics
-    /// When the chain or the lifetime of transactions would change: the genesis fixes both.
-    pub fn set_rules(&mut self, rules: TransactionRules) {
-        assert_eq!(rules.chain, self.rules.chain, "one set of candidates is of one chain");
+    /// When the epoch is not a later one, or begins above the block that would be next, or when the lifetime of
+    /// transactions would change, which the genesis fixes.
+    pub fn enter_epoch(&mut self, epoch: &EpochStart) {
+        let rules = TransactionRules::of(self.rules.chain, epoch);
+        assert!(rules.epoch > self.rules.epoch, "from epoch {} to {}", self.rules.epoch, rules.epoch);
+        assert!(epoch.start <= self.tip.height.next(), "the last block of the epoch before is committed");
         assert_eq!(
             rules.parameters.transaction_lifetime_max_ms, self.rules.parameters.transaction_lifetime_max_ms,
             "the lifetime of transactions is fixed by the genesis"
@@ -157,7 +162,7 @@ impl Candidates {
     }
 
     /// Judges a proposal by its header and all its transactions, whose *signatures the caller has verified*, and holds
-    /// it if it is fit. Clocks, epoch, proposer and anchor are the engine's to judge.
+    /// it if it is fit. Clocks, proposer and anchor are the engine's to judge.
     ///
     /// # Errors
     /// The first rule it breaks; [`BlockError::is_fault`] says whether its proposer is to blame.
@@ -186,6 +191,9 @@ impl Candidates {
         }
         if chain != expected {
             return Err(BlockError::WrongChain { chain, expected });
+        }
+        if header.epoch != self.rules.epoch {
+            return Err(BlockError::WrongEpoch { epoch: header.epoch, expected: self.rules.epoch });
         }
         if header.height <= self.tip.height {
             return Err(BlockError::AlreadyCommitted { height: header.height, committed: self.tip.height });
@@ -229,6 +237,7 @@ impl Candidates {
     fn check_transactions(&self, block: &Block) -> Result<(), BlockError> {
         let ancestors = self.ancestors(&block.parent());
         let mut ids = HashSet::with_capacity(block.transactions().len());
+        let mut free = HashSet::new();
         for (index, transaction) in block.transactions().iter().enumerate() {
             self.check_transaction(transaction, block.time())
                 .map_err(|source| BlockError::Transaction { index, source })?;
@@ -238,6 +247,10 @@ impl Candidates {
             }
             if ancestors.include(&id) {
                 return Err(BlockError::Included { index, id });
+            }
+            let sender = transaction.sender();
+            if transaction.is_free_approval(&self.rules) && !free.insert(sender) {
+                return Err(BlockError::SecondFreeApproval { index, sender });
             }
         }
         Ok(())
@@ -253,7 +266,8 @@ impl Candidates {
     /// the rest, and stops when the block is full. Signatures are verified already.
     ///
     /// On a parent that is neither the tip nor in flight above it, which happens when a commit overtook the engine's
-    /// request, the block is empty: the engine does not want it any more, and nothing can be said about its ancestors.
+    /// request, the block is empty: the engine does not want it any more, and nothing can be said about its ancestors. So
+    /// is one of another epoch than the one whose rules are known here.
     #[expect(clippy::too_many_arguments, reason = "they are the fields of the header")]
     pub fn build(
         &mut self,
@@ -265,8 +279,8 @@ impl Candidates {
         proposer: Account,
         transactions: impl IntoIterator<Item = Arc<Transaction>>,
     ) -> Arc<Block> {
-        let chosen =
-            if self.parent(&parent).is_ok() { self.choose(&parent, time, transactions) } else { Vec::new() };
+        let known = epoch == self.rules.epoch && self.parent(&parent).is_ok();
+        let chosen = if known { self.choose(&parent, time, transactions) } else { Vec::new() };
         let hashes: Vec<Hash> = chosen.iter().map(|transaction| transaction.hash()).collect();
         let header = Header {
             version: Header::VERSION,
@@ -295,6 +309,7 @@ impl Candidates {
         let mut room = parameters.block_bytes_max as usize;
         let mut misfits = 0;
         let mut ids = HashSet::new();
+        let mut free = HashSet::new();
         let mut chosen = Vec::new();
         for transaction in transactions {
             if chosen.len() == parameters.block_transactions_max as usize || misfits == MISFITS_MAX {
@@ -306,7 +321,11 @@ impl Candidates {
             }
             let id = transaction.id();
             let fit = self.check_transaction(&transaction, time).is_ok();
-            if fit && !ancestors.include(&id) && ids.insert(id) {
+            if fit && !ancestors.include(&id) && !ids.contains(&id) {
+                if transaction.is_free_approval(&self.rules) && !free.insert(transaction.sender()) {
+                    continue;
+                }
+                ids.insert(id);
                 room -= transaction.size();
                 misfits = 0;
                 chosen.push(transaction);

@@ -9,16 +9,22 @@
 //! 2. *The operations*, one after the other, each seeing what those before it did. The first that fails undoes them
 //!    all; the fee stays paid.
 //!
+//! Approvals and the ends of epochs are in [`epochs`].
+//!
 //! Two rules of the state are kept here. An account with a balance of 0 has no record, so that the root depends on
 //! balances and not on history. And the sum of all balances never changes: the genesis refuses a sum that does not fit
 //! [`Amount`], so no balance can overflow, and arithmetic is checked all the same.
 
+mod epochs;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::block::Block;
+use crate::anchors::RecentAnchors;
+use crate::block::{Block, Header};
+use crate::epoch::EpochStart;
 use crate::operation::{Condition, Operation};
-use crate::primitives::{Account, Amount, Height, Version};
+use crate::primitives::{Account, Amount, Height, UnixMillis, Version};
 use crate::receipt::{Failure, LedgerEvent, Outcome, Receipt};
 use crate::state::{Record, RecordKey};
 use crate::store::StoreError;
@@ -40,6 +46,12 @@ pub struct Execution {
     pub receipts: Vec<Receipt>,
     /// The records that are not as they were.
     pub changes: BTreeMap<RecordKey, Change>,
+    /// When the state wants a block although nobody submits anything; `None`: it does not.
+    pub due: Option<UnixMillis>,
+    /// The last height of the block's epoch, once that is decided.
+    pub epoch_ends: Option<Height>,
+    /// The epoch that begins above the block, if the block is the last of its own.
+    pub next_epoch: Option<EpochStart>,
 }
 
 /// A record before and after a block; `None`: there is none.
@@ -51,26 +63,32 @@ pub struct Change {
     pub after: Option<Arc<Record>>,
 }
 
-/// Executes a block on the state its parent left.
+/// Executes a block on the state its parent left. `anchors` are of the headers below the block.
 ///
 /// # Errors
 /// The store's, when a record cannot be read; then nothing is known about the block.
-pub fn execute(records: &impl Records, block: &Block) -> Result<Execution, StoreError> {
-    let mut working = Working { records, touched: BTreeMap::new(), journal: Vec::new() };
-    let mut receipts = Vec::with_capacity(block.transactions().len());
+pub fn execute(
+    records: &impl Records,
+    anchors: &RecentAnchors,
+    block: &Block,
+) -> Result<Execution, StoreError> {
+    let mut working = Working { records, anchors, touched: BTreeMap::new(), journal: Vec::new() };
+    let mut execution = Execution::default();
+    working.begin_block(block.header())?;
     for (index, transaction) in (0u32..).zip(block.transactions()) {
-        let place = Place { height: block.height(), index };
-        receipts.push(working.transaction(place, block.header().proposer, transaction)?);
+        let place = Place { header: block.header(), index };
+        execution.receipts.push(working.transaction(place, transaction)?);
     }
-    let mut changes = working.touched;
-    changes.retain(|_, change| change.before != change.after);
-    Ok(Execution { receipts, changes })
+    working.end_block(block, &mut execution)?;
+    execution.changes = working.touched;
+    execution.changes.retain(|_, change| change.before != change.after);
+    Ok(execution)
 }
 
 /// Where a transaction stands in the chain.
 #[derive(Clone, Copy)]
-struct Place {
-    height: Height,
+struct Place<'a> {
+    header: &'a Header,
     index: u32,
 }
 
@@ -96,20 +114,16 @@ impl From<StoreError> for Stop {
 /// The state in the middle of a block: the records touched so far, over those it started from.
 struct Working<'a, R> {
     records: &'a R,
+    anchors: &'a RecentAnchors,
     touched: BTreeMap<RecordKey, Change>,
     /// What undoes the operations of the transaction at hand: each record set, as it was, oldest first.
     journal: Vec<(RecordKey, Option<Arc<Record>>)>,
 }
 
 impl<R: Records> Working<'_, R> {
-    fn transaction(
-        &mut self,
-        place: Place,
-        proposer: Account,
-        transaction: &Transaction,
-    ) -> Result<Receipt, StoreError> {
+    fn transaction(&mut self, place: Place<'_>, transaction: &Transaction) -> Result<Receipt, StoreError> {
         let fee = transaction.payload().fee;
-        let fee_paid = self.take_fee(transaction.sender(), proposer, fee)?;
+        let fee_paid = self.take_fee(transaction.sender(), place.header.proposer, fee)?;
         let mut events = Vec::new();
         let outcome = if fee_paid < fee {
             Outcome::FeeUnpaid
@@ -122,7 +136,7 @@ impl<R: Records> Working<'_, R> {
         }
         Ok(Receipt {
             id: transaction.id(),
-            height: place.height,
+            height: place.header.height,
             index: place.index,
             fee_paid,
             outcome,
@@ -146,14 +160,14 @@ impl<R: Records> Working<'_, R> {
 
     fn operations(
         &mut self,
-        place: Place,
+        place: Place<'_>,
         transaction: &Transaction,
         events: &mut Vec<LedgerEvent>,
     ) -> Result<Outcome, StoreError> {
         for (number, operation) in (0u32..).zip(&transaction.payload().operations) {
-            let version = Version::new(place.height, place.index, number);
-            match self.operation(transaction.sender(), version, operation) {
-                Ok(event) => events.extend(event),
+            let version = Version::new(place.header.height, place.index, number);
+            match self.operation(place.header, transaction.sender(), version, operation, events) {
+                Ok(()) => {}
                 Err(Stop::Store(error)) => return Err(error),
                 Err(Stop::Failed(reason)) => {
                     self.undo();
@@ -166,14 +180,16 @@ impl<R: Records> Working<'_, R> {
 
     fn operation(
         &mut self,
+        header: &Header,
         sender: Account,
         version: Version,
         operation: &Operation,
-    ) -> Result<Option<LedgerEvent>, Stop> {
+        events: &mut Vec<LedgerEvent>,
+    ) -> Result<(), Stop> {
         match operation {
             Operation::Transfer { to, amount } => {
                 self.transfer(sender, *to, *amount)?;
-                Ok(Some(LedgerEvent::Transferred { from: sender, to: *to, amount: *amount }))
+                events.push(LedgerEvent::Transferred { from: sender, to: *to, amount: *amount });
             }
             Operation::Put { key, value } => {
                 if let Some(entry) = self.key(key)? {
@@ -181,18 +197,17 @@ impl<R: Records> Working<'_, R> {
                 }
                 let record = Record::Key { owner: sender, version, value: value.clone() };
                 self.set(RecordKey::Key(key.clone()), Some(Arc::new(record)))?;
-                Ok(Some(LedgerEvent::KeyPut { key: key.clone(), version }))
+                events.push(LedgerEvent::KeyPut { key: key.clone(), version });
             }
             Operation::Delete { key } => {
                 self.key(key)?.ok_or(Failure::KeyNotFound)?.must_belong_to(sender)?;
                 self.set(RecordKey::Key(key.clone()), None)?;
-                Ok(Some(LedgerEvent::KeyDeleted { key: key.clone() }))
+                events.push(LedgerEvent::KeyDeleted { key: key.clone() });
             }
-            Operation::Check(condition) => {
-                self.check(condition)?;
-                Ok(None)
-            }
+            Operation::Check(condition) => self.check(condition)?,
+            Operation::Approve { change } => self.approve(header, sender, version, change, events)?,
         }
+        Ok(())
     }
 
     fn transfer(&mut self, from: Account, to: Account, amount: Amount) -> Result<(), Stop> {
@@ -284,7 +299,8 @@ impl KeyEntry {
             other @ (Record::Account { .. }
             | Record::Validators(_)
             | Record::Parameters(_)
-            | Record::Epoch { .. }) => {
+            | Record::Approval(_)
+            | Record::Epoch(_)) => {
                 unreachable!("records are read with their kind checked, a key is {other:?}")
             }
         }

@@ -6,7 +6,7 @@ use quorate_crypto::{Hash, SecretKey};
 
 use crate::{
     Account, Anchor, Block, Epoch, Header, Height, Operation, Parameters, Parent, Payload, Transaction,
-    TransactionRules, UnixMillis,
+    TransactionRules, UnixMillis, ValidatorSet,
 };
 
 /// The genesis of the tests' chain.
@@ -29,9 +29,15 @@ pub(crate) fn account(number: u16) -> Account {
     Account(key(number).public())
 }
 
+/// The validators of the tests' chain: the holders of the first four keys.
+pub(crate) fn validators() -> ValidatorSet {
+    ValidatorSet::new((0..4).map(|number| key(number).public()).collect()).expect("four keys")
+}
+
 /// The rules of the tests' chain with these parameters.
 pub(crate) fn rules(parameters: Parameters) -> TransactionRules {
-    TransactionRules { chain: chain(), parameters: Arc::new(parameters) }
+    let validators = Arc::new(validators());
+    TransactionRules { chain: chain(), epoch: Epoch(0), parameters: Arc::new(parameters), validators }
 }
 
 /// What stands below the first block.

@@ -40,14 +40,16 @@ pub use reader::{
     KeyRecord, NamedKey, ProvenRecord, Reader, StoredBlock, TransactionPlace, TransactionStatus,
 };
 
-use crate::block::{Anchor, Block};
+use crate::anchors::RecentAnchors;
+use crate::block::{Block, Header};
 use crate::certificate::{CheckpointCertificate, CheckpointPayload, CommitCertificate};
+use crate::epoch::EpochStart;
 use crate::execute::{Change, Execution, execute};
 use crate::primitives::{Height, UnixMillis};
 use crate::receipt::{Receipt, receipts_root};
 use crate::state::{LeafChange, Record, RecordKey};
 use crate::store::overlay::Overlay;
-use crate::store::rows::{self, EpochStart, StoredHeader};
+use crate::store::rows::{self, StoredHeader};
 use crate::store::{Durability, Family, Store, WriteBatch};
 use crate::tip::Tip;
 use live::{Replaced, Shared, View};
@@ -84,7 +86,8 @@ pub struct ExecutionOutcome {
 pub struct Ledger<S: Store> {
     store: Arc<S>,
     shared: Arc<Shared>,
-    epoch: Arc<EpochStart>,
+    /// What the headers up to the tip anchor.
+    anchors: RecentAnchors,
     /// When the oldest change that waits to be written behind was first seen by [`Ledger::flush_due`].
     waiting_since: Option<UnixMillis>,
     state: Usable,
@@ -101,6 +104,8 @@ enum Usable {
 /// Blocks that are executed and not published yet.
 #[derive(Default)]
 struct Pending {
+    /// The epochs that begin above the last of them, or between them.
+    epochs: Vec<Arc<EpochStart>>,
     overlay: Overlay,
     replaced: VecDeque<Replaced>,
     outcomes: Vec<ExecutionOutcome>,
@@ -128,7 +133,7 @@ impl<S: Store> Ledger<S> {
     /// The epoch of the next block.
     #[must_use]
     pub fn epoch(&self) -> Arc<EpochStart> {
-        self.epoch.clone()
+        self.shared.live().newest_epoch()
     }
 
     /// Executes committed blocks, which must follow the tip in height order, and stores all of them in one synced
@@ -139,7 +144,8 @@ impl<S: Store> Ledger<S> {
     /// none of these blocks is shown to readers, and the ledger is stopped.
     ///
     /// # Panics
-    /// If a block does not follow the one before it or its certificate names another: the engine delivers in order.
+    /// If a block does not follow the one before it or its certificate names another: the engine delivers in order. If
+    /// the last block of an epoch has no certificate of its own: none of the next epoch's covers it.
     pub fn apply(&mut self, batch: &[Delivered]) -> Result<Vec<ExecutionOutcome>, LedgerError> {
         self.guarded(|ledger| ledger.apply_batch(batch))
     }
@@ -152,8 +158,15 @@ impl<S: Store> Ledger<S> {
         let mut pending = Pending::default();
         let mut rows = WriteBatch::default();
         for Delivered { block, certificate } in batch {
-            let receipts = self.run(&mut pending, &mut tip, block)?;
+            let Done { receipts, next_epoch } = self.run(&mut pending, &mut tip, block)?;
             put_block(&mut rows, block, &tip.outcome, &receipts);
+            if let Some(next) = next_epoch {
+                assert!(
+                    certificate.is_some(),
+                    "the last block of an epoch is certified in it (docs/pbft.md §7)"
+                );
+                rows.put(Family::Epochs, rows::height_key(next.start), encode(&*next));
+            }
             if let Some(certificate) = certificate {
                 let payload = &certificate.payload;
                 assert_eq!(
@@ -176,23 +189,22 @@ impl<S: Store> Ledger<S> {
     }
 
     /// Executes one block on top of what is pending, takes the trie one height up, and moves the tip.
-    fn run(
-        &mut self,
-        pending: &mut Pending,
-        tip: &mut Tip,
-        block: &Arc<Block>,
-    ) -> Result<Vec<Receipt>, LedgerError> {
+    fn run(&mut self, pending: &mut Pending, tip: &mut Tip, block: &Arc<Block>) -> Result<Done, LedgerError> {
         let header = block.header();
+        let epoch = pending.epochs.last().cloned().unwrap_or_else(|| self.epoch());
         assert_eq!(header.chain, self.shared.chain, "a block of this chain");
-        assert_eq!(header.epoch, self.epoch.number, "a block of this epoch");
+        assert_eq!(header.epoch, epoch.number, "a block of this epoch");
         assert_eq!((header.height, header.parent), (tip.height.next(), tip.hash), "the block after the tip");
         assert!(header.time > tip.time, "time grows from block to block (docs/pbft.md §3.1)");
-        self.check_anchor(pending, tip, &header.anchor)?;
+        self.check_anchor(pending, tip, &epoch, header)?;
 
-        let Execution { receipts, changes } = {
+        let Execution { receipts, changes, due, epoch_ends, next_epoch } = {
             let live = self.shared.live();
-            execute(&View { newest: &pending.overlay, live: &live, store: &*self.store }, block)?
+            let view = View { newest: &pending.overlay, live: &live, store: &*self.store };
+            execute(&view, &self.anchors, block)?
         };
+        let next_epoch = next_epoch.map(Arc::new);
+        pending.epochs.extend(next_epoch.clone());
         // Hashed before the lock is taken: those who want a proof wait for the trie only.
         let leaf = |(key, change): (&RecordKey, &Change)| LeafChange {
             path: key.path(),
@@ -207,27 +219,42 @@ impl<S: Store> Ledger<S> {
                 block: block.hash(),
                 state_root,
                 receipts_root: receipts_root(&receipts),
-                next_validators: self.epoch.validators.hash(),
+                next_validators: next_epoch.as_ref().unwrap_or(&epoch).validators.hash(),
             },
-            due: None,
-            epoch_ends: None,
+            due,
+            epoch_ends,
         };
+        self.anchors.push(header);
         pending.take(block, changes, outcome);
         tip.height = header.height;
         tip.hash = block.hash();
         tip.time = header.time;
         tip.anchor = header.anchor;
         tip.outcome = outcome;
-        Ok(receipts)
+        Ok(Done { receipts, next_epoch })
     }
 
     /// A header's anchor is certified by a quorum. If it is not what was executed here, this replica or the quorum
-    /// has gone wrong, and neither may go on.
-    fn check_anchor(&self, pending: &Pending, tip: &Tip, anchor: &Anchor) -> Result<(), LedgerError> {
+    /// has gone wrong, and neither may go on. The first header of an epoch anchors the last block of the one before it:
+    /// that checkpoint names the set that decides from here on, and the old set signed it (`docs/pbft.md §7`).
+    fn check_anchor(
+        &self,
+        pending: &Pending,
+        tip: &Tip,
+        epoch: &EpochStart,
+        header: &Header,
+    ) -> Result<(), LedgerError> {
+        let anchor = &header.anchor;
         assert!(
             anchor.height <= tip.height,
             "a checkpoint is anchored above its height, once it is certified"
         );
+        if header.height == epoch.start {
+            assert_eq!(
+                anchor.height, tip.height,
+                "an epoch begins with the checkpoint that ends the one before"
+            );
+        }
         let first_pending = self.shared.live().tip.height.next();
         let own = match anchor.height.0.checked_sub(first_pending.0) {
             Some(index) => pending.outcomes[usize::try_from(index).expect("a place in memory")],
@@ -238,9 +265,14 @@ impl<S: Store> Ledger<S> {
 
     /// Shows executed blocks to readers.
     fn publish(&self, pending: Pending, tip: Tip) {
-        let window = self.shared.window;
         let mut live = self.shared.live_mut();
         live.tip = tip;
+        let epochs_begun = !pending.epochs.is_empty();
+        live.epochs.extend(pending.epochs);
+        let window = proof_window(&live.newest_epoch());
+        if epochs_begun {
+            self.shared.trie_mut().set_window(window);
+        }
         live.overlay.absorb(pending.overlay);
         live.replaced.extend(pending.replaced);
         while live.replaced.len() > window {
@@ -340,6 +372,17 @@ impl<S: Store> fmt::Debug for Ledger<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Ledger").field("tip", &self.tip()).finish_non_exhaustive()
     }
+}
+
+/// What a block came to, beside what is pending.
+struct Done {
+    receipts: Vec<Receipt>,
+    next_epoch: Option<Arc<EpochStart>>,
+}
+
+/// For how many heights below the tip proofs can be given.
+fn proof_window(epoch: &EpochStart) -> usize {
+    usize::try_from(epoch.parameters.log_window).expect("at most 4,096")
 }
 
 impl Pending {

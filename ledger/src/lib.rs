@@ -5,11 +5,14 @@
 //! borsh (`docs/formats.md`), decoded with [`quorate_crypto::codec::decode`], which accepts one encoding only;
 //! every list and byte string has a limit that is enforced while it is being read.
 
+mod anchors;
+mod approval;
 mod block;
 mod bounded;
 mod candidate;
 mod certificate;
 pub mod decimal;
+mod epoch;
 mod execute;
 #[cfg(test)]
 mod fixtures;
@@ -25,12 +28,15 @@ mod transaction;
 mod validators;
 mod window;
 
+pub use anchors::{READINESS_HEADERS, RecentAnchors};
+pub use approval::{ProposedChange, ProposedChangeError, ProposedValidator, Readiness};
 pub use block::{Anchor, Block, Header, RootError};
 pub use candidate::{BlockError, Candidates, Parent};
 pub use certificate::{
     CERTIFIED_BLOCKS_LIMIT, CertifiedBlocks, CertifiedBlocksError, CheckpointCertificate, CheckpointPayload,
     CommitCertificate, CommitPayload,
 };
+pub use epoch::{Approval, EpochChange, EpochEnd, EpochRecord, EpochStart};
 pub use execute::{Change, Execution, Records, execute};
 pub use ledger::{
     Delivered, ExecutionOutcome, GenesisState, GenesisStateError, KeyRecord, Ledger, LedgerError, NamedKey,
@@ -50,8 +56,7 @@ pub use state::{LeafChange, PROOF_SIBLINGS_MAX, ProofEnd, Record, RecordKey, Sta
 #[cfg(feature = "rocksdb")]
 pub use store::RocksStore;
 pub use store::{
-    Durability, EpochStart, Family, MemoryStore, Row, Store, StoreError, StoredHeader, Visit, Write,
-    WriteBatch,
+    Durability, Family, MemoryStore, Row, Store, StoreError, StoredHeader, Visit, Write, WriteBatch,
 };
 pub use tip::Tip;
 pub use transaction::{Payload, Transaction, TransactionError, TransactionRules};

@@ -1,12 +1,13 @@
 //! What a transaction does: its operations, all or nothing.
 //!
-//! Discriminants are part of the format and never change meaning; those from 4 on are kept for `Grant`, `Revoke`,
-//! `Lock`, `Renew`, `Unlock` and `Approve`.
+//! Discriminants are part of the format and never change meaning; 4 to 8 are kept for `Grant`, `Revoke`,
+//! `Lock`, `Renew` and `Unlock`.
 
 use borsh::{BorshDeserialize, BorshSerialize};
 use quorate_crypto::hex_bytes;
 use serde::{Deserialize, Serialize};
 
+use crate::approval::ProposedChange;
 use crate::bounded;
 use crate::decimal;
 use crate::primitives::{Account, Amount, Version};
@@ -45,6 +46,11 @@ pub enum Operation {
     } = 2,
     /// Guards everything after it: the transaction fails unless the condition holds.
     Check(Condition) = 3,
+    /// A validator's vote for what the next epoch changes; a newer one takes the place of its open one.
+    Approve {
+        /// What it approves of.
+        change: ProposedChange,
+    } = 9,
 }
 
 /// What an [`Operation::Check`] demands of the state it finds.
@@ -94,7 +100,7 @@ impl Operation {
     #[must_use]
     pub fn key(&self) -> Option<&[u8]> {
         match self {
-            Operation::Transfer { .. } => None,
+            Operation::Transfer { .. } | Operation::Approve { .. } => None,
             Operation::Put { key, .. } | Operation::Delete { key } => Some(key),
             Operation::Check(condition) => Some(condition.key()),
         }
@@ -109,6 +115,7 @@ impl Operation {
             }
             Operation::Transfer { .. }
             | Operation::Delete { .. }
+            | Operation::Approve { .. }
             | Operation::Check(
                 Condition::KeyAbsent { .. } | Condition::KeyPresent { .. } | Condition::KeyAtVersion { .. },
             ) => None,

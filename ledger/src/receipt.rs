@@ -67,6 +67,14 @@ pub enum Failure {
     WrongVersion = 5,
     /// The key has another value.
     WrongValue = 6,
+    /// The sender approves of a change and is no validator.
+    NotValidator = 7,
+    /// A key that is not a validator's yet is approved of without its statement that it is ready.
+    NotReady = 8,
+    /// Such a statement names a checkpoint that no recent header anchors.
+    ReadinessStale = 9,
+    /// Such a statement is not signed by its key for this chain and epoch.
+    ReadinessInvalid = 10,
 }
 
 impl Failure {
@@ -81,6 +89,10 @@ impl Failure {
             Failure::KeyExists => "KEY_EXISTS",
             Failure::WrongVersion => "WRONG_VERSION",
             Failure::WrongValue => "WRONG_VALUE",
+            Failure::NotValidator => "NOT_VALIDATOR",
+            Failure::NotReady => "NOT_READY",
+            Failure::ReadinessStale => "READINESS_STALE",
+            Failure::ReadinessInvalid => "READINESS_INVALID",
         }
     }
 }
@@ -117,6 +129,22 @@ pub enum LedgerEvent {
         #[serde(with = "hex_bytes")]
         key: Vec<u8>,
     } = 2,
+    /// A validator approved of a change.
+    Approved {
+        /// Which validator.
+        validator: Account,
+        /// The change, see [`EpochChange::hash`](crate::EpochChange::hash).
+        change: Hash,
+        /// How many of the validators in force approve of it now.
+        approvals: u32,
+    } = 3,
+    /// That approval made a quorum: the epoch ends, and the change takes effect.
+    EpochEnds {
+        /// The last height of the epoch.
+        last: Height,
+        /// The change, see [`EpochChange::hash`](crate::EpochChange::hash).
+        change: Hash,
+    } = 4,
 }
 
 /// The RFC 6962 root over the encoded receipts of a block, in order.
@@ -131,7 +159,7 @@ mod tests {
     use super::*;
 
     /// Every reason with its number in the format; a new failure must be added at the end.
-    const FAILURES: [Failure; 7] = [
+    const FAILURES: [Failure; 11] = [
         Failure::InsufficientFunds,
         Failure::BalanceOverflow,
         Failure::NotOwner,
@@ -139,6 +167,10 @@ mod tests {
         Failure::KeyExists,
         Failure::WrongVersion,
         Failure::WrongValue,
+        Failure::NotValidator,
+        Failure::NotReady,
+        Failure::ReadinessStale,
+        Failure::ReadinessInvalid,
     ];
 
     fn receipt(outcome: Outcome) -> Receipt {
@@ -156,7 +188,7 @@ mod tests {
     fn failures_are_called_the_same_in_json_and_in_code() {
         for (number, failure) in FAILURES.into_iter().enumerate() {
             assert_eq!(serde_json::to_value(failure).expect("a word"), failure.reason());
-            assert_eq!(codec::encode(&failure), [u8::try_from(number).expect("seven of them")]);
+            assert_eq!(codec::encode(&failure), [u8::try_from(number).expect("a handful")]);
         }
     }
 

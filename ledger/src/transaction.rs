@@ -11,11 +11,14 @@ use borsh::io::{Read, Result as IoResult, Write};
 use borsh::{BorshDeserialize, BorshSerialize};
 use quorate_crypto::{Domain, Hash, SecretKey, Signature, verify};
 
+use crate::approval::{ProposedChange, ProposedChangeError};
 use crate::bounded::{self, invalid};
 use crate::decimal;
+use crate::epoch::EpochStart;
 use crate::operation::Operation;
-use crate::parameters::{Parameters, TRANSACTION_BYTES_LIMIT};
-use crate::primitives::{Account, Amount, UnixMillis};
+use crate::parameters::{ParameterError, Parameters, TRANSACTION_BYTES_LIMIT};
+use crate::primitives::{Account, Amount, Epoch, UnixMillis};
+use crate::validators::{ValidatorSet, ValidatorSetError};
 
 /// What the sender signs.
 #[derive(
@@ -58,6 +61,8 @@ pub struct Transaction {
     /// Whether the sender is a usable key, once that was asked: decompressing the point costs as much as executing the
     /// transaction, and a validator asks when the pool takes it and again in every block proposed with it.
     usable_sender: OnceLock<bool>,
+    /// What is wrong with a change it approves of, once that was asked: the same is true of every key in there.
+    bad_change: OnceLock<Option<Box<TransactionError>>>,
 }
 
 /// By name: the content can be a mebibyte.
@@ -81,13 +86,17 @@ impl PartialEq for Transaction {
 
 impl Eq for Transaction {}
 
-/// What the chain asks of a transaction: its id and the parameters in force.
+/// What the chain asks of a transaction: the same for every block of an epoch.
 #[derive(Clone, Debug)]
 pub struct TransactionRules {
     /// The hash of the genesis.
     pub chain: Hash,
-    /// The parameters of the epoch.
+    /// The epoch.
+    pub epoch: Epoch,
+    /// Its parameters.
     pub parameters: Arc<Parameters>,
+    /// Its validators, who may approve of a change for nothing.
+    pub validators: Arc<ValidatorSet>,
 }
 
 /// Why a transaction can be in no block, or not in one of that time: the sender's fault.
@@ -160,6 +169,22 @@ pub enum TransactionError {
         /// The account it names.
         sender: Account,
     },
+    /// An operation approves of keys that are no validator set.
+    #[error("the validators that operation {operation} approves of: {source}")]
+    BadValidators {
+        /// Which operation, from 0.
+        operation: usize,
+        /// What is wrong with them.
+        source: ValidatorSetError,
+    },
+    /// An operation approves of parameters that no epoch can have.
+    #[error("the parameters that operation {operation} approves of: {source}")]
+    BadParameters {
+        /// Which operation, from 0.
+        operation: usize,
+        /// Which one, and what is allowed.
+        source: ParameterError,
+    },
     /// The signature is not the sender's over this payload.
     #[error("the signature is not the sender's")]
     BadSignature,
@@ -195,6 +220,8 @@ impl TransactionError {
             TransactionError::ValueSize { .. } => "VALUE_SIZE",
             TransactionError::FeeTooLow { .. } => "FEE_TOO_LOW",
             TransactionError::BadSender { .. } => "BAD_SENDER",
+            TransactionError::BadValidators { .. } => "BAD_VALIDATORS",
+            TransactionError::BadParameters { .. } => "BAD_PARAMETERS",
             TransactionError::BadSignature => "BAD_SIGNATURE",
             TransactionError::Expired { .. } => "EXPIRED",
             TransactionError::ExpiresTooLate { .. } => "EXPIRES_TOO_LATE",
@@ -203,6 +230,17 @@ impl TransactionError {
 }
 
 impl TransactionRules {
+    /// The rules in an epoch of a chain.
+    #[must_use]
+    pub fn of(chain: Hash, epoch: &EpochStart) -> Self {
+        TransactionRules {
+            chain,
+            epoch: epoch.number,
+            parameters: Arc::new(epoch.parameters.clone()),
+            validators: Arc::new(epoch.validators.clone()),
+        }
+    }
+
     /// The least fee of a transaction of `size` bytes: `fee_base + fee_per_byte * size`.
     #[must_use]
     pub fn least_fee(&self, size: usize) -> Amount {
@@ -237,7 +275,15 @@ impl Transaction {
         let hash = Domain::TransactionHash.hash(&[id.as_bytes(), signature.as_bytes()]);
         let prefix = Domain::Transaction.tag().len() + payload.chain.as_bytes().len();
         let size = message.len() - prefix + Self::SIGNATURE_BYTES;
-        Transaction { payload, signature, id, hash, size, usable_sender: OnceLock::new() }
+        Transaction {
+            payload,
+            signature,
+            id,
+            hash,
+            size,
+            usable_sender: OnceLock::new(),
+            bad_change: OnceLock::new(),
+        }
     }
 
     /// What the sender signed.
@@ -324,13 +370,47 @@ impl Transaction {
             check_operation(index, operation, parameters)?;
         }
         let least = rules.least_fee(self.size);
-        if payload.fee < least {
+        if payload.fee < least && !self.is_free_approval(rules) {
             return Err(TransactionError::FeeTooLow { fee: payload.fee, least });
         }
         if !*self.usable_sender.get_or_init(|| payload.sender.0.check().is_ok()) {
             return Err(TransactionError::BadSender { sender: payload.sender });
         }
-        Ok(())
+        match self.bad_change.get_or_init(|| bad_change(&payload.operations).map(Box::new)) {
+            Some(error) => Err((**error).clone()),
+            None => Ok(()),
+        }
+    }
+
+    /// Whether it pays less than everybody has to because it is a validator's approval and nothing else, for which the
+    /// fee may be 0: who decides about the chain need not have coins. A block holds one such of each validator.
+    #[must_use]
+    pub fn is_free_approval(&self, rules: &TransactionRules) -> bool {
+        self.payload.fee == 0
+            && rules.least_fee(self.size) > 0
+            && matches!(*self.payload.operations, [Operation::Approve { .. }])
+            && rules.validators.index_of(&self.payload.sender.0).is_some()
+    }
+
+    /// The least balance that its sender must have for it to succeed, as far as the transaction itself tells: the fee
+    /// and all it transfers to others, and what it transfers to itself in between. `None`: more than there can be.
+    ///
+    /// *Advisory*: for telling a client at once what would most likely fail. Coins may come and go before the block, and
+    /// a sender that proposes the block itself gets the fee back; no rule of the chain looks at this.
+    #[must_use]
+    pub fn least_balance(&self) -> Option<Amount> {
+        let mut spent = self.payload.fee;
+        let mut least = spent;
+        for operation in &self.payload.operations {
+            if let Operation::Transfer { to, amount } = operation {
+                let needed = spent.checked_add(*amount)?;
+                least = least.max(needed);
+                if *to != self.payload.sender {
+                    spent = needed;
+                }
+            }
+        }
+        Some(least)
     }
 
     /// Whether a block of this time may hold it: `time < expires_at <= time + lifetime_max`.
@@ -367,7 +447,35 @@ fn check_operation(
         let max = parameters.value_bytes_max;
         return Err(TransactionError::ValueSize { operation: index, size: value.len(), max });
     }
+    if let Operation::Approve { change: ProposedChange::Parameters(proposed) } = operation
+        && proposed.transaction_lifetime_max_ms != parameters.transaction_lifetime_max_ms
+    {
+        let source = ParameterError {
+            key: "transaction_lifetime_max_ms",
+            value: u128::from(proposed.transaction_lifetime_max_ms),
+            reason: format!("must stay {}: no epoch changes it", parameters.transaction_lifetime_max_ms),
+        };
+        return Err(TransactionError::BadParameters { operation: index, source });
+    }
     Ok(())
+}
+
+/// The first operation that approves of what no epoch can be.
+fn bad_change(operations: &[Operation]) -> Option<TransactionError> {
+    operations.iter().enumerate().find_map(|(operation, it)| match it {
+        Operation::Approve { change } => match change.resulting().err()? {
+            ProposedChangeError::Validators(source) => {
+                Some(TransactionError::BadValidators { operation, source })
+            }
+            ProposedChangeError::Parameters(source) => {
+                Some(TransactionError::BadParameters { operation, source })
+            }
+        },
+        Operation::Transfer { .. }
+        | Operation::Put { .. }
+        | Operation::Delete { .. }
+        | Operation::Check(_) => None,
+    })
 }
 
 /// Whether a size passes a limit; `usize` may be wider than `u32` or, on small machines, not.

@@ -45,7 +45,7 @@ impl Chain {
     }
 
     pub(crate) fn rules(&self) -> TransactionRules {
-        TransactionRules { chain: self.genesis.chain, parameters: Arc::new(self.parameters().clone()) }
+        TransactionRules::of(self.genesis.chain, &self.genesis.epoch())
     }
 
     /// What a perfect wall clock shows.

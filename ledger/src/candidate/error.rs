@@ -3,7 +3,7 @@
 use quorate_crypto::Hash;
 
 use crate::block::{Header, RootError};
-use crate::primitives::{Height, UnixMillis};
+use crate::primitives::{Account, Epoch, Height, UnixMillis};
 use crate::transaction::TransactionError;
 
 /// Why a proposal is not a block to vote for.
@@ -44,6 +44,15 @@ pub enum BlockError {
         chain: Hash,
         /// This chain.
         expected: Hash,
+    },
+    /// A block of another epoch than the one whose rules are known here. Nobody's fault: the engine has judged the
+    /// epoch, and this part may be told of the next one later than it, or earlier.
+    #[error("the block is of epoch {epoch}, the rules here are those of {expected}")]
+    WrongEpoch {
+        /// The epoch it names.
+        epoch: Epoch,
+        /// The epoch whose rules are known.
+        expected: Epoch,
     },
     /// Not one above its parent.
     #[error("the height is {height}, above its parent stands {expected}")]
@@ -104,6 +113,14 @@ pub enum BlockError {
         /// Its id.
         id: Hash,
     },
+    /// A second approval of one validator that pays nothing.
+    #[error("transaction {index} is the second approval of {sender} in the block that pays no fee")]
+    SecondFreeApproval {
+        /// The place of the second, from 0.
+        index: usize,
+        /// The validator.
+        sender: Account,
+    },
 }
 
 impl BlockError {
@@ -113,7 +130,8 @@ impl BlockError {
         match self {
             BlockError::AlreadyCommitted { .. }
             | BlockError::UnknownParent { .. }
-            | BlockError::Abandoned { .. } => false,
+            | BlockError::Abandoned { .. }
+            | BlockError::WrongEpoch { .. } => false,
             BlockError::WrongVersion { .. }
             | BlockError::WrongChain { .. }
             | BlockError::WrongHeight { .. }
@@ -123,7 +141,8 @@ impl BlockError {
             | BlockError::WrongRoot(_)
             | BlockError::Transaction { .. }
             | BlockError::Repeated { .. }
-            | BlockError::Included { .. } => true,
+            | BlockError::Included { .. }
+            | BlockError::SecondFreeApproval { .. } => true,
         }
     }
 }

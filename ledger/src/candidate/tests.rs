@@ -11,6 +11,8 @@ use crate::fixtures::{
 };
 use crate::{Operation, Parameters, Payload};
 
+mod epochs;
+
 fn candidates() -> Candidates {
     with(Parameters::default())
 }
@@ -392,20 +394,6 @@ fn building_on_what_a_commit_overtook_gives_an_empty_block() {
     let block = build_on(&mut candidates, loser, [transaction(3)]);
     assert!(block.transactions().is_empty());
     assert_eq!((block.parent(), block.height()), (loser.hash, Height(2)));
-}
-
-#[test]
-fn a_new_epoch_brings_new_limits() {
-    let mut candidates = candidates();
-    candidates.set_rules(rules(Parameters { block_transactions_max: 1, ..Parameters::default() }));
-    let error = check_on(&mut candidates, genesis(), vec![transaction(1), transaction(2)]);
-    assert_eq!(error, Err(BlockError::TooManyTransactions { count: 2, max: 1 }));
-}
-
-#[test]
-#[should_panic(expected = "the lifetime of transactions is fixed by the genesis")]
-fn no_epoch_changes_the_lifetime_of_transactions() {
-    candidates().set_rules(rules(Parameters { transaction_lifetime_max_ms: 1_000, ..Parameters::default() }));
 }
 
 /// All blocks there ever were, and nothing cleverer: what [`Candidates`] must agree with.

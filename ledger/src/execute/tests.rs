@@ -6,14 +6,15 @@ use std::sync::Arc;
 use proptest::prelude::*;
 
 use super::*;
-use crate::fixtures::{GENESIS_TIME, account, block_on, chain, genesis, key};
-use crate::primitives::Amount;
+use crate::epoch::EpochRecord;
+use crate::fixtures::{GENESIS_TIME, account, block_on, chain, genesis, key, validators};
+use crate::primitives::{Amount, Epoch};
 use crate::transaction::{Payload, Transaction};
 
 /// The proposer of [`block_on`]'s blocks.
 const PROPOSER: u16 = 100;
 
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 struct Memory(BTreeMap<RecordKey, Arc<Record>>);
 
 impl Records for Memory {
@@ -27,7 +28,14 @@ impl Memory {
         let record = |&(number, balance): &(u16, Amount)| {
             (RecordKey::Account(account(number)), Arc::new(Record::Account { balance }))
         };
-        Memory(balances.iter().filter(|(_, balance)| *balance > 0).map(record).collect())
+        let accounts = balances.iter().filter(|(_, balance)| *balance > 0).map(record);
+        let epoch = EpochRecord { number: Epoch(0), start: Height(0), ends: None };
+        let fixed = [
+            (RecordKey::Validators, Record::Validators(validators())),
+            (RecordKey::Parameters, Record::Parameters(Box::default())),
+            (RecordKey::Epoch, Record::Epoch(epoch)),
+        ];
+        Memory(accounts.chain(fixed.map(|(key, record)| (key, Arc::new(record)))).collect())
     }
 
     fn balance(&self, number: u16) -> Option<Amount> {
@@ -46,7 +54,7 @@ impl Memory {
     /// Executes a block of these transactions and takes its changes over.
     fn run(&mut self, transactions: Vec<Arc<Transaction>>) -> Vec<Receipt> {
         let block = block_on(genesis(), transactions);
-        let execution = execute(self, &block).expect("memory reads");
+        let execution = execute(self, &RecentAnchors::default(), &block).expect("memory reads");
         for (key, change) in execution.changes {
             assert_eq!(self.0.get(&key), change.before.as_ref(), "before is what there was");
             assert_ne!(change.before, change.after, "what did not change is no change");
@@ -164,7 +172,7 @@ fn a_proposer_that_sends_pays_itself() {
 
 #[test]
 fn a_key_belongs_to_who_created_it() {
-    let mut state = Memory::default();
+    let mut state = Memory::with_balances(&[]);
     assert_eq!(state.outcome(1, vec![put("a", "1")]), Outcome::Ok);
     assert_eq!(state.outcome(2, vec![put("a", "2")]), failed(0, Failure::NotOwner));
     assert_eq!(state.outcome(2, vec![delete("a")]), failed(0, Failure::NotOwner));
@@ -176,7 +184,7 @@ fn a_key_belongs_to_who_created_it() {
 
 #[test]
 fn a_version_is_height_index_and_operation() {
-    let mut state = Memory::default();
+    let mut state = Memory::with_balances(&[]);
     let receipts = state
         .run(vec![transaction(1, 0, 0, vec![]), transaction(1, 1, 0, vec![put("b", ""), put("a", "1")])]);
     let version = Version::new(Height(1), 1, 1);
@@ -193,7 +201,7 @@ fn checks_guard_what_comes_after_them() {
     let equals = |value: &str| Condition::KeyEquals { key: b"a".to_vec(), value: value.into() };
     let first = Version::new(Height(1), 0, 1);
 
-    let mut state = Memory::default();
+    let mut state = Memory::with_balances(&[]);
     for condition in [present(), at(first), equals("1")] {
         assert_eq!(state.outcome(1, vec![Operation::Check(condition)]), failed(0, Failure::KeyNotFound));
     }

@@ -7,11 +7,11 @@ use thiserror::Error;
 
 use super::ExecutionOutcome;
 use crate::certificate::CheckpointPayload;
+use crate::epoch::{EpochRecord, EpochStart};
 use crate::parameters::Parameters;
 use crate::primitives::{Account, Amount, Epoch, Height, UnixMillis};
 use crate::receipt::receipts_root;
 use crate::state::{Record, RecordKey, Trie};
-use crate::store::rows::EpochStart;
 use crate::tip::Tip;
 use crate::validators::ValidatorSet;
 
@@ -61,7 +61,8 @@ impl GenesisState {
         records.retain(|_, record| *record != Record::Account { balance: 0 });
         records.insert(RecordKey::Validators, Record::Validators(self.validators.clone()));
         records.insert(RecordKey::Parameters, Record::Parameters(Box::new(self.parameters.clone())));
-        records.insert(RecordKey::Epoch, Record::Epoch { number: Epoch(0), start: Height(0) });
+        let epoch = EpochRecord { number: Epoch(0), start: Height(0), ends: None };
+        records.insert(RecordKey::Epoch, Record::Epoch(epoch));
         Ok(records)
     }
 
@@ -82,10 +83,13 @@ impl GenesisState {
         })
     }
 
-    pub(super) fn epoch(&self) -> EpochStart {
+    /// The first epoch.
+    #[must_use]
+    pub fn epoch(&self) -> EpochStart {
         EpochStart {
             number: Epoch(0),
             start: Height(0),
+            below: self.chain,
             validators: self.validators.clone(),
             parameters: self.parameters.clone(),
         }

@@ -6,11 +6,12 @@ use std::sync::{Arc, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use quorate_crypto::Hash;
 
 use super::ExecutionOutcome;
+use crate::epoch::EpochStart;
 use crate::execute::Records;
 use crate::primitives::{Height, UnixMillis};
 use crate::state::{Record, RecordKey, Trie};
 use crate::store::overlay::Overlay;
-use crate::store::rows::{self, EpochStart, StoredHeader};
+use crate::store::rows::{self, StoredHeader};
 use crate::store::{Family, Store, StoreError};
 use crate::tip::Tip;
 
@@ -24,8 +25,6 @@ pub(super) struct Shared {
     pub(super) chain: Hash,
     pub(super) genesis_time: UnixMillis,
     pub(super) genesis: ExecutionOutcome,
-    /// How many heights below the tip can be proven.
-    pub(super) window: usize,
     live: RwLock<Live>,
     trie: RwLock<Trie>,
 }
@@ -54,13 +53,12 @@ impl Shared {
     pub(super) fn new(
         store: Arc<dyn Store>,
         genesis: (Hash, UnixMillis, ExecutionOutcome),
-        window: usize,
         live: Live,
         trie: Trie,
     ) -> Self {
         let (chain, genesis_time, genesis) = genesis;
         let (live, trie) = (RwLock::new(live), RwLock::new(trie));
-        Self { store, chain, genesis_time, genesis, window, live, trie }
+        Self { store, chain, genesis_time, genesis, live, trie }
     }
 
     pub(super) fn live(&self) -> RwLockReadGuard<'_, Live> {
@@ -90,6 +88,11 @@ impl Shared {
 }
 
 impl Live {
+    /// The epoch of the next block.
+    pub(super) fn newest_epoch(&self) -> Arc<EpochStart> {
+        self.epochs.last().expect("the genesis starts one").clone()
+    }
+
     /// The record as it is at the tip.
     pub(super) fn record(
         &self,

@@ -13,14 +13,17 @@ use quorate_crypto::{Hash, encode};
 
 use super::live::{Live, Shared};
 use super::{
-    GenesisState, Ledger, LedgerError, OVERLAY_BYTES_MAX, Pending, Usable, WRITE_BEHIND_BYTES, error,
+    Done, GenesisState, Ledger, LedgerError, OVERLAY_BYTES_MAX, Pending, Usable, WRITE_BEHIND_BYTES, error,
+    proof_window,
 };
+use crate::anchors::RecentAnchors;
 use crate::block::{Block, Header};
 use crate::certificate::{CheckpointCertificate, CommitCertificate};
-use crate::primitives::Height;
+use crate::epoch::EpochStart;
+use crate::primitives::{Epoch, Height};
 use crate::state::{Record, RecordKey, Trie};
 use crate::store::overlay::Overlay;
-use crate::store::rows::{self, EpochStart, FORMAT, Meta, StoredHeader};
+use crate::store::rows::{self, FORMAT, Meta, StoredHeader};
 use crate::store::{Durability, Family, Store, StoreError, WriteBatch};
 use crate::tip::Tip;
 
@@ -43,36 +46,43 @@ impl<S: Store> Ledger<S> {
             Height(0) => start.outcome,
             height => stored_header(&*store, height)?.outcome,
         };
-        let window = usize::try_from(genesis.parameters.log_window).expect("at most 4,096");
-        let trie = Trie::build(state_height, leaves(&*store)?, window);
+        let (epochs, later) = epochs(&*store, state_height)?;
+        let epoch = epochs.last().expect("the first starts at 0");
+        let trie = Trie::build(state_height, leaves(&*store)?, proof_window(epoch));
         if trie.root() != outcome.checkpoint.state_root {
             let (own, other) = (trie.root(), outcome.checkpoint.state_root);
             return Err(LedgerError::Diverged { height: state_height, what: "state root", own, other });
         }
         let tip = tip_at(&*store, start.clone(), state_height)?;
-        let epochs = epochs(&*store)?;
-        let epoch = epochs.last().expect("the genesis wrote one").clone();
+        check_epoch(&*store, epoch)?;
         let live = Live { tip, overlay: Overlay::default(), replaced: VecDeque::new(), epochs };
         let origin = (genesis.chain, genesis.time, start.outcome);
-        let shared = Arc::new(Shared::new(store.clone(), origin, window, live, trie));
-        let mut ledger = Ledger { store, shared, epoch, waiting_since: None, state: Usable::Yes };
-        ledger.execute_again(state_height)?;
+        let shared = Arc::new(Shared::new(store.clone(), origin, live, trie));
+        let anchors = recent_anchors(&*store, state_height)?;
+        let mut ledger = Ledger { store, shared, anchors, waiting_since: None, state: Usable::Yes };
+        ledger.execute_again(state_height, &later)?;
         ledger.read_certificates()?;
         Ok(ledger)
     }
 
-    /// Executes the blocks above the state height.
-    fn execute_again(&mut self, state_height: Height) -> Result<(), LedgerError> {
-        let Some((top, _)) = rows::last::<StoredHeader>(&*self.store, Family::Headers)? else {
-            return Ok(());
-        };
+    /// Executes the blocks above the state height, with which the `later` epochs come about again.
+    fn execute_again(&mut self, state_height: Height, later: &[EpochStart]) -> Result<(), LedgerError> {
+        let mut later = later.iter();
+        let top =
+            rows::last::<StoredHeader>(&*self.store, Family::Headers)?.map_or(Height(0), |(top, _)| top);
         let mut tip = self.tip();
         for height in (state_height.0 + 1..=top.0).map(Height) {
             let stored = stored_header(&*self.store, height)?;
             let block = rows::block(&*self.store, height)?;
             self.check_body(&block, &stored, &tip)?;
             let mut pending = Pending::default();
-            self.run(&mut pending, &mut tip, &block)?;
+            let Done { next_epoch, .. } = self.run(&mut pending, &mut tip, &block)?;
+            if let Some(next) = next_epoch
+                && later.next() != Some(&*next)
+            {
+                let reason = "it is not the epoch that executing the blocks below gives";
+                return Err(rows::damaged(Family::Epochs, &rows::height_key(next.start), reason).into());
+            }
             let own = tip.outcome.checkpoint;
             error::compare(&own, &stored.outcome.checkpoint.anchor())?;
             if let Some(certificate) =
@@ -85,7 +95,13 @@ impl<S: Store> Ledger<S> {
                 self.write_behind(Durability::Behind)?;
             }
         }
-        Ok(())
+        match later.next() {
+            None => Ok(()),
+            Some(beyond) => {
+                let reason = "an epoch that no stored block begins";
+                Err(rows::damaged(Family::Epochs, &rows::height_key(beyond.start), reason).into())
+            }
+        }
     }
 
     /// A stored block is executed again only if it is the one that was stored: the header row's, with the transactions
@@ -94,7 +110,7 @@ impl<S: Store> Ledger<S> {
         let header = block.header();
         let problem = if *header != stored.header || block.hash() != stored.outcome.checkpoint.block {
             Some("its header is not that of the header row".to_owned())
-        } else if (header.chain, header.epoch) != (self.shared.chain, self.epoch.number)
+        } else if (header.chain, header.epoch) != (self.shared.chain, self.epoch().number)
             || header.parent != tip.hash
             || header.time <= tip.time
         {
@@ -185,16 +201,56 @@ fn leaves(store: &dyn Store) -> Result<Vec<(Hash, Hash)>, StoreError> {
     Ok(leaves)
 }
 
-fn epochs(store: &dyn Store) -> Result<Vec<Arc<EpochStart>>, StoreError> {
-    let mut epochs = Vec::new();
+/// The epochs known at a height, the last of them that of the next block, and those that begin above.
+type Epochs = (Vec<Arc<EpochStart>>, Vec<EpochStart>);
+
+fn epochs(store: &dyn Store, state_height: Height) -> Result<Epochs, StoreError> {
+    let (mut known, mut later) = (Vec::new(), Vec::new());
     rows::try_scan(store, Family::Epochs, &[], |key, value| {
-        epochs.push(Arc::new(rows::parse::<EpochStart>(Family::Epochs, key, value)?));
+        let epoch: EpochStart = rows::parse(Family::Epochs, key, value)?;
+        let number = Epoch((known.len() + later.len()) as u64);
+        if (epoch.number, epoch.start) != (number, rows::height_of_key(Family::Epochs, key)?) {
+            return Err(rows::damaged(Family::Epochs, key, format!("it holds epoch {}", epoch.number)));
+        }
+        if epoch.start <= state_height.next() {
+            known.push(Arc::new(epoch))
+        } else {
+            later.push(epoch)
+        }
         Ok::<_, StoreError>(ControlFlow::Continue(()))
     })?;
-    match epochs.is_empty() {
-        true => Err(rows::damaged(Family::Epochs, &rows::height_key(Height(0)), "the row is missing")),
-        false => Ok(epochs),
+    match known.first() {
+        Some(first) if first.start == Height(0) => Ok((known, later)),
+        _ => Err(rows::damaged(Family::Epochs, &rows::height_key(Height(0)), "the row is missing")),
     }
+}
+
+/// That the epoch of the next block is the one in the state.
+fn check_epoch(store: &dyn Store, epoch: &EpochStart) -> Result<(), StoreError> {
+    let record = |key| rows::record(store, &key);
+    let in_state = match record(RecordKey::Epoch)?.as_deref() {
+        Some(Record::Epoch(state)) => (state.number, state.start) == (epoch.number, epoch.start),
+        _ => false,
+    };
+    let validators = Record::Validators(epoch.validators.clone());
+    let parameters = Record::Parameters(Box::new(epoch.parameters.clone()));
+    if in_state
+        && record(RecordKey::Validators)?.as_deref() == Some(&validators)
+        && record(RecordKey::Parameters)?.as_deref() == Some(&parameters)
+    {
+        return Ok(());
+    }
+    let key = rows::height_key(epoch.start);
+    Err(rows::damaged(Family::Epochs, &key, "the state at this height is of another epoch"))
+}
+
+/// What the last headers up to a height anchor.
+fn recent_anchors(store: &dyn Store, height: Height) -> Result<RecentAnchors, StoreError> {
+    let mut anchors = RecentAnchors::default();
+    for height in (RecentAnchors::first_height(height).0..=height.0).map(Height) {
+        anchors.push(&stored_header(store, height)?.header);
+    }
+    Ok(anchors)
 }
 
 fn stored_header(store: &dyn Store, height: Height) -> Result<StoredHeader, StoreError> {

@@ -13,10 +13,11 @@ use quorate_crypto::Hash;
 use super::live::Shared;
 use crate::block::Block;
 use crate::certificate::{CertifiedBlocks, CheckpointCertificate, CommitCertificate};
-use crate::primitives::{Account, Amount, Height, UnixMillis, Version};
+use crate::epoch::EpochStart;
+use crate::primitives::{Account, Amount, Epoch, Height, UnixMillis, Version};
 use crate::receipt::Receipt;
 use crate::state::{Record, RecordKey, StateProof};
-use crate::store::rows::{self, EpochStart, StoredHeader};
+use crate::store::rows::{self, StoredHeader};
 use crate::store::{Family, StoreError};
 use crate::tip::Tip;
 
@@ -324,7 +325,8 @@ impl Reader {
         Ok(Some(ProvenRecord { height, record, proof }))
     }
 
-    /// The epoch whose validators decide a height: number, validators, parameters.
+    /// The epoch whose validators decide a height: number, validators, parameters. Above the tip this is the last epoch
+    /// known; one that is ending does not know yet, before its last block is executed, what follows.
     #[must_use]
     pub fn epoch_at(&self, height: Height) -> Arc<EpochStart> {
         let live = self.shared.live();
@@ -336,6 +338,34 @@ impl Reader {
     #[must_use]
     pub fn validators(&self, height: Height) -> crate::validators::ValidatorSet {
         self.epoch_at(height).validators.clone()
+    }
+
+    /// The parameters in force at a height.
+    #[must_use]
+    pub fn parameters(&self, height: Height) -> crate::parameters::Parameters {
+        self.epoch_at(height).parameters.clone()
+    }
+
+    /// The epoch of the next block.
+    #[must_use]
+    pub fn epoch(&self) -> Arc<EpochStart> {
+        self.shared.live().newest_epoch()
+    }
+
+    /// An epoch by its number; `None`: it has not begun.
+    #[must_use]
+    pub fn epoch_numbered(&self, number: Epoch) -> Option<Arc<EpochStart>> {
+        let live = self.shared.live();
+        live.epochs.get(usize::try_from(number.0).ok()?).cloned()
+    }
+
+    /// Whether a commit certificate of the epoch of the next block is known, or there was no epoch before it: until
+    /// then validators of the epoch before may still need its votes repeated (`docs/pbft.md §7`).
+    #[must_use]
+    pub fn epoch_is_confirmed(&self) -> bool {
+        let live = self.shared.live();
+        let number = live.newest_epoch().number;
+        number == Epoch(0) || live.tip.base.as_ref().is_some_and(|base| base.payload.epoch == number)
     }
 
     /// A block's own commit certificate.
@@ -367,7 +397,7 @@ impl Reader {
 
     /// The blocks above a height, up to one that has a commit certificate of its own: as many as fit `max_blocks` and
     /// `max_bytes`, and at least up to the first such, so that whoever asks gets on; limits should leave room for a
-    /// full window of blocks. `None`: no block above has a certificate.
+    /// full window of blocks. They are all of one epoch, since a certificate is. `None`: no block above has one.
     ///
     /// # Errors
     /// The store's.
@@ -383,6 +413,9 @@ impl Reader {
         let tip = self.tip().0;
         for next in (height.0.saturating_add(1)..=tip.0).map(Height) {
             let block = rows::block(&*self.shared.store, next)?;
+            if blocks.last().is_some_and(|below: &Arc<Block>| below.header().epoch != block.header().epoch) {
+                break;
+            }
             bytes = bytes.saturating_add(block.size());
             let fits = blocks.len() < max_blocks && bytes <= max_bytes;
             if whole.is_some() && !fits {
@@ -429,6 +462,10 @@ fn key_record(record: &Record) -> Option<KeyRecord> {
         Record::Key { owner, version, value } => {
             Some(KeyRecord { owner: *owner, version: *version, value: value.clone() })
         }
-        Record::Account { .. } | Record::Validators(_) | Record::Parameters(_) | Record::Epoch { .. } => None,
+        Record::Account { .. }
+        | Record::Validators(_)
+        | Record::Parameters(_)
+        | Record::Approval(_)
+        | Record::Epoch(_) => None,
     }
 }

@@ -11,7 +11,7 @@ use crate::primitives::{Account, Amount, View};
 use crate::store::MemoryStore;
 use crate::transaction::{Payload, Transaction};
 use crate::validators::ValidatorSet;
-use crate::{Header, Outcome, StoreError};
+use crate::{Epoch, EpochRecord, Header, Outcome, StoreError};
 
 mod crash;
 mod reading;
@@ -283,6 +283,6 @@ fn records_are_shown_by_kind() {
     chain.grow(&mut ledger, 1);
     let (height, record) = ledger.reader().record(&RecordKey::Epoch).expect("reads");
     assert_eq!(height, Height(1));
-    let epoch = Record::Epoch { number: crate::Epoch(0), start: Height(0) };
+    let epoch = Record::Epoch(EpochRecord { number: Epoch(0), start: Height(0), ends: None });
     assert_eq!(record.as_deref(), Some(&epoch));
 }

@@ -1,13 +1,14 @@
 //! What the state is made of.
 //!
-//! Discriminants are part of the format; 2 is kept for locks and 5 for open approvals.
+//! Discriminants are part of the format; 2 is kept for locks.
 
 use borsh::{BorshDeserialize, BorshSerialize};
-use quorate_crypto::{Hash, encode};
+use quorate_crypto::{Hash, PublicKey, encode};
 
 use crate::bounded;
+use crate::epoch::{Approval, EpochRecord};
 use crate::parameters::Parameters;
-use crate::primitives::{Account, Amount, Epoch, Height, Version};
+use crate::primitives::{Account, Amount, Version};
 use crate::validators::ValidatorSet;
 
 /// What names a record.
@@ -23,6 +24,8 @@ pub enum RecordKey {
     Validators = 3,
     /// The parameters in force.
     Parameters = 4,
+    /// The open approval of a validator.
+    Approval(Account) = 5,
     /// The epoch in force.
     Epoch = 6,
 }
@@ -52,13 +55,10 @@ pub enum Record {
     Validators(ValidatorSet) = 3,
     /// Under [`RecordKey::Parameters`].
     Parameters(Box<Parameters>) = 4,
+    /// Under [`RecordKey::Approval`].
+    Approval(Approval) = 5,
     /// Under [`RecordKey::Epoch`].
-    Epoch {
-        /// Its number.
-        number: Epoch,
-        /// The first height it decides; 0, the genesis itself, for the first.
-        start: Height,
-    } = 6,
+    Epoch(EpochRecord) = 6,
 }
 
 impl RecordKey {
@@ -77,6 +77,7 @@ impl RecordKey {
             RecordKey::Key(key) => [&[1][..], key].concat(),
             RecordKey::Validators => vec![3],
             RecordKey::Parameters => vec![4],
+            RecordKey::Approval(validator) => [&[5][..], validator.0.as_bytes()].concat(),
             RecordKey::Epoch => vec![6],
         }
     }
@@ -86,17 +87,20 @@ impl RecordKey {
     pub fn from_row(row: &[u8]) -> Option<Self> {
         let (discriminant, rest) = row.split_first()?;
         match (discriminant, rest.len()) {
-            (0, 32) => {
-                let bytes = rest.try_into().expect("32 bytes");
-                Some(RecordKey::Account(Account(quorate_crypto::PublicKey::from_bytes(bytes))))
-            }
+            (0, 32) => Some(RecordKey::Account(account_of(rest))),
             (1, _) => Some(RecordKey::Key(rest.to_vec())),
             (3, 0) => Some(RecordKey::Validators),
             (4, 0) => Some(RecordKey::Parameters),
+            (5, 32) => Some(RecordKey::Approval(account_of(rest))),
             (6, 0) => Some(RecordKey::Epoch),
             _ => None,
         }
     }
+}
+
+/// The account whose 32 bytes end a row's key.
+fn account_of(bytes: &[u8]) -> Account {
+    Account(PublicKey::from_bytes(bytes.try_into().expect("32 bytes")))
 }
 
 impl Record {
@@ -114,7 +118,8 @@ impl Record {
             RecordKey::Key(_) => matches!(self, Record::Key { .. }),
             RecordKey::Validators => matches!(self, Record::Validators(_)),
             RecordKey::Parameters => matches!(self, Record::Parameters(_)),
-            RecordKey::Epoch => matches!(self, Record::Epoch { .. }),
+            RecordKey::Approval(_) => matches!(self, Record::Approval(_)),
+            RecordKey::Epoch => matches!(self, Record::Epoch(_)),
         }
     }
 }
@@ -122,9 +127,10 @@ impl Record {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
-    use quorate_crypto::{PublicKey, decode};
+    use quorate_crypto::decode;
 
     use super::*;
+    use crate::primitives::{Epoch, Height};
 
     fn key() -> impl Strategy<Value = RecordKey> {
         prop_oneof![
@@ -132,6 +138,7 @@ mod tests {
             proptest::collection::vec(any::<u8>(), 0..40).prop_map(RecordKey::Key),
             Just(RecordKey::Validators),
             Just(RecordKey::Parameters),
+            any::<[u8; 32]>().prop_map(|bytes| RecordKey::Approval(Account(PublicKey::from_bytes(bytes)))),
             Just(RecordKey::Epoch),
         ]
     }
@@ -147,7 +154,7 @@ mod tests {
 
     #[test]
     fn rows_of_no_kind_are_refused() {
-        for row in [&[][..], &[0], &[0; 32], &[2], &[3, 0], &[5], &[6, 6], &[7]] {
+        for row in [&[][..], &[0], &[0; 32], &[2], &[3, 0], &[5], &[5; 32], &[6, 6], &[7]] {
             assert_eq!(RecordKey::from_row(row), None, "{row:?}");
         }
     }
@@ -157,6 +164,7 @@ mod tests {
         assert_eq!(encode(&RecordKey::Key(b"k".to_vec())), [1, 1, 0, 0, 0, b'k']);
         assert_eq!(encode(&RecordKey::Epoch), [6]);
         assert_eq!(encode(&Record::Account { balance: 1 })[..2], [0, 1]);
-        assert_eq!(encode(&Record::Epoch { number: Epoch(1), start: Height(2) })[0], 6);
+        let epoch = Record::Epoch(EpochRecord { number: Epoch(1), start: Height(2), ends: None });
+        assert_eq!(encode(&epoch)[0], 6);
     }
 }

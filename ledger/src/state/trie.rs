@@ -114,6 +114,12 @@ impl Trie {
         (self.inners.len(), self.leaves.len())
     }
 
+    /// Keeps so many heights below the present from now on.
+    pub fn set_window(&mut self, window: usize) {
+        self.window = window;
+        self.forget();
+    }
+
     /// Goes to the next height by these changes (in any order) and returns its root.
     ///
     /// # Panics
@@ -125,11 +131,16 @@ impl Trie {
         let mut replaced = Vec::new();
         let root = self.change(root, 0, &changes, &mut replaced);
         self.revisions.push_back(Revision { height: height.next(), root, replaced });
-        if self.revisions.len() > self.window + 1 {
+        self.forget();
+        root.hash
+    }
+
+    /// Lets go of the heights below the window.
+    fn forget(&mut self) {
+        while self.revisions.len() > self.window + 1 {
             self.revisions.pop_front();
             self.release_replaced();
         }
-        root.hash
     }
 
     /// What proves the record at `path`, or its absence, at a height; `None` outside the window.

@@ -21,7 +21,7 @@ use thiserror::Error;
 pub use memory::MemoryStore;
 #[cfg(feature = "rocksdb")]
 pub use rocks::RocksStore;
-pub use rows::{EpochStart, StoredHeader};
+pub use rows::StoredHeader;
 
 /// A kind of rows; a column family on disk. Heights are keys of 8 bytes, most significant first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

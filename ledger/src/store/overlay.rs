@@ -9,6 +9,8 @@ use std::sync::Arc;
 use quorate_crypto::{Hash, encode};
 
 use super::{Family, WriteBatch, rows};
+use crate::epoch::EpochChange;
+use crate::parameters::Parameters;
 use crate::primitives::Height;
 use crate::state::{Record, RecordKey};
 
@@ -109,7 +111,11 @@ impl Overlay {
 fn weight(key: &RecordKey, record: Option<&Record>) -> usize {
     let key = match key {
         RecordKey::Key(key) => key.len(),
-        RecordKey::Account(_) | RecordKey::Validators | RecordKey::Parameters | RecordKey::Epoch => 32,
+        RecordKey::Account(_)
+        | RecordKey::Validators
+        | RecordKey::Parameters
+        | RecordKey::Approval(_)
+        | RecordKey::Epoch => 32,
     };
     key + record.map_or(0, record_weight)
 }
@@ -119,8 +125,18 @@ fn record_weight(record: &Record) -> usize {
         + match record {
             Record::Key { value, .. } => value.len(),
             Record::Validators(set) => 32 * set.len(),
-            Record::Account { .. } | Record::Parameters(_) | Record::Epoch { .. } => 0,
+            Record::Parameters(_) => size_of::<Parameters>(),
+            Record::Approval(approval) => change_weight(&approval.change),
+            Record::Epoch(epoch) => epoch.ends.as_ref().map_or(0, |end| change_weight(&end.change)),
+            Record::Account { .. } => 0,
         }
+}
+
+fn change_weight(change: &EpochChange) -> usize {
+    match change {
+        EpochChange::Validators(set) => 32 * set.len(),
+        EpochChange::Parameters(_) => size_of::<Parameters>(),
+    }
 }
 
 #[cfg(test)]

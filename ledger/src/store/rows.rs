@@ -12,13 +12,11 @@ use quorate_crypto::{Hash, decode, encode, to_hex};
 use super::{Family, Store, StoreError, WriteBatch};
 use crate::block::{Block, Header};
 use crate::ledger::ExecutionOutcome;
-use crate::parameters::Parameters;
-use crate::primitives::{Epoch, Height};
+use crate::primitives::Height;
 use crate::state::{Record, RecordKey};
-use crate::validators::ValidatorSet;
 
 /// The layout of the rows; another number is another program's data.
-pub(crate) const FORMAT: u32 = 1;
+pub(crate) const FORMAT: u32 = 2;
 
 const META_FORMAT: &[u8] = b"format";
 const META_CHAIN: &[u8] = b"chain";
@@ -34,19 +32,6 @@ pub struct StoredHeader {
     pub transactions: u32,
     /// What executing it gave.
     pub outcome: ExecutionOutcome,
-}
-
-/// An epoch as the store keeps it.
-#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
-pub struct EpochStart {
-    /// Its number.
-    pub number: Epoch,
-    /// The first height whose block its validators decide; 0, the genesis itself, for the first.
-    pub start: Height,
-    /// Who votes in it.
-    pub validators: ValidatorSet,
-    /// The parameters in force.
-    pub parameters: Parameters,
 }
 
 /// The key of the row of a height: sorted as heights are.

@@ -230,6 +230,12 @@ fn event_text(event: &LedgerEvent) -> String {
         LedgerEvent::Transferred { from, to, amount } => format!("transferred {amount} from {from} to {to}"),
         LedgerEvent::KeyPut { key, version } => format!("put {}, version {version}", values::shown(key)),
         LedgerEvent::KeyDeleted { key } => format!("deleted {}", values::shown(key)),
+        LedgerEvent::Approved { validator, change, approvals } => {
+            format!("{validator} approved of {change}, which {approvals} validators approve of now")
+        }
+        LedgerEvent::EpochEnds { last, change } => {
+            format!("decided: the epoch ends with block {last}, then {change} is in force")
+        }
     }
 }
 

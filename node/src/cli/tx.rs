@@ -10,7 +10,9 @@ use anyhow::Context as _;
 use clap::{Args, Subcommand};
 use quorate_crypto::{Hash, decode, encode, from_hex, to_hex};
 use quorate_genesis::Genesis;
-use quorate_ledger::{Account, Amount, Condition, Operation, Outcome, Payload, Transaction, Version};
+use quorate_ledger::{
+    Account, Amount, Condition, Operation, Outcome, Parameters, Payload, ProposedChange, Transaction, Version,
+};
 use serde::Serialize;
 
 use super::{Globals, block_on, init, output, passphrase, query, values};
@@ -371,6 +373,21 @@ pub(super) fn operation_text(operation: &Operation) -> String {
         Operation::Put { key, value } => format!("put {} = {}", values::shown(key), values::shown(value)),
         Operation::Delete { key } => format!("delete {}", values::shown(key)),
         Operation::Check(condition) => format!("check {}", condition_text(condition)),
+        Operation::Approve { change } => format!("approve {}", change_text(change)),
+    }
+}
+
+fn change_text(change: &ProposedChange) -> String {
+    match change {
+        ProposedChange::Validators(proposed) => {
+            let keys: Vec<String> = proposed.iter().map(|validator| validator.key.to_string()).collect();
+            format!("validators {}", keys.join(", "))
+        }
+        ProposedChange::Parameters(parameters) => {
+            let rows = Parameters::table().iter().zip(parameters.values());
+            let values: Vec<String> = rows.map(|(row, value)| format!("{} = {value}", row.key)).collect();
+            format!("parameters {}", values.join(", "))
+        }
     }
 }
 
@@ -389,7 +406,7 @@ mod tests {
 
     use super::*;
     use quorate_crypto::{SecretKey, to_hex};
-    use quorate_ledger::{Parameters, TransactionRules, UnixMillis};
+    use quorate_ledger::{Epoch, TransactionRules, UnixMillis, ValidatorSet};
 
     fn transaction() -> Transaction {
         let key = SecretKey::from_seed([1; 32]);
@@ -431,7 +448,9 @@ mod tests {
         };
         let chain = Chain { id: Hash::ZERO, rules };
         let size = transaction().size();
-        let ledger = TransactionRules { chain: Hash::ZERO, parameters: Arc::new(parameters) };
+        let validators = ValidatorSet::new(vec![SecretKey::from_seed([2; 32]).public()]).expect("one key");
+        let (parameters, validators) = (Arc::new(parameters), Arc::new(validators));
+        let ledger = TransactionRules { chain: Hash::ZERO, epoch: Epoch(0), parameters, validators };
         assert_eq!(chain.least_fee(size), ledger.least_fee(size));
     }
 

@@ -137,6 +137,12 @@ reasons! {
     NotYet = -32040, "NOT_YET", ["height", "min_height"],
         "The state of the height asked for is not executed here yet.",
         "Ask again later, or another node.";
+    BadValidators = -32050, "BAD_VALIDATORS", ["operation", "detail"],
+        "The transaction approves of keys that are no validator set.",
+        "Approve of 1 to 200 different ed25519 keys.";
+    BadParameters = -32051, "BAD_PARAMETERS", ["operation", "parameter", "detail"],
+        "The transaction approves of parameters that no epoch can have.",
+        "Change `parameter` as `detail` says.";
 }
 
 impl Reason {
@@ -240,6 +246,13 @@ impl From<TransactionError> for RpcError {
                 (Reason::FeeTooLow, json!({ "fee": fee.to_string(), "least": least.to_string() }))
             }
             TransactionError::BadSender { sender } => (Reason::BadSender, json!({ "sender": sender })),
+            TransactionError::BadValidators { operation, source } => {
+                (Reason::BadValidators, json!({ "operation": operation, "detail": source.to_string() }))
+            }
+            TransactionError::BadParameters { operation, source } => (
+                Reason::BadParameters,
+                json!({ "operation": operation, "parameter": source.key, "detail": source.to_string() }),
+            ),
             TransactionError::BadSignature => (Reason::BadSignature, Value::Null),
             TransactionError::Expired { expires_at, time } => {
                 (Reason::Expired, json!({ "expires_at": expires_at, "time": time }))

@@ -104,14 +104,14 @@ pub(crate) async fn serve(node: NodeHandle, config: &RpcConfig) -> Result<RpcSer
     let failed = |source| ServeError { address: config.listen, source };
     let listener = TcpListener::bind(config.listen).await.map_err(failed)?;
     let (stop, stopping) = watch::channel(false);
-    let parameters = Arc::new(node.genesis.parameters().clone());
+    let parameters = node.genesis.parameters();
     let response_bytes_max = parameters
         .block_bytes_max
         .saturating_mul(RESPONSE_PER_BLOCK_BYTE)
         .saturating_add(RESPONSE_BYTES_BASE);
     let metrics = Metrics::register(&mut lock(&node));
     let context = Context {
-        rules: TransactionRules { chain: node.genesis.hash(), parameters },
+        rules: TransactionRules::of(node.genesis.hash(), &node.reader.epoch()),
         verify: VerifyPool::new(verify::workers()),
         outcomes: Outcomes::follow(node.reader.clone(), node.tip.clone(), stopping.clone()),
         waits: Semaphore::new(transactions::WAITS_MAX),

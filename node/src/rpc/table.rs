@@ -43,6 +43,8 @@ const SUBMIT: &[Reason] = &[
     Reason::ValueSize,
     Reason::FeeTooLow,
     Reason::BadSender,
+    Reason::BadValidators,
+    Reason::BadParameters,
     Reason::BadSignature,
     Reason::Expired,
     Reason::ExpiresTooLate,

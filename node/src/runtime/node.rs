@@ -267,16 +267,15 @@ fn open_ledger(home: &Home, genesis: &Genesis) -> Result<Opened, StartError> {
     };
     let ledger = tokio::task::block_in_place(open)?;
     let (reader, epoch) = (ledger.reader(), ledger.epoch());
-    // The first epoch starts from the genesis, whose hash is the chain id.
     let scope = Scope {
         chain: genesis.hash(),
         epoch: epoch.number,
         validators: epoch.validators.clone(),
-        start: (epoch.start, genesis.hash()),
+        start: epoch.base(),
         previous: None,
         window: u64::from(epoch.parameters.window),
     };
-    let rules = TransactionRules { chain: scope.chain, parameters: Arc::new(epoch.parameters.clone()) };
+    let rules = TransactionRules::of(scope.chain, &epoch);
     let tip = ledger.tip();
     tracing::info!(height = %tip.height, hash = %tip.hash, "ledger open");
     Ok(Opened { ledger, reader, epoch, scope, rules })

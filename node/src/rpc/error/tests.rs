@@ -1,5 +1,5 @@
 use quorate_crypto::{Hash, PublicKey};
-use quorate_ledger::{Account, UnixMillis};
+use quorate_ledger::{Account, ParameterError, UnixMillis, ValidatorSetError};
 
 use super::*;
 
@@ -27,6 +27,11 @@ fn every_error_of_a_transaction_is_in_the_table_with_the_ledgers_word() {
         TransactionError::ValueSize { operation: 2, size: 16_385, max: 16_384 },
         TransactionError::FeeTooLow { fee: 1, least: 2 },
         TransactionError::BadSender { sender: account },
+        TransactionError::BadValidators { operation: 0, source: ValidatorSetError::Empty },
+        TransactionError::BadParameters {
+            operation: 0,
+            source: ParameterError { key: "window", value: 0, reason: "must be 1 to 128".to_owned() },
+        },
         TransactionError::BadSignature,
         TransactionError::Expired { expires_at: UnixMillis(5), time: UnixMillis(6) },
         TransactionError::ExpiresTooLate { expires_at: UnixMillis(9), latest: UnixMillis(8) },

@@ -78,9 +78,10 @@ pub(crate) struct Operation;
 described!(Operation, {
     "type": "object",
     "description": "One step of a transaction, told apart by `type`: `transfer` (`to`, `amount`), `put` (`key`, \
-        `value`), `delete` (`key`) or `check` (`condition`: `key_absent`, `key_present`, `key_at_version` with \
-        `version`, `key_equals` with `value`; `key`).",
-    "properties": { "type": { "enum": ["transfer", "put", "delete", "check"] } },
+        `value`), `delete` (`key`), `check` (`condition`: `key_absent`, `key_present`, `key_at_version` with \
+        `version`, `key_equals` with `value`; `key`) or `approve` (`change`: `validators`, each with `key` and \
+        `readiness`, or `parameters`).",
+    "properties": { "type": { "enum": ["transfer", "put", "delete", "check", "approve"] } },
     "required": ["type"]
 });
 
@@ -152,7 +153,10 @@ pub(crate) struct Event;
 described!(Event, {
     "type": "object",
     "description": "What a transaction did to the state, told apart by `type`: `transferred` (`from`, `to`, \
-        `amount`), `key_put` (`key`, `version`) or `key_deleted` (`key`).",
-    "properties": { "type": { "enum": ["transferred", "key_put", "key_deleted"] } },
+        `amount`), `key_put` (`key`, `version`), `key_deleted` (`key`), `approved` (`validator`, `change`, \
+        `approvals`) or `epoch_ends` (`last`, `change`).",
+    "properties": {
+        "type": { "enum": ["transferred", "key_put", "key_deleted", "approved", "epoch_ends"] }
+    },
     "required": ["type"]
 });
