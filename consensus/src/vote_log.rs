@@ -100,7 +100,9 @@ pub enum VoteLogError {
         path: PathBuf,
     },
     /// The key may not begin anew in this epoch, for it has promised something in it or in a later one.
-    #[error("the key has signed in epoch {promised} already, as {path} says: it may begin anew in a later one only")]
+    #[error(
+        "the key has signed in epoch {promised} already, as {path} says: it may begin anew in a later one only"
+    )]
     Bound {
         /// The mark.
         path: PathBuf,
