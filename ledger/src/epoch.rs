@@ -16,7 +16,7 @@ use quorate_crypto::{Domain, Hash, codec};
 
 use crate::parameters::Parameters;
 use crate::primitives::{Epoch, Height, Version};
-use crate::validators::ValidatorSet;
+use crate::validators::{self, ValidatorSet};
 
 /// An epoch: who decides its blocks, by which rules, from where on.
 #[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
@@ -68,7 +68,7 @@ impl EpochStart {
 #[repr(u8)]
 pub enum EpochChange {
     /// Who votes from then on; the set in force is allowed, and makes a new epoch all the same.
-    Validators(ValidatorSet) = 0,
+    Validators(#[borsh(deserialize_with = "validators::approved")] ValidatorSet) = 0,
     /// The parameters from then on.
     Parameters(Box<Parameters>) = 1,
 }

@@ -170,8 +170,8 @@ impl<S: Store> Ledger<S> {
             if let Some(certificate) = certificate {
                 let payload = &certificate.payload;
                 assert_eq!(
-                    (payload.height, payload.block),
-                    (tip.height, tip.hash),
+                    (payload.epoch, payload.height, payload.block),
+                    (block.header().epoch, tip.height, tip.hash),
                     "a certificate of its own"
                 );
                 rows.put(Family::Certificates, rows::height_key(tip.height), encode(certificate));

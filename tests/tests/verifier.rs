@@ -2,8 +2,8 @@
 //! from `docs/formats.md`.
 //!
 //! A small chain with every kind of operation and outcome is made here by the crates, as JSON-RPC would serve it, and
-//! held against `tests/verifier/golden_chain.json`; the verifier's own tests (`make verifier`) verify that file from its
-//! genesis document. So neither a format nor what an operation does can change without somebody saying so: with
+//! held against `tests/verifier/golden_chain.json`, and one of three epochs against `golden_epochs.json`; the verifier's
+//! own tests (`make verifier`) verify these files from their genesis documents. So neither a format nor what an operation does can change without somebody saying so: with
 //! `QUORATE_WRITE_GOLDEN=1` the file is written anew.
 
 use std::path::PathBuf;
@@ -12,14 +12,15 @@ use std::sync::Arc;
 use quorate_crypto::{Domain, Hash, MultiSignature, SecretKey, encode, to_hex};
 use quorate_genesis::{Genesis, GenesisBuilder};
 use quorate_ledger::{
-    Account, Block, CheckpointCertificate, CheckpointPayload, CommitCertificate, CommitPayload, Condition,
-    Delivered, Header, Height, Ledger, MemoryStore, Operation, Parameters, Payload, StoredBlock, Transaction,
-    UnixMillis, Version, View,
+    Account, Amount, Block, CheckpointCertificate, CheckpointPayload, CommitCertificate, CommitPayload,
+    Condition, Delivered, Epoch, Header, Height, Ledger, MemoryStore, Operation, Parameters, Payload,
+    ProposedChange, ProposedValidator, Readiness, StoredBlock, Transaction, UnixMillis, ValidatorSet,
+    Version, View,
 };
 use serde_json::{Value, json};
 
-/// Whose signatures stand in every certificate: a quorum of four, and not simply the first three.
-const SIGNERS: [usize; 3] = [0, 1, 3];
+/// Whose signature stands in no certificate: the others are a quorum, and not simply the first.
+const ABSENT: usize = 2;
 
 fn folder() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("verifier")
@@ -34,6 +35,9 @@ fn account(seed: u8) -> Account {
     Account(key(seed).public())
 }
 
+/// The seed of a validator that is not there from the start.
+const JOINING: u8 = 20;
+
 /// A chain of four validators, whose seeds are 0 to 3.
 struct Chain {
     genesis: Genesis,
@@ -42,9 +46,8 @@ struct Chain {
 }
 
 impl Chain {
-    fn new() -> Self {
-        let parameters = Parameters { fee_base: 7, ..Parameters::default() };
-        let mut builder = GenesisBuilder::new("golden", UnixMillis(1_767_225_600_000)).parameters(parameters);
+    fn new(name: &str, parameters: Parameters) -> Self {
+        let mut builder = GenesisBuilder::new(name, UnixMillis(1_767_225_600_000)).parameters(parameters);
         for seed in 0..4 {
             builder = builder.validator(key(seed).public(), format!("node{seed}"));
         }
@@ -56,57 +59,59 @@ impl Chain {
     }
 
     fn transaction(&self, seed: u8, operations: Vec<Operation>) -> Arc<Transaction> {
+        self.transaction_for(7, seed, operations)
+    }
+
+    /// An approval and nothing else, for which a validator need not pay.
+    fn approval(&self, seed: u8, change: &ProposedChange) -> Arc<Transaction> {
+        self.transaction_for(0, seed, vec![Operation::Approve { change: change.clone() }])
+    }
+
+    fn transaction_for(&self, fee: Amount, seed: u8, operations: Vec<Operation>) -> Arc<Transaction> {
         let payload = Payload {
             version: Payload::VERSION,
             chain: self.genesis.hash(),
             sender: account(seed),
             nonce: self.ledger.tip().height.0,
             expires_at: self.ledger.tip().time.plus_millis(60_000),
-            fee: 7,
+            fee,
             operations,
         };
         Arc::new(Transaction::sign(payload, &key(seed)))
     }
 
-    /// Executes the next block, 1 s later, anchored two heights below.
+    /// Executes the next block, 1 s later, anchored two heights below; the first of an epoch must be on the one below.
     fn extend(&mut self, transactions: Vec<Arc<Transaction>>, certified: bool) {
         let tip = self.ledger.tip();
         let height = tip.height.next();
+        let epoch = self.ledger.epoch();
+        let anchored = self.results.len().saturating_sub(2).max(epoch.base().0.0 as usize);
         let hashes: Vec<Hash> = transactions.iter().map(|transaction| transaction.hash()).collect();
         let header = Header {
             version: Header::VERSION,
             chain: self.genesis.hash(),
-            epoch: tip.outcome.checkpoint.epoch,
+            epoch: epoch.number,
             height,
             parent: tip.hash,
             transactions_root: Block::transactions_root(&hashes),
             time: tip.time.plus_millis(1_000),
-            proposer: Account(self.genesis.validators().keys()[height.0 as usize % 4]),
-            anchor: self.results[self.results.len().saturating_sub(2)].anchor(),
+            proposer: Account(epoch.validators.keys()[height.0 as usize % epoch.validators.len()]),
+            anchor: self.results[anchored].anchor(),
         };
         let block = Arc::new(Block::new(header, transactions));
         let certificate = certified.then(|| {
-            let epoch = block.header().epoch;
-            let payload = CommitPayload { epoch, view: View(5), height, block: block.hash() };
+            let payload = CommitPayload { epoch: epoch.number, view: View(5), height, block: block.hash() };
             let message = Domain::Commit.message(&self.genesis.hash(), &payload);
-            CommitCertificate { payload, signatures: self.sign(&message) }
+            CommitCertificate { payload, signatures: sign(&epoch.validators, &message) }
         });
         let outcomes = self.ledger.apply(&[Delivered { block, certificate }]).expect("a sound block");
         self.results.push(outcomes[0].checkpoint);
         if certified {
             let payload = outcomes[0].checkpoint;
-            let signatures = self.sign(&Domain::Checkpoint.message(&self.genesis.hash(), &payload));
+            let message = Domain::Checkpoint.message(&self.genesis.hash(), &payload);
+            let signatures = sign(&epoch.validators, &message);
             self.ledger.stable(&CheckpointCertificate { payload, signatures }).expect("what was executed");
         }
-    }
-
-    fn sign(&self, message: &[u8]) -> MultiSignature {
-        let validators = self.genesis.validators();
-        let votes = (0..4).filter_map(|seed| {
-            let index = validators.index_of(&key(seed).public()).expect("of the set").as_usize();
-            SIGNERS.contains(&index).then(|| (index, key(seed).sign_bytes(message)))
-        });
-        MultiSignature::from_votes(validators.len(), votes)
     }
 
     /// What a node would be asked by a verifier, with the answers.
@@ -143,6 +148,14 @@ impl Chain {
         let bytes = encode(&certificate);
         certificate_answer("commit", json!(certificate.payload), &certificate.signatures, &bytes, &headers)
     }
+}
+
+fn sign(validators: &ValidatorSet, message: &[u8]) -> MultiSignature {
+    let votes = (0..=JOINING).filter_map(|seed| {
+        let index = validators.index_of(&key(seed).public())?.as_usize();
+        (index != ABSENT).then(|| (index, key(seed).sign_bytes(message)))
+    });
+    MultiSignature::from_votes(validators.len(), votes)
 }
 
 fn call(method: &str, parameters: Value, result: Value) -> Value {
@@ -197,7 +210,7 @@ fn golden() -> Chain {
     let key = || b"door".to_vec();
     let absent = || b"none".to_vec();
     let check = |condition| vec![Operation::Check(condition)];
-    let mut chain = Chain::new();
+    let mut chain = Chain::new("golden", Parameters { fee_base: 7, ..Parameters::default() });
     chain.extend(Vec::new(), true);
 
     let first = chain.transaction(10, vec![transfer(12, 12), put("door", "open")]);
@@ -231,10 +244,71 @@ fn golden() -> Chain {
     chain
 }
 
+/// Three epochs: the first replaces validator 3, the second changes the parameters, which its validators had approved
+/// of before it began. With every way that an approval can end.
+fn golden_epochs() -> Chain {
+    let parameters = Parameters { fee_base: 7, window: 2, ..Parameters::default() };
+    let mut chain = Chain::new("golden epochs", parameters.clone());
+    chain.extend(Vec::new(), true);
+
+    // The checkpoint of the genesis is what block 1 anchors.
+    let joining = |checkpoint: Hash, signer: u8| {
+        let readiness = Readiness::sign(&chain.genesis.hash(), Epoch(0), checkpoint, &key(signer));
+        with_joining(Some(readiness))
+    };
+    let anchored = chain.results[0].hash();
+    let ready = joining(anchored, JOINING);
+    let stale = joining(Hash::of(b"never anchored"), JOINING);
+    let forged = joining(anchored, 3);
+    let stranger = chain.transaction(10, vec![Operation::Approve { change: ready.clone() }]);
+    let refused = [(0, with_joining(None)), (1, stale), (2, forged)];
+    let refused = refused.map(|(seed, change)| chain.approval(seed, &change));
+    chain.extend([vec![stranger], refused.to_vec()].concat(), true);
+
+    let next = Parameters { fee_base: 0, window: 1, log_window: 64, ..parameters.clone() };
+    let next = ProposedChange::Parameters(Box::new(next));
+    // Validator 3 first approves of something else, which is void, then of what leaves with it.
+    let void = chain.approval(3, &ProposedChange::Parameters(Box::new(parameters)));
+    let deciding = [0, 1, 2].map(|seed| chain.approval(seed, &ready));
+    let leaving = chain.transaction(3, vec![Operation::Approve { change: next.clone() }]);
+    let funds = chain.transaction(10, vec![Operation::Transfer { to: account(3), amount: 7 }]);
+    chain.extend([vec![funds, void], deciding.to_vec(), vec![leaving]].concat(), true);
+    chain.extend(vec![chain.approval(0, &next)], false);
+    chain.extend(vec![chain.approval(1, &next), chain.approval(2, &next)], true);
+
+    // The second epoch, ending from its first block on; validator 3 has nothing to say any more and pays.
+    let gone = chain.transaction(3, vec![Operation::Approve { change: next.clone() }]);
+    chain.extend(vec![gone], false);
+    chain.extend(vec![chain.approval(JOINING, &with_joining(None))], true);
+    chain.extend(Vec::new(), true);
+
+    // The third, in which nothing costs anything.
+    let transfer = chain.transaction_for(0, 10, vec![transfer(12, 1)]);
+    chain.extend(vec![transfer], true);
+    chain
+}
+
+/// The set with the joining validator in the place of 3, and its statement.
+fn with_joining(readiness: Option<Readiness>) -> ProposedChange {
+    let plain = |seed: u8| ProposedValidator { key: key(seed).public(), readiness: None };
+    let joining = ProposedValidator { readiness, ..plain(JOINING) };
+    ProposedChange::Validators(vec![joining, plain(2), plain(1), plain(0)])
+}
+
 #[test]
 fn the_golden_chain_never_changes() {
-    let path = folder().join("golden_chain.json");
-    let made = golden().answers();
+    never_changes("golden_chain.json", golden().answers());
+}
+
+#[test]
+fn the_golden_chain_of_three_epochs_never_changes() {
+    let chain = golden_epochs();
+    assert_eq!(chain.ledger.epoch().number, Epoch(2));
+    never_changes("golden_epochs.json", chain.answers());
+}
+
+fn never_changes(name: &str, made: Value) {
+    let path = folder().join(name);
     if std::env::var_os("QUORATE_WRITE_GOLDEN").is_some() {
         let text = serde_json::to_string_pretty(&made).expect("plain values");
         std::fs::write(&path, text + "\n").expect("the file can be written");

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import hashlib
-from typing import Any, Dict, List, Sequence, Tuple
+from typing import Any, Dict, List, Optional, Sequence, Tuple
 
 import bech32m
 import ed25519
@@ -15,6 +15,7 @@ from formats import (
     Genesis,
     Header,
     Transaction,
+    ValidatorSet,
     merkle_root,
     message,
     multi_signature,
@@ -76,6 +77,8 @@ class FakeNode:
         first = Checkpoint(0, 0, genesis.chain, root, merkle_root([]), genesis.validators.hash())
         self.results = [first]
         self.headers: List[Header] = []
+        # Who signs for each height.
+        self._sets: Dict[int, ValidatorSet] = {}
         self.answers: Dict[Tuple[str, Any, Any], Any] = {}
 
     def __call__(self, method: str, parameters: Dict[str, Any]) -> Any:
@@ -102,30 +105,39 @@ class FakeNode:
     def next_time(self) -> int:
         return (self.headers[-1].time if self.headers else self.genesis.time) + 10
 
-    def add_block(self, signed: Sequence[Tuple[dict, Transaction]] = (), certified: bool = True, **changes: Any) -> None:
-        """Executes and certifies the next block; with `certified=False` its descendant must."""
+    def add_block(
+        self,
+        signed: Sequence[Tuple[dict, Transaction]] = (),
+        certified: bool = True,
+        signers: Optional[ValidatorSet] = None,
+        **changes: Any,
+    ) -> None:
+        """Executes and certifies the next block, or others than its validators do; with `certified=False` its descendant."""
         height = len(self.headers) + 1
-        anchor = self.results[max(0, height - 3)].anchor()
+        epoch, validators = self._state.epoch(), self._state.validators()
+        # The first block of an epoch is anchored in the last of the one before.
+        anchor = self.results[max(0, height - 3, epoch.start - 1)].anchor()
         block = Header(
             1,
             self.genesis.chain,
-            0,
+            epoch.number,
             height,
             self.results[-1].block,
             merkle_root([whole.hash() for _, whole in signed]),
             self.next_time(),
-            self.genesis.validators.keys[0],
+            validators.keys[0],
             Anchor(*anchor),
         )._replace(**changes)
         receipts = self._state.execute(block, [whole for _, whole in signed])
         result = Checkpoint(
-            0,
+            epoch.number,
             height,
             block.hash(),
             self._state.root(),
             merkle_root([receipt.encoding for receipt in receipts]),
-            self.genesis.validators.hash(),
+            self._state.validators().hash(),
         )
+        self._sets[height] = signers or validators
         self.headers.append(block)
         self.results.append(result)
         self.answers["chain_getBlock", height, None] = {
@@ -141,7 +153,7 @@ class FakeNode:
             self._certify(height)
 
     def _certify(self, height: int) -> None:
-        payload = Commit(0, 0, height, self.results[height].block)
+        payload = Commit(self.headers[height - 1].epoch, 0, height, self.results[height].block)
         below = height
         while below > 0 and ("chain_getCertificate", below, "commit") not in self.answers:
             headers = [header_json(block) for block in self.headers[below:height]]
@@ -153,7 +165,7 @@ class FakeNode:
 
     def certificate(self, payload: Any) -> dict:
         """What the first quorum of validators signs."""
-        validators = self.genesis.validators
+        validators = self._sets[payload.height]
         signed = message(payload.KIND, self.genesis.chain, payload.encode())
         signers = range(validators.quorum)
         votes = [(index, self._keys[validators.keys[index]].sign(signed)) for index in signers]

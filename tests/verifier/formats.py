@@ -128,6 +128,173 @@ def string(value: bytes) -> bytes:
     return u32(len(value)) + value
 
 
+# Sets, parameters and what changes them ------------------------------------------------------------------------------
+
+VALIDATORS_MAX = 200
+
+
+class ValidatorSet:
+    """The validators of an epoch, ordered by key bytes."""
+
+    def __init__(self, keys: Sequence[bytes]):
+        self.keys = sorted(keys)
+        self.n = len(self.keys)
+        self.f = (self.n - 1) // 3
+        self.quorum = (self.n + self.f) // 2 + 1
+
+    def encode(self) -> bytes:
+        return vector(self.keys)
+
+    def hash(self) -> bytes:
+        return sha256(tag("validator-set"), self.encode())
+
+
+# Name, encoding, default, least, greatest; in the order of the encoding (docs/formats.md, Parameters).
+MINUTE, HOUR, WEEK = 60_000, 3_600_000, 604_800_000
+PARAMETERS: Tuple[Tuple[str, Callable[[int], bytes], int, int, int], ...] = (
+    ("block_bytes_max", u32, 1_048_576, 1_024, 16_777_216),
+    ("block_transactions_max", u32, 5_000, 1, 65_536),
+    ("batch_delay_ms", u32, 5, 0, 10_000),
+    ("transaction_bytes_max", u32, 65_536, 1_024, 1_048_576),
+    ("operations_max", u32, 64, 1, 1_024),
+    ("key_bytes_max", u32, 256, 1, 4_096),
+    ("value_bytes_max", u32, 16_384, 1, 1_048_576),
+    ("transaction_lifetime_max_ms", u64, MINUTE, 1_000, HOUR),
+    ("fee_base", u128, 0, 0, 10**30),
+    ("fee_per_byte", u128, 0, 0, 10**30),
+    ("window", u32, 8, 1, 128),
+    ("log_window", u32, 128, 2, 4_096),
+    ("max_clock_drift_ms", u64, 5_000, 1, 600_000),
+    ("heartbeat_ms", u64, MINUTE, 0, WEEK),
+    ("rotation_blocks", u64, 1_000, 0, 1_000_000_000),
+    ("rotation_time_ms", u64, 30_000, 0, WEEK),
+    ("base_timeout_ms", u64, 500, 10, MINUTE),
+    ("timeout_cap_ms", u64, 10_000, 10, HOUR),
+    ("inclusion_timeout_ms", u64, 2_000, 10, HOUR),
+    ("resend_ms", u64, 500, 10, MINUTE),
+    ("snapshot_interval_ms", u64, 600_000, 1_000, WEEK),
+)
+
+# The first must not be above the second.
+ORDERED = (
+    ("transaction_bytes_max", "block_bytes_max"),
+    ("key_bytes_max", "transaction_bytes_max"),
+    ("value_bytes_max", "transaction_bytes_max"),
+    ("base_timeout_ms", "timeout_cap_ms"),
+    ("inclusion_timeout_ms", "transaction_lifetime_max_ms"),
+)
+
+BITS = {u32: 32, u64: 64, u128: 128}
+
+
+def read_parameters(given: Any) -> Dict[str, int]:
+    """The values of all parameters from some; the others have their defaults."""
+    values = {}
+    for name, encoding, default, _, _ in PARAMETERS:
+        if name not in given:
+            values[name] = default
+        elif encoding is u128:
+            values[name] = decimal(given[name])
+        else:
+            values[name] = number(given[name], BITS[encoding])
+    if set(given) - set(values):
+        raise Wrong(f"unknown parameters {sorted(set(given) - set(values))}")
+    return values
+
+
+def encode_parameters(values: Dict[str, int]) -> bytes:
+    return b"".join(encoding(values[name]) for name, encoding, _, _, _ in PARAMETERS)
+
+
+def parameters_problem(values: Dict[str, int]) -> Optional[str]:
+    """Why no epoch can have these."""
+    for name, _, _, least, greatest in PARAMETERS:
+        if not least <= values[name] <= greatest:
+            return f"{name} = {values[name]}"
+    for name, bound in ORDERED:
+        if values[name] > values[bound]:
+            return f"{name} above {bound}"
+    if values["log_window"] < 2 * values["window"]:
+        return "log_window below twice the window"
+    return None
+
+
+class Proposed(NamedTuple):
+    """A validator of a proposed set, with its statement that it is ready: hash of a checkpoint, signature."""
+
+    key: bytes
+    readiness: Optional[Tuple[bytes, bytes]]
+
+    def encode(self) -> bytes:
+        return self.key + (u8(0) if self.readiness is None else u8(1) + b"".join(self.readiness))
+
+
+class Change(NamedTuple):
+    """What an epoch's end changes: the set, or the parameters."""
+
+    validators: Optional[ValidatorSet]
+    parameters: Optional[Dict[str, int]]
+
+    def encode(self) -> bytes:
+        if self.validators is not None:
+            return u8(0) + self.validators.encode()
+        return u8(1) + encode_parameters(self.parameters)
+
+    def hash(self) -> bytes:
+        if self.validators is not None:
+            return self.validators.hash()
+        return sha256(tag("parameters"), encode_parameters(self.parameters))
+
+
+class ProposedChange(NamedTuple):
+    """A change as a validator approves of it."""
+
+    validators: Optional[Tuple[Proposed, ...]]
+    parameters: Optional[Dict[str, int]]
+
+    def encode(self) -> bytes:
+        if self.validators is not None:
+            return u8(0) + vector([one.encode() for one in self.validators])
+        return u8(1) + encode_parameters(self.parameters)
+
+    def change(self) -> Change:
+        if self.validators is not None:
+            return Change(ValidatorSet([one.key for one in self.validators]), None)
+        return Change(None, self.parameters)
+
+    def problem(self) -> Optional[str]:
+        """Why no epoch can have it."""
+        if self.parameters is not None:
+            return parameters_problem(self.parameters)
+        keys = [one.key for one in self.validators]
+        if not 1 <= len(keys) <= VALIDATORS_MAX or len(set(keys)) != len(keys):
+            return f"{len(keys)} validators, {len(set(keys))} different"
+        if not all(map(ed25519.is_usable_key, keys)):
+            return "a validator that nobody can be"
+        return None
+
+
+def proposed_change(value: Any) -> ProposedChange:
+    if isinstance(value, dict) and set(value) == {"validators"} and isinstance(value["validators"], list):
+        return ProposedChange(tuple(_proposed(one) for one in value["validators"]), None)
+    if isinstance(value, dict) and set(value) == {"parameters"} and isinstance(value["parameters"], dict):
+        return ProposedChange(None, read_parameters(value["parameters"]))
+    raise Wrong(f"{value!r} is no change that this verifier knows")
+
+
+def _proposed(value: Any) -> Proposed:
+    key, readiness = fields(value, "key", "readiness")
+    if readiness is None:
+        return Proposed(hexadecimal(key, 32), None)
+    checkpoint, signature = fields(readiness, "checkpoint", "signature")
+    return Proposed(hexadecimal(key, 32), (hexadecimal(checkpoint, 32), hexadecimal(signature, 64)))
+
+
+def readiness_message(chain: bytes, epoch: int, checkpoint: bytes) -> bytes:
+    """What a new validator signs to say that it is ready."""
+    return message("readiness", chain, u64(epoch) + checkpoint)
+
+
 # Transactions -------------------------------------------------------------------------------------------------------
 
 
@@ -140,6 +307,7 @@ class Operation(NamedTuple):
     key: bytes = b""
     value: bytes = b""
     version: int = 0
+    change: Optional[ProposedChange] = None
 
     def encode(self) -> bytes:
         if self.kind == "transfer":
@@ -154,6 +322,8 @@ class Operation(NamedTuple):
             return u8(3) + u8(1) + string(self.key)
         if self.kind == "key_at_version":
             return u8(3) + u8(2) + string(self.key) + u128(self.version)
+        if self.kind == "approve":
+            return u8(9) + self.change.encode()
         assert self.kind == "key_equals", "operation() makes no other kind"
         return u8(3) + u8(3) + string(self.key) + string(self.value)
 
@@ -169,6 +339,9 @@ def operation(value: Any) -> Operation:
     if kind == "delete":
         _, key = fields(value, "type", "key")
         return Operation(kind, key=hexadecimal(key))
+    if kind == "approve":
+        _, change = fields(value, "type", "change")
+        return Operation(kind, change=proposed_change(change))
     condition = value.get("condition") if kind == "check" else None
     if condition in ("key_absent", "key_present"):
         _, _, key = fields(value, "type", "condition", "key")
@@ -340,22 +513,6 @@ class Checkpoint(NamedTuple):
         return Anchor(self.height, self.state_root, self.hash())
 
 
-class ValidatorSet:
-    """The validators of an epoch, ordered by key bytes."""
-
-    def __init__(self, keys: Sequence[bytes]):
-        self.keys = sorted(keys)
-        self.n = len(self.keys)
-        self.f = (self.n - 1) // 3
-        self.quorum = (self.n + self.f) // 2 + 1
-
-    def encode(self) -> bytes:
-        return vector(self.keys)
-
-    def hash(self) -> bytes:
-        return sha256(tag("validator-set"), self.encode())
-
-
 def multi_signature(n: int, votes: Sequence[Tuple[int, bytes]]) -> bytes:
     """The encoding of a bitmap of signers and their signatures, in the order of the signers."""
     bits = bytearray((n + 7) // 8)
@@ -384,34 +541,6 @@ def check_certificate(answer: Any, payload: Any, chain: bytes, validators: Valid
 
 
 # Genesis ------------------------------------------------------------------------------------------------------------
-
-# Name, encoding, default; in the order of the encoding (docs/formats.md, Parameters).
-PARAMETERS: Tuple[Tuple[str, Callable[[int], bytes], int], ...] = (
-    ("block_bytes_max", u32, 1_048_576),
-    ("block_transactions_max", u32, 5_000),
-    ("batch_delay_ms", u32, 5),
-    ("transaction_bytes_max", u32, 65_536),
-    ("operations_max", u32, 64),
-    ("key_bytes_max", u32, 256),
-    ("value_bytes_max", u32, 16_384),
-    ("transaction_lifetime_max_ms", u64, 60_000),
-    ("fee_base", u128, 0),
-    ("fee_per_byte", u128, 0),
-    ("window", u32, 8),
-    ("log_window", u32, 128),
-    ("max_clock_drift_ms", u64, 5_000),
-    ("heartbeat_ms", u64, 60_000),
-    ("rotation_blocks", u64, 1_000),
-    ("rotation_time_ms", u64, 30_000),
-    ("base_timeout_ms", u64, 500),
-    ("timeout_cap_ms", u64, 10_000),
-    ("inclusion_timeout_ms", u64, 2_000),
-    ("resend_ms", u64, 500),
-    ("snapshot_interval_ms", u64, 600_000),
-)
-
-BITS = {u32: 32, u64: 64, u128: 128}
-
 
 class Genesis:
     """A genesis document: what is in it, its canonical text, and the chain id."""
@@ -446,7 +575,7 @@ class Genesis:
             self.accounts[address(account)] = decimal(balance)
         if sum(self.accounts.values()) >= 1 << 128:
             raise Wrong("the balances add up to more than an amount can say")
-        self.parameters = _parameters(document.get("parameters", {}))
+        self.parameters = read_parameters(document.get("parameters", {}))
         self.canonical = self._canonical(names)
         self.chain = sha256(self.canonical.encode("utf-8"))
 
@@ -471,17 +600,3 @@ def _members_once(pairs: List[Tuple[str, Any]]) -> Dict[str, Any]:
     if len(members) != len(pairs):
         raise Wrong(f"a key is written twice among {[name for name, _ in pairs]}")
     return members
-
-
-def _parameters(given: Any) -> Dict[str, int]:
-    values = {}
-    for name, encoding, default in PARAMETERS:
-        if name not in given:
-            values[name] = default
-        elif encoding is u128:
-            values[name] = decimal(given[name])
-        else:
-            values[name] = number(given[name], BITS[encoding])
-    if set(given) - set(values):
-        raise Wrong(f"unknown parameters {sorted(set(given) - set(values))}")
-    return values

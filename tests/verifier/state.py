@@ -1,18 +1,23 @@
-"""The state of docs/formats.md, "State" and "Execution": records, their trie, and what a block makes of them."""
+"""The state of docs/formats.md, "State", "Execution" and "Epochs": records, their trie, and what a block makes of them."""
 
 from __future__ import annotations
 
-from typing import Dict, List, NamedTuple, Optional, Sequence, Tuple, Union
+from collections import deque
+from typing import Deque, Dict, List, NamedTuple, Optional, Sequence, Tuple, Union
 
 import bech32m
+import ed25519
 from formats import (
-    PARAMETERS,
     ZERO,
+    Change,
     Genesis,
     Header,
     Operation,
+    ProposedChange,
     Transaction,
     ValidatorSet,
+    encode_parameters,
+    readiness_message,
     sha256,
     show,
     string,
@@ -35,7 +40,14 @@ FAILURES = {
     "KEY_EXISTS": 4,
     "WRONG_VERSION": 5,
     "WRONG_VALUE": 6,
+    "NOT_VALIDATOR": 7,
+    "NOT_READY": 8,
+    "READINESS_STALE": 9,
+    "READINESS_INVALID": 10,
 }
+
+# A statement names a checkpoint that one of so many headers below anchors.
+READINESS_HEADERS = 1_000
 
 
 # Records ------------------------------------------------------------------------------------------------------------
@@ -63,20 +75,57 @@ def key_key(key: bytes) -> bytes:
 VALIDATORS_KEY, PARAMETERS_KEY, EPOCH_KEY = u8(3), u8(4), u8(6)
 
 
-def account_record(balance: int) -> bytes:
-    return u8(0) + u128(balance)
+def approval_key(validator: bytes) -> bytes:
+    return u8(5) + validator
 
 
-def validators_record(validators: ValidatorSet) -> bytes:
-    return u8(3) + validators.encode()
+class Account(NamedTuple):
+    """What an account holds, above 0."""
+
+    balance: int
+
+    def encode(self) -> bytes:
+        return u8(0) + u128(self.balance)
 
 
-def parameters_record(parameters: Dict[str, int]) -> bytes:
-    return u8(4) + b"".join(encoding(parameters[name]) for name, encoding, _ in PARAMETERS)
+class Validators(NamedTuple):
+    """The set in force."""
+
+    validators: ValidatorSet
+
+    def encode(self) -> bytes:
+        return u8(3) + self.validators.encode()
 
 
-def epoch_record(epoch: int, start: int) -> bytes:
-    return u8(6) + u64(epoch) + u64(start)
+class Parameters(NamedTuple):
+    """The parameters in force."""
+
+    values: Dict[str, int]
+
+    def encode(self) -> bytes:
+        return u8(4) + encode_parameters(self.values)
+
+
+class Approval(NamedTuple):
+    """A validator's open approval."""
+
+    change: Change
+    given: int
+
+    def encode(self) -> bytes:
+        return u8(5) + self.change.encode() + u128(self.given)
+
+
+class Epoch(NamedTuple):
+    """The epoch in force, and its end, once that is decided."""
+
+    number: int
+    start: int
+    ends: Optional[Tuple[int, Change]]
+
+    def encode(self) -> bytes:
+        end = u8(0) if self.ends is None else u8(1) + u64(self.ends[0]) + self.ends[1].encode()
+        return u8(6) + u64(self.number) + u64(self.start) + end
 
 
 # Trie ---------------------------------------------------------------------------------------------------------------
@@ -157,35 +206,54 @@ class Receipt(NamedTuple):
     json: dict
 
 
-Record = Union[int, Key]
+Record = Union[Account, Key, Validators, Parameters, Approval, Epoch]
 
 
 class State:
-    """The records after a height. Only accounts and keys ever change while there is one epoch."""
+    """The records after a height."""
 
     def __init__(self, genesis: Genesis):
         self._records: Dict[bytes, Record] = {}
         self._trie: Node = None
         self._touched: Dict[bytes, None] = {}
         self._before: List[Tuple[bytes, Optional[Record]]] = []
-        fixed = (
-            (VALIDATORS_KEY, validators_record(genesis.validators)),
-            (PARAMETERS_KEY, parameters_record(genesis.parameters)),
-            (EPOCH_KEY, epoch_record(0, 0)),
-        )
-        for key, record in fixed:
-            self._set_leaf(key, record)
+        # The checkpoints that the last headers anchor.
+        self._anchors: Deque[bytes] = deque()
+        self._set(VALIDATORS_KEY, Validators(genesis.validators))
+        self._set(PARAMETERS_KEY, Parameters(genesis.parameters))
+        self._set(EPOCH_KEY, Epoch(0, 0, None))
         for account, balance in genesis.accounts.items():
-            self._set(account_key(account), balance or None)
+            self._set(account_key(account), Account(balance) if balance else None)
         self._commit()
+
+    def epoch(self) -> Epoch:
+        """That of the next block."""
+        return self._records[EPOCH_KEY]
+
+    def validators(self) -> ValidatorSet:
+        return self._records[VALIDATORS_KEY].validators
+
+    def parameters(self) -> Dict[str, int]:
+        return self._records[PARAMETERS_KEY].values
 
     def root(self) -> bytes:
         return node_hash(self._trie)
 
     def execute(self, header: Header, transactions: Sequence[Transaction]) -> List[Receipt]:
         """Executes the transactions of a block and takes the state one height up."""
+        if header.height == self.epoch().start:
+            # Those who approved while the epoch before was ending may be a quorum already.
+            change = self._agreed()
+            if change is not None:
+                self._decide(header.height, change)
         receipts = [self._transaction(header, index, one) for index, one in enumerate(transactions)]
+        ends = self.epoch().ends
+        if ends is not None and ends[0] == header.height:
+            self._next_epoch(ends[1], header.height)
         self._commit()
+        self._anchors.append(header.anchor.checkpoint)
+        if len(self._anchors) > READINESS_HEADERS:
+            self._anchors.popleft()
         return receipts
 
     def _transaction(self, header: Header, index: int, transaction: Transaction) -> Receipt:
@@ -200,7 +268,7 @@ class State:
             for step, operation in enumerate(transaction.operations):
                 version = header.height << 64 | index << 32 | step
                 try:
-                    events += self._operation(transaction.sender, version, operation)
+                    events += self._operation(header, transaction.sender, version, operation)
                 except Failed as failure:
                     reason = str(failure)
                     outcome = u8(2) + u32(step) + u8(FAILURES[reason])
@@ -221,8 +289,12 @@ class State:
         }
         return Receipt(encoding, shown)
 
-    def _operation(self, sender: bytes, version: int, operation: Operation) -> List[Tuple[bytes, dict]]:
+    def _operation(
+        self, header: Header, sender: bytes, version: int, operation: Operation
+    ) -> List[Tuple[bytes, dict]]:
         """Does one operation, and says what it did: as bytes and as JSON."""
+        if operation.kind == "approve":
+            return self._approve(header, sender, version, operation.change)
         kind, key = operation.kind, key_key(operation.key)
         if kind == "transfer":
             to, amount = operation.to, operation.amount
@@ -253,15 +325,85 @@ class State:
         _check(operation, found)
         return []
 
+    def _approve(
+        self, header: Header, sender: bytes, version: int, proposed: ProposedChange
+    ) -> List[Tuple[bytes, dict]]:
+        validators, epoch = self.validators(), self.epoch()
+        if sender not in validators.keys:
+            raise Failed("NOT_VALIDATOR")
+        if proposed.validators is not None:
+            self._check_readiness(header, epoch, proposed)
+        change = proposed.change()
+        self._set(approval_key(sender), Approval(change, version))
+        count, name = self._count(change), change.hash()
+        event = {"type": "approved", "validator": bech32m.encode(sender), "change": show(name), "approvals": count}
+        events = [(u8(3) + sender + name + u32(count), event)]
+        if epoch.ends is None and count >= validators.quorum:
+            last = self._decide(header.height, change)
+            event = {"type": "epoch_ends", "last": last, "change": show(name)}
+            events.append((u8(4) + u64(last) + name, event))
+        return events
+
+    def _check_readiness(self, header: Header, epoch: Epoch, proposed: ProposedChange) -> None:
+        known = self.validators()
+        if epoch.ends is not None and epoch.ends[1].validators is not None:
+            known = epoch.ends[1].validators
+        for one in proposed.validators:
+            if one.key in known.keys:
+                continue
+            if one.readiness is None:
+                raise Failed("NOT_READY")
+            checkpoint, signature = one.readiness
+            if checkpoint not in self._anchors:
+                raise Failed("READINESS_STALE")
+            if not ed25519.verify(one.key, readiness_message(header.chain, epoch.number, checkpoint), signature):
+                raise Failed("READINESS_INVALID")
+
+    def _approvals(self) -> List[bytes]:
+        """What the validators in force approve of."""
+        found = (self._records.get(approval_key(key)) for key in self.validators().keys)
+        return [one.change.encode() for one in found if one is not None]
+
+    def _count(self, change: Change) -> int:
+        return self._approvals().count(change.encode())
+
+    def _agreed(self) -> Optional[Change]:
+        """The change that a quorum approves of."""
+        for key in self.validators().keys:
+            approval = self._records.get(approval_key(key))
+            if approval is not None and self._count(approval.change) >= self.validators().quorum:
+                return approval.change
+        return None
+
+    def _decide(self, height: int, change: Change) -> int:
+        """Fixes the end of the epoch, and returns its last height."""
+        last = height + self.parameters()["window"]
+        self._set(EPOCH_KEY, self.epoch()._replace(ends=(last, change)))
+        for key in self.validators().keys:
+            self._set(approval_key(key), None)
+        return last
+
+    def _next_epoch(self, change: Change, last: int) -> None:
+        before = self.validators().keys
+        if change.validators is not None:
+            self._set(VALIDATORS_KEY, Validators(change.validators))
+        else:
+            self._set(PARAMETERS_KEY, Parameters(change.parameters))
+        self._set(EPOCH_KEY, Epoch(self.epoch().number + 1, last + 1, None))
+        for key in before:
+            if key not in self.validators().keys:
+                self._set(approval_key(key), None)
+
     def _balance(self, account: bytes) -> int:
-        balance = self._records.get(account_key(account), 0)
-        assert isinstance(balance, int), "the keys of records tell their kinds apart"
-        return balance
+        found = self._records.get(account_key(account), Account(0))
+        assert isinstance(found, Account), "the keys of records tell their kinds apart"
+        return found.balance
 
     def _add(self, account: bytes, amount: int) -> None:
         if amount != 0:
             # An account without a balance has no record.
-            self._set(account_key(account), self._balance(account) + amount or None)
+            balance = self._balance(account) + amount
+            self._set(account_key(account), Account(balance) if balance else None)
 
     def _set(self, key: bytes, record: Optional[Record]) -> None:
         self._before.append((key, self._records.get(key)))
@@ -282,10 +424,7 @@ class State:
     def _commit(self) -> None:
         for key in self._touched:
             record = self._records.get(key)
-            if record is None:
-                self._set_leaf(key, None)
-            else:
-                self._set_leaf(key, record.encode() if isinstance(record, Key) else account_record(record))
+            self._set_leaf(key, None if record is None else record.encode())
         self._touched.clear()
         self._before.clear()
 

@@ -11,7 +11,7 @@ from unittest import mock
 import bech32m
 import verify_chain
 from fake_node import FakeNode, SecretKey
-from formats import Genesis, Wrong, multi_signature, show
+from formats import Genesis, ValidatorSet, Wrong, multi_signature, readiness_message, show
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 
@@ -50,6 +50,56 @@ def honest():
     return node
 
 
+JOINING = SecretKey(bytes([20]) * 32)
+
+
+def members(*keys):
+    return [{"key": show(key.public), "readiness": None} for key in keys]
+
+
+def approve(change):
+    return {"type": "approve", "change": change}
+
+
+def epoch_node():
+    """A chain whose epochs end two blocks after their end is decided."""
+    document = {**DOCUMENT, "parameters": {"fee_base": "1", "window": 2}}
+    return FakeNode(Genesis(json.dumps(document)), [*VALIDATORS, JOINING])
+
+
+def node_parameters(**changed):
+    values = {**epoch_node().genesis.parameters, **changed}
+    return {name: str(value) if name.startswith("fee_") else value for name, value in values.items()}
+
+
+def epoch_ending(height):
+    """The end is decided in block 2, with block 4; blocks up to a height."""
+    node = epoch_node()
+    node.add_block()
+    checkpoint = node.headers[0].anchor.checkpoint
+    signature = JOINING.sign(readiness_message(node.genesis.chain, 0, checkpoint))
+    statement = {"checkpoint": show(checkpoint), "signature": show(signature)}
+    joining = {"key": show(JOINING.public), "readiness": statement}
+    change = {"validators": [joining, *members(*VALIDATORS[:3])]}
+    node.add_block([node.signed(key, [approve(change)], 0) for key in VALIDATORS[:3]])
+    while len(node.headers) < height:
+        node.add_block()
+    return node
+
+
+def three_epochs():
+    """Block 4 ends the first epoch, 9 the second, which begins with a block without a certificate of its own."""
+    node = epoch_ending(4)
+    node.add_block(certified=False)
+    node.add_block()
+    change = {"parameters": node_parameters(fee_base=9)}
+    node.add_block([node.signed(key, [approve(change)], 0) for key in (JOINING, *VALIDATORS[:2])])
+    node.add_block()
+    node.add_block()
+    node.add_block([node.signed(ALICE, [transfer(BOB, 1)], 9)])
+    return node
+
+
 def verify(node, to=None):
     return verify_chain.verify(node.genesis, node, to, pause=lambda seconds: None)
 
@@ -77,9 +127,9 @@ class Honest(unittest.TestCase):
         self.assertEqual(verify_chain.verify(node.genesis, node, None, pause).height, 6)
         self.assertEqual(len(asked), 1)
 
-    def test_the_chain_that_the_crates_made_holds(self):
+    def made_by_the_crates(self, name):
         # Made and kept up to date by tests/tests/verifier.rs.
-        with open(os.path.join(HERE, "golden_chain.json"), encoding="utf-8") as file:
+        with open(os.path.join(HERE, name), encoding="utf-8") as file:
             golden = json.load(file)
 
         def ask(method, parameters):
@@ -90,19 +140,106 @@ class Honest(unittest.TestCase):
 
         genesis = Genesis(golden["genesis"])
         self.assertEqual(genesis.canonical, golden["genesis"])
-        chain = verify_chain.verify(genesis, ask)
+        return verify_chain.verify(genesis, ask)
+
+    def test_the_chain_that_the_crates_made_holds(self):
+        chain = self.made_by_the_crates("golden_chain.json")
         self.assertEqual((chain.height, chain.transactions, chain.failed), (4, 13, 10))
         self.assertEqual((chain.certificates, chain.checkpoints), (3, 3))
 
+    def test_the_epochs_that_the_crates_made_hold(self):
+        chain = self.made_by_the_crates("golden_epochs.json")
+        self.assertEqual((chain.height, chain.transactions, chain.failed), (9, 16, 5))
+        self.assertIn("2, from height 9", chain.summary())
 
-class Lies(unittest.TestCase):
-    """Each test changes one thing of the honest chain; the verifier must say where and what."""
+    def test_an_honest_chain_of_three_epochs_holds(self):
+        chain = verify(three_epochs())
+        self.assertEqual((chain.height, chain.failed), (10, 0))
+        self.assertIn("2, from height 10", chain.summary())
+
+
+class Liars(unittest.TestCase):
+    """The verifier must say where a chain is wrong, and what it is."""
 
     def refused(self, node, *words):
         with self.assertRaises(Wrong) as caught:
             verify(node)
         for word in words:
             self.assertIn(word, str(caught.exception))
+
+
+class Epochs(Liars):
+    """One rule of epochs broken in each test."""
+
+    def test_the_old_epoch_decides_nothing_above_its_end(self):
+        node = epoch_ending(4)
+        node.add_block(epoch=0)
+        self.refused(node, "height 5", "of epoch 0, this height is of epoch 1")
+
+    def test_the_new_epoch_decides_nothing_below_its_start(self):
+        node = epoch_ending(3)
+        node.add_block(epoch=1)
+        self.refused(node, "height 4", "of epoch 1, this height is of epoch 0")
+
+    def test_the_signatures_of_the_old_set_do_not_count_in_the_new_epoch(self):
+        node = epoch_ending(4)
+        old = node.genesis.validators
+        node.add_block(signers=old)
+        self.refused(node, "height 5", "the commit certificate", "does not hold")
+
+    def test_the_signatures_of_the_new_set_do_not_count_in_the_old_epoch(self):
+        node = epoch_ending(3)
+        new = ValidatorSet([key.public for key in (*VALIDATORS[:3], JOINING)])
+        node.add_block(signers=new)
+        self.refused(node, "height 4", "the commit certificate", "does not hold")
+
+    def test_a_proposer_that_left(self):
+        node = epoch_ending(4)
+        node.add_block(proposer=VALIDATORS[3].public)
+        self.refused(node, "height 5", "its proposer is no validator")
+
+    def test_an_epoch_begins_on_the_checkpoint_of_the_last_block_before_it(self):
+        node = epoch_ending(4)
+        node.add_block(anchor=node.results[3].anchor())
+        self.refused(node, "height 5", "it begins an epoch and anchors height 3")
+
+    def test_the_limits_are_those_of_the_epoch(self):
+        node = three_epochs()
+        node.add_block([node.signed(ALICE, [transfer(BOB, 1)], 8)])
+        self.refused(node, "height 11", "offers a fee of 8")
+
+    def test_free_approvals(self):
+        change = {"validators": members(*VALIDATORS)}
+        cases = (
+            ([VALIDATORS[0], VALIDATORS[0]], "two approvals of one validator"),
+            ([ALICE], "a fee of 0"),
+        )
+        for senders, words in cases:
+            node = epoch_node()
+            node.add_block([node.signed(key, [approve(change)], 0, nonce=str(n)) for n, key in enumerate(senders)])
+            self.refused(node, "height 1", words)
+        node = epoch_node()
+        node.add_block([node.signed(VALIDATORS[0], [approve(change)] * 2, 0)])
+        self.refused(node, "height 1", "a fee of 0")
+
+    def test_changes_that_no_epoch_can_have(self):
+        parameters = node_parameters()
+        cases = (
+            ({"validators": []}, "0 validators"),
+            ({"validators": members(ALICE, BOB, ALICE)}, "3 validators, 2 different"),
+            ({"validators": [{"key": "0x" + "00" * 32, "readiness": None}]}, "a validator that nobody can be"),
+            ({"parameters": {**parameters, "window": 0}}, "window = 0"),
+            ({"parameters": {**parameters, "window": 65, "log_window": 129}}, "log_window below twice the window"),
+            ({"parameters": {**parameters, "transaction_lifetime_max_ms": 59_999}}, "a lifetime of 59999"),
+        )
+        for change, words in cases:
+            node = epoch_node()
+            node.add_block([node.signed(VALIDATORS[0], [approve(change)], 0)])
+            self.refused(node, "height 1", "approves of", words)
+
+
+class Lies(Liars):
+    """Each test changes one thing of the honest chain."""
 
     def change(self, height, change, kind=None):
         node = honest()

@@ -7,11 +7,15 @@ It shares no code with the node: it was written from docs/formats.md, in the Pyt
 document it computes the chain id and the first state; then, block by block, it checks
 
 - the header: format, chain, epoch, height, link to the parent, rising time, a proposer of the set, its own hash;
-- the state anchor: what this verifier itself computed for that height, never going back;
-- the transactions: ids, hashes, root, signatures (ZIP-215), limits, fees, times, no id twice;
+- the state anchor: what this verifier itself computed for that height, never going back, and in the first header of an
+  epoch that of the last block before it;
+- the transactions: ids, hashes, root, signatures (ZIP-215), limits, fees, times, no id twice, by the epoch's rules;
 - the result: every transaction is executed again, receipts and state root are computed;
 - the commit certificate: a quorum's signatures over the block, or over a descendant that the headers lead to;
 - the checkpoint certificate, where the node has one: a quorum's signatures over the same result.
+
+The validators of each epoch, whose signatures count in it, are those that executing the epoch before it gives, and that
+its last CHECKPOINT names.
 
 The first thing that is wrong ends it: exit code 1. A node that cannot be asked, or files that cannot be read: 2.
 """
@@ -33,6 +37,7 @@ from formats import (
     Genesis,
     Header,
     Transaction,
+    ValidatorSet,
     Wrong,
     check_certificate,
     header,
@@ -125,6 +130,8 @@ class Chain:
         name = block.hash()
         if hexadecimal(answer["hash"], 32) != name:
             raise Wrong(f"the block is called {answer['hash']}, its header has the hash {show(name)}")
+        # Before it is executed: its last block is still of the old epoch.
+        validators = self._state.validators()
         self._check_header(block, height)
         transactions = [self._transaction(block, one) for one in answer["transactions"]]
         self._check_block_limits(block, transactions)
@@ -139,10 +146,10 @@ class Chain:
             name,
             self._state.root(),
             merkle_root([receipt.encoding for receipt in receipts]),
-            self.genesis.validators.hash(),
+            self._state.validators().hash(),
         )
-        self._check_committed(block, name, answer["certified"])
-        self._check_checkpoint(result)
+        self._check_committed(block, name, answer["certified"], validators)
+        self._check_checkpoint(result, validators)
         self._results.append(result)
         self.height, self.hash = height, name
         self._time, self._anchor = block.time, block.anchor
@@ -153,18 +160,21 @@ class Chain:
             raise Wrong(f"its format is {block.version}, this verifier knows 1")
         if block.chain != self.genesis.chain:
             raise Wrong(f"it is of chain {show(block.chain)}, the genesis document's is {show(self.genesis.chain)}")
-        if block.epoch != 0:
-            raise Wrong(f"it is of epoch {block.epoch}; this verifier knows the first epoch only")
+        epoch = self._state.epoch()
+        if block.epoch != epoch.number:
+            raise Wrong(f"it is of epoch {block.epoch}, this height is of epoch {epoch.number}")
         if block.height != height:
             raise Wrong(f"its header says height {block.height}")
         if block.parent != self.hash:
             raise Wrong(f"its parent is {show(block.parent)}, the block below is {show(self.hash)}")
         if block.time <= self._time:
             raise Wrong(f"its time {block.time} is not above that of the block below, {self._time}")
-        if block.proposer not in self.genesis.validators.keys:
+        if block.proposer not in self._state.validators().keys:
             raise Wrong("its proposer is no validator")
         if not self._anchor.height <= block.anchor.height < height:
             raise Wrong(f"it anchors height {block.anchor.height}, the block below {self._anchor.height}")
+        if height == epoch.start and block.anchor.height != height - 1:
+            raise Wrong(f"it begins an epoch and anchors height {block.anchor.height}")
         if block.anchor != self._results[block.anchor.height].anchor():
             raise Wrong(f"its anchor is not what executing height {block.anchor.height} gives")
 
@@ -185,7 +195,7 @@ class Chain:
 
     def _problem(self, block: Header, one: Transaction) -> Optional[str]:
         """What makes a transaction unfit for any block, or for this one."""
-        limits = self.genesis.parameters
+        limits = self._state.parameters()
         size = len(one.encode())
         if one.version != 1 or one.chain != self.genesis.chain:
             return "is of another format or chain"
@@ -194,11 +204,18 @@ class Chain:
         if not 1 <= len(one.operations) <= limits["operations_max"]:
             return f"has {len(one.operations)} operations"
         for operation in one.operations:
-            if operation.kind != "transfer" and not 1 <= len(operation.key) <= limits["key_bytes_max"]:
+            if operation.kind == "approve":
+                problem = operation.change.problem()
+                lifetime = (operation.change.parameters or limits)["transaction_lifetime_max_ms"]
+                if problem is None and lifetime != limits["transaction_lifetime_max_ms"]:
+                    problem = f"a lifetime of {lifetime}"
+                if problem is not None:
+                    return f"approves of {problem}"
+            elif operation.kind != "transfer" and not 1 <= len(operation.key) <= limits["key_bytes_max"]:
                 return f"names a key of {len(operation.key)} bytes"
             if len(operation.value) > limits["value_bytes_max"]:
                 return f"carries a value of {len(operation.value)} bytes"
-        if one.fee < limits["fee_base"] + limits["fee_per_byte"] * size:
+        if one.fee < self._least_fee(one) and not self._is_free_approval(one):
             return f"offers a fee of {one.fee}"
         if not block.time < one.expires_at <= block.time + limits["transaction_lifetime_max_ms"]:
             return f"expires at {one.expires_at}, in a block of {block.time}"
@@ -208,8 +225,21 @@ class Chain:
             return "is not signed by its sender"
         return None
 
+    def _least_fee(self, one: Transaction) -> int:
+        limits = self._state.parameters()
+        return limits["fee_base"] + limits["fee_per_byte"] * len(one.encode())
+
+    def _is_free_approval(self, one: Transaction) -> bool:
+        """Whether it pays nothing, where others must, because a validator approves of a change and does nothing else."""
+        kinds = [operation.kind for operation in one.operations]
+        validators = self._state.validators()
+        return one.fee == 0 < self._least_fee(one) and kinds == ["approve"] and one.sender in validators.keys
+
     def _check_block_limits(self, block: Header, transactions: List[Transaction]) -> None:
-        limits = self.genesis.parameters
+        limits = self._state.parameters()
+        free = [one.sender for one in transactions if self._is_free_approval(one)]
+        if len(set(free)) != len(free):
+            raise Wrong("it holds two approvals of one validator that pay nothing")
         size = sum(len(one.encode()) for one in transactions)
         if len(transactions) > limits["block_transactions_max"] or size > limits["block_bytes_max"]:
             raise Wrong(f"it holds {len(transactions)} transactions of {size} bytes")
@@ -217,7 +247,7 @@ class Chain:
         if root != block.transactions_root:
             raise Wrong(f"its transactions have the root {show(root)}, not {show(block.transactions_root)}")
 
-    def _check_committed(self, block: Header, name: bytes, certified: Any) -> None:
+    def _check_committed(self, block: Header, name: bytes, certified: Any, validators: ValidatorSet) -> None:
         """That a certificate of its own, or a descendant's, covers the block."""
         promised = self._promised.pop(block.height, None)
         if promised is not None and promised != name:
@@ -239,7 +269,7 @@ class Chain:
             self._promised[child.height] = last[1]
         if (commit.epoch, commit.height, commit.block) != (block.epoch, *last):
             raise Wrong(f"its certificate names block {show(commit.block)} at height {commit.height}")
-        self._check_signatures("commit", answer, commit)
+        self._check_signatures("commit", answer, commit, validators)
         self._certificate_height = commit.height
         self.certificates += 1
 
@@ -251,7 +281,7 @@ class Chain:
             self._pause(CERTIFICATE_PAUSE_SECONDS)
         raise Wrong("no commit certificate covers it")
 
-    def _check_checkpoint(self, result: Checkpoint) -> None:
+    def _check_checkpoint(self, result: Checkpoint, validators: ValidatorSet) -> None:
         answer = self._ask("chain_getCertificate", {"height": result.height, "kind": "checkpoint"})
         if answer is None:
             return
@@ -265,13 +295,13 @@ class Chain:
             if own != other:
                 words = [show(one) if isinstance(one, bytes) else str(one) for one in (own, other)]
                 raise Wrong(f"its {name} is {words[0]}, its checkpoint certificate says {words[1]}")
-        self._check_signatures("checkpoint", answer, result)
+        self._check_signatures("checkpoint", answer, result, validators)
         self.checkpoints += 1
         self.checkpoint_height = result.height
 
-    def _check_signatures(self, kind: str, answer: Any, payload: Any) -> None:
+    def _check_signatures(self, kind: str, answer: Any, payload: Any, validators: ValidatorSet) -> None:
         try:
-            check_certificate(answer, payload, self.genesis.chain, self.genesis.validators)
+            check_certificate(answer, payload, self.genesis.chain, validators)
         except Wrong as wrong:
             raise Wrong(f"the {kind} certificate of height {payload.height}: {wrong}") from None
 
@@ -279,9 +309,10 @@ class Chain:
         return self._results[-1].state_root
 
     def summary(self) -> str:
-        validators = self.genesis.validators
+        validators, epoch = self._state.validators(), self._state.epoch()
         rows = (
             ("chain", show(self.genesis.chain)),
+            ("epoch", f"{epoch.number}, from height {epoch.start}"),
             ("validators", f"{validators.n}, of which {validators.quorum} decide"),
             ("verified", f"blocks 1 to {self.height}, every header, link, hash and root"),
             ("last block", show(self.hash)),

@@ -11,6 +11,8 @@ use crate::fixtures::{GENESIS_TIME, account, block_on, chain, genesis, key, vali
 use crate::primitives::{Amount, Epoch};
 use crate::transaction::{Payload, Transaction};
 
+mod epochs;
+
 /// The proposer of [`block_on`]'s blocks.
 const PROPOSER: u16 = 100;
 
@@ -55,15 +57,20 @@ impl Memory {
     fn run(&mut self, transactions: Vec<Arc<Transaction>>) -> Vec<Receipt> {
         let block = block_on(genesis(), transactions);
         let execution = execute(self, &RecentAnchors::default(), &block).expect("memory reads");
-        for (key, change) in execution.changes {
-            assert_eq!(self.0.get(&key), change.before.as_ref(), "before is what there was");
+        self.take(&execution);
+        execution.receipts
+    }
+
+    /// Takes over what a block changed.
+    fn take(&mut self, execution: &Execution) {
+        for (key, change) in &execution.changes {
+            assert_eq!(self.0.get(key), change.before.as_ref(), "before is what there was");
             assert_ne!(change.before, change.after, "what did not change is no change");
-            match change.after {
-                Some(record) => self.0.insert(key, record),
-                None => self.0.remove(&key),
+            match &change.after {
+                Some(record) => self.0.insert(key.clone(), record.clone()),
+                None => self.0.remove(key),
             };
         }
-        execution.receipts
     }
 
     /// Executes a block of one transaction without a fee and returns its outcome.

@@ -85,6 +85,10 @@ impl<S: Store> Ledger<S> {
             }
             let own = tip.outcome.checkpoint;
             error::compare(&own, &stored.outcome.checkpoint.anchor())?;
+            if tip.outcome != stored.outcome {
+                let reason = "what it says of the end of the epoch is not what executing it gives";
+                return Err(rows::damaged(Family::Headers, &rows::height_key(height), reason).into());
+            }
             if let Some(certificate) =
                 rows::at::<CheckpointCertificate>(&*self.store, Family::Checkpoints, height)?
             {

@@ -13,7 +13,7 @@ use quorate_crypto::Hash;
 use super::live::Shared;
 use crate::block::Block;
 use crate::certificate::{CertifiedBlocks, CheckpointCertificate, CommitCertificate};
-use crate::epoch::EpochStart;
+use crate::epoch::{Approval, EpochEnd, EpochStart};
 use crate::primitives::{Account, Amount, Epoch, Height, UnixMillis, Version};
 use crate::receipt::Receipt;
 use crate::state::{Record, RecordKey, StateProof};
@@ -271,6 +271,34 @@ impl Reader {
     pub fn record(&self, key: &RecordKey) -> Result<(Height, Option<Arc<Record>>), StoreError> {
         let live = self.shared.live();
         Ok((live.tip.height, live.record(&*self.shared.store, key)?))
+    }
+
+    /// How the epoch of the next block ends, once that is decided.
+    ///
+    /// # Errors
+    /// The store's.
+    pub fn epoch_end(&self) -> Result<(Height, Option<EpochEnd>), StoreError> {
+        let (height, record) = self.record(&RecordKey::Epoch)?;
+        match record.as_deref() {
+            Some(Record::Epoch(epoch)) => Ok((height, epoch.ends.clone())),
+            other => unreachable!("the genesis sets the epoch and nothing removes it, it is {other:?}"),
+        }
+    }
+
+    /// The open approvals, in the order of the validators who gave them.
+    ///
+    /// # Errors
+    /// The store's.
+    pub fn approvals(&self) -> Result<(Height, Vec<(Account, Approval)>), StoreError> {
+        let live = self.shared.live();
+        let mut open = Vec::new();
+        for validator in live.newest_epoch().validators.keys() {
+            let record = live.record(&*self.shared.store, &RecordKey::Approval(Account(*validator)))?;
+            if let Some(Record::Approval(approval)) = record.as_deref() {
+                open.push((Account(*validator), approval.clone()));
+            }
+        }
+        Ok((live.tip.height, open))
     }
 
     /// Up to `limit` keys that begin with `prefix`, in order, from the first after `after` on.

@@ -3,17 +3,18 @@
 use quorate_crypto::{Domain, Hash, MultiSignature};
 
 use super::*;
+use crate::approval::ProposedChange;
 use crate::certificate::{CheckpointCertificate, CommitPayload};
-use crate::fixtures::{GENESIS_TIME, account, chain, key};
+use crate::fixtures::{GENESIS_TIME, account, chain, key, validators};
 use crate::operation::Operation;
 use crate::parameters::Parameters;
 use crate::primitives::{Account, Amount, View};
 use crate::store::MemoryStore;
 use crate::transaction::{Payload, Transaction};
-use crate::validators::ValidatorSet;
 use crate::{Epoch, EpochRecord, Header, Outcome, StoreError};
 
 mod crash;
+pub(crate) mod epochs;
 mod reading;
 
 /// A chain of blocks, made as validators would make them, beside the ledgers they are given to.
@@ -25,13 +26,15 @@ pub(crate) struct Chain {
 
 impl Chain {
     pub(crate) fn new() -> Self {
-        let validators =
-            ValidatorSet::new((0..4).map(|number| key(number).public()).collect()).expect("four keys");
+        Self::with(Parameters { log_window: 4, ..Parameters::default() })
+    }
+
+    pub(crate) fn with(parameters: Parameters) -> Self {
         let genesis = GenesisState {
             chain: chain(),
             time: GENESIS_TIME,
-            validators,
-            parameters: Parameters { log_window: 4, ..Parameters::default() },
+            validators: validators(),
+            parameters,
             accounts: vec![(account(1), 1_000), (account(2), 500), (account(3), 0)],
         };
         let tip = genesis.tip(genesis.checkpoint().expect("a sound genesis"));
@@ -44,17 +47,42 @@ impl Chain {
 
     /// A transaction of account 1 that expires `lifetime` ms after the tip.
     pub(crate) fn transaction(&mut self, lifetime: u64, operations: Vec<Operation>) -> Arc<Transaction> {
+        self.sent_by(1, 1, lifetime, operations)
+    }
+
+    /// The same of any account, for a fee.
+    fn sent_by(
+        &mut self,
+        sender: u16,
+        fee: Amount,
+        lifetime: u64,
+        operations: Vec<Operation>,
+    ) -> Arc<Transaction> {
         self.nonce += 1;
         let payload = Payload {
             version: Payload::VERSION,
             chain: chain(),
-            sender: account(1),
+            sender: account(sender),
             nonce: self.nonce,
             expires_at: self.tip.time.plus_millis(lifetime),
-            fee: 1,
+            fee,
             operations,
         };
-        Arc::new(Transaction::sign(payload, &key(1)))
+        Arc::new(Transaction::sign(payload, &key(sender)))
+    }
+
+    /// The next block, in which these validators approve of a change.
+    pub(crate) fn approving(&mut self, senders: &[u16], change: &ProposedChange) -> Delivered {
+        let approve = || vec![Operation::Approve { change: change.clone() }];
+        let transactions = senders.iter().map(|sender| self.sent_by(*sender, 0, 1_000, approve())).collect();
+        self.block(transactions, true)
+    }
+
+    /// The epoch of the next block.
+    fn epoch(&self) -> Epoch {
+        let Epoch(number) = self.tip.outcome.checkpoint.epoch;
+        let ended = self.tip.outcome.epoch_ends == Some(self.tip.height);
+        Epoch(number + u64::from(ended))
     }
 
     /// The next block, 100 ms later, anchored at the tip, with or without a certificate of its own.
@@ -63,7 +91,7 @@ impl Chain {
         let header = Header {
             version: Header::VERSION,
             chain: chain(),
-            epoch: self.tip.outcome.checkpoint.epoch,
+            epoch: self.epoch(),
             height: self.tip.height.next(),
             parent: self.tip.hash,
             transactions_root: Block::transactions_root(&hashes),

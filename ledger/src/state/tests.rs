@@ -125,6 +125,28 @@ proptest! {
         }
         prop_assert_eq!(trie.nodes(), build(&leaves, 0).nodes());
     }
+
+    #[test]
+    fn a_window_that_changes_keeps_no_more_and_no_less(
+        batches in proptest::collection::vec((batch(), proptest::option::of(0..6usize)), 1..12)
+    ) {
+        let (mut leaves, mut trie, mut window) = (Leaves::new(), build(&Leaves::new(), 3), 3);
+        let mut oldest = 0;
+        for (height, (batch, changed)) in (1u64..).zip(&batches) {
+            let changes = apply(&mut leaves, batch);
+            trie.advance(changes);
+            oldest = oldest.max(height.saturating_sub(window as u64));
+            if let Some(changed) = *changed {
+                window = changed;
+                trie.set_window(window);
+                oldest = oldest.max(height.saturating_sub(window as u64));
+            }
+            prop_assert_eq!(trie.oldest(), Height(oldest), "what was let go of does not come back");
+            prop_assert_eq!(trie.root(), root_of(&leaves));
+        }
+        trie.set_window(0);
+        prop_assert_eq!(trie.nodes(), build(&leaves, 0).nodes());
+    }
 }
 
 #[test]

@@ -6,7 +6,10 @@ use quorate_crypto::{PublicKey, from_hex};
 use super::*;
 use crate::fixtures::{account, chain, check_bytes, check_decoder, key, payload, rules};
 use crate::parameters::{KEY_BYTES_LIMIT, OPERATIONS_LIMIT, VALUE_BYTES_LIMIT};
-use crate::{Condition, Height, Version};
+use crate::validators::ValidatorSetError;
+use crate::{Condition, Height, ProposedValidator, Readiness, Version};
+
+mod approvals;
 
 fn every_operation() -> Vec<Operation> {
     vec![
@@ -261,7 +264,7 @@ fn decoding_bounds_operations_keys_values_and_the_whole() {
 
 #[test]
 fn an_unknown_operation_or_condition_is_refused() {
-    for unknown in [vec![4], vec![9, 0], vec![3, 4], vec![3, 255]] {
+    for unknown in [vec![4], vec![8, 0], vec![10, 0], vec![3, 4], vec![3, 255], vec![9, 2]] {
         assert!(decode::<Operation>(&unknown).is_err(), "{unknown:?}");
     }
 }
@@ -301,6 +304,11 @@ fn reasons_are_words_for_programs() {
         TransactionError::ValueSize { operation: 0, size: 0, max: 0 },
         TransactionError::FeeTooLow { fee: 0, least: 0 },
         TransactionError::BadSender { sender: account(1) },
+        TransactionError::BadValidators { operation: 0, source: ValidatorSetError::Empty },
+        TransactionError::BadParameters {
+            operation: 0,
+            source: ParameterError { key: "window", value: 0, reason: String::new() },
+        },
         TransactionError::BadSignature,
         TransactionError::Expired { expires_at: time, time },
         TransactionError::ExpiresTooLate { expires_at: time, latest: time },
@@ -324,7 +332,23 @@ fn any_operation() -> impl Strategy<Value = Operation> {
             version: Version(version)
         })),
         (bytes(), bytes()).prop_map(|(key, value)| Operation::Check(Condition::KeyEquals { key, value })),
+        vec(any_validator(), 0..5)
+            .prop_map(|all| Operation::Approve { change: ProposedChange::Validators(all) }),
+        any::<(u32, u64, u128)>().prop_map(|(window, heartbeat_ms, fee_base)| {
+            let parameters = Parameters { window, heartbeat_ms, fee_base, ..Parameters::default() };
+            Operation::Approve { change: ProposedChange::Parameters(Box::new(parameters)) }
+        }),
     ]
+}
+
+fn any_validator() -> impl Strategy<Value = ProposedValidator> {
+    any::<([u8; 32], Option<[u8; 32]>)>().prop_map(|(key, checkpoint)| {
+        let readiness = checkpoint.map(|bytes| {
+            let signature = Signature::from_bytes([7; 64]);
+            Readiness { checkpoint: Hash::from_bytes(bytes), signature }
+        });
+        ProposedValidator { key: PublicKey::from_bytes(key), readiness }
+    })
 }
 
 proptest! {

@@ -192,5 +192,5 @@ fn data_of_another_format_are_refused() {
     drop(chain.open(store.clone()));
     overwrite(&store, Family::Meta, b"format", &encode(&(rows::FORMAT + 1)));
     let error = open_error(&chain, store);
-    assert!(matches!(error, LedgerError::WrongFormat { stored: 2, known: 1 }), "{error}");
+    assert!(matches!(error, LedgerError::WrongFormat { stored: 3, known: 2 }), "{error}");
 }

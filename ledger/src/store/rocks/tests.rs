@@ -3,7 +3,8 @@
 use super::*;
 use crate::ledger::Ledger;
 use crate::ledger::tests::Chain;
-use crate::primitives::Height;
+use crate::ledger::tests::epochs::proposed;
+use crate::primitives::{Epoch, Height};
 
 fn directory() -> tempfile::TempDir {
     tempfile::tempdir().expect("a temporary directory")
@@ -79,4 +80,27 @@ fn a_ledger_flushed_and_dropped_opens_as_it_was() {
     let ledger = Ledger::open(store, &chain.genesis).expect("a sound store");
     assert_eq!(ledger.tip(), tip);
     assert_eq!(ledger.store().path(), directory.path());
+}
+
+#[test]
+fn a_ledger_dropped_across_the_end_of_an_epoch_comes_back_in_the_next() {
+    let directory = directory();
+    let mut chain = Chain::new();
+    let mut ledger = chain.open(RocksStore::open(directory.path()).expect("opens"));
+    chain.grow(&mut ledger, 2);
+    let last = chain.end_epoch(&mut ledger, &[0, 1, 2], &proposed(&[0, 1, 2]));
+    chain.grow(&mut ledger, 1);
+    let (tip, epoch) = (ledger.tip(), ledger.epoch());
+    drop(ledger);
+
+    let mut ledger = chain.open(RocksStore::open(directory.path()).expect("opens again"));
+    assert_eq!((ledger.tip(), ledger.epoch()), (tip, epoch.clone()));
+    assert_eq!((epoch.number, epoch.start), (Epoch(1), last.next()));
+    chain.end_epoch(&mut ledger, &[0, 1, 2], &proposed(&[0, 1]));
+    ledger.flush().expect("writes");
+    let epoch = ledger.epoch();
+    drop(ledger);
+    let ledger = chain.open(RocksStore::open(directory.path()).expect("opens again"));
+    assert_eq!((ledger.epoch(), epoch.number), (epoch.clone(), Epoch(2)));
+    assert_eq!(ledger.reader().validators(Height(1)).len(), 4);
 }
