@@ -7,9 +7,11 @@
 
 mod bench;
 mod checkpoints;
+mod cluster;
 mod commits;
 mod proposals;
 mod repetition;
 mod restart;
+mod schedules;
 mod verification;
 mod views;
