@@ -11,6 +11,7 @@ mod cluster;
 mod commits;
 mod proposals;
 mod repetition;
+mod reproposals;
 mod restart;
 mod schedules;
 mod verification;
