@@ -16,3 +16,4 @@ mod restart;
 mod schedules;
 mod verification;
 mod views;
+mod windows;
