@@ -14,6 +14,7 @@ mod repetition;
 mod reproposals;
 mod restart;
 mod schedules;
+mod timers;
 mod verification;
 mod views;
 mod windows;

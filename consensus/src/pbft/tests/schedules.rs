@@ -11,7 +11,7 @@
 //! | another NEW-VIEW for the same view after a restart | §6 NEW-VIEWs sent | [`a_primary_that_restarts_starts_its_view_with_the_same_bytes`] |
 //! | a timer that waits for Q requests of exactly one view | §5 or a higher one | [`replicas_that_ask_for_different_views_find_together`], `views::a_view_that_does_not_start_is_left_only_with_a_quorum_asking` |
 //! | a VIEW-CHANGE refused because its certificates do not link | §4.2 nothing is asked | [`certificates_that_do_not_link_are_reported_and_taken`] |
-//! | one certificate for many blocks | §2, §3.4 ancestors | [`a_base_above_blocks_without_certificates_carries_the_view_over`], `commits::a_certificate_commits_all_ancestors` |
+//! | one certificate for many blocks | §2, §3.4 ancestors | [`a_base_above_blocks_without_certificates_carries_the_view_over`], `commits::a_certificate_commits_all_ancestors`, `timers::a_certificate_whose_block_is_not_here_counts_as_work` |
 //! | bodies of earlier views thrown away | §3.2 kept and served | [`a_body_of_an_earlier_view_is_kept_and_sent`] |
 //! | an anchor that only those confirm who hold its votes | §3.1 anchor | `anchors` in [`super::windows`], `proposals::anchor_moves_forward_only_with_its_certificate` |
 //! | rotation counted by each for himself | §3 counted from NEW-VIEW | [`planned_rotation_is_counted_alike_however_heights_were_learned`] |
