@@ -23,7 +23,7 @@ use super::{
     slot::Accepted,
 };
 use crate::{
-    engine::{Action, Mono, Now, Output, To},
+    engine::{Action, Engine as _, Mono, Now, Output, To},
     evidence::{Evidence, Signed},
 };
 
@@ -330,7 +330,9 @@ impl Pbft {
 
     /// Repeats what was asked for while it has not come about.
     pub(super) fn repeat_request(&self, out: &mut Output<Self>) {
-        if let (Mode::Changing, Some(own)) = (&self.mode, &self.own_change) {
+        if let (Mode::Changing, Some(own)) = (&self.mode, &self.own_change)
+            && !self.has_ended()
+        {
             out.act(Action::Send { to: To::All, message: Message::ViewChange(Box::new(own.clone())) });
         }
     }

@@ -17,6 +17,10 @@ struct Note {
 }
 
 impl Promised for Note {
+    fn epoch(&self) -> Epoch {
+        Epoch(0)
+    }
+
     fn promised(&self) -> Option<Promise> {
         Some(Promise { epoch: Epoch(0), view: View(self.view) })
     }

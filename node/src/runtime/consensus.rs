@@ -14,7 +14,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use quorate_consensus::{Action, Engine, Event, Evidence, Horizon, Log, Now, Rejection, Scope, To, drive};
+use quorate_consensus::{
+    Action, Engine, Event, Evidence, Horizon, Input, Log, Now, Rejection, Replica, Scope, To, drive,
+};
 use quorate_crypto::{Hash, encode};
 use quorate_ledger::{Height, ValidatorIndex};
 use quorate_network::{Class, Network};
@@ -49,7 +51,7 @@ impl SharedHorizon {
 
 /// What the thread is made of.
 pub(super) struct Consensus<E: Engine, L> {
-    pub(super) engine: E,
+    pub(super) replica: Replica<E>,
     pub(super) log: L,
     pub(super) clock: Clock,
     pub(super) inbox: Arc<Inbox<E::Message>>,
@@ -118,7 +120,9 @@ impl<E: Engine, L: Log<E::Record>> Consensus<E, L> {
                 continue;
             }
             let ask = if events.iter().any(is_answer_of_pool) { Ask::Waiting } else { Ask::Nothing };
-            let actions = drive(&mut self.engine, &mut self.log, now, events)?;
+            let inputs = events.into_iter().map(Input::from);
+            let actions = drive(&mut self.replica, &mut self.log, now, inputs)?;
+            let actions = actions.into_iter().map(|(_, action)| action).collect();
             told.dirty = true;
             self.share_horizon();
             if self.act(actions, ask, &mut told) == Err(Gone) {
@@ -128,13 +132,13 @@ impl<E: Engine, L: Log<E::Record>> Consensus<E, L> {
     }
 
     fn wait_until(&self, told: &Told) -> Option<Instant> {
-        let deadline = self.engine.deadline().map(|deadline| self.clock.instant(deadline));
+        let deadline = self.replica.deadline().map(|deadline| self.clock.instant(deadline));
         let publish = told.published_at.filter(|_| told.dirty).map(|at| at + PUBLISH_INTERVAL);
         deadline.into_iter().chain(publish).min()
     }
 
     fn with_tick(&self, now: Now, mut events: Vec<Event<E::Message>>) -> Vec<Event<E::Message>> {
-        if self.engine.deadline().is_some_and(|deadline| deadline <= now.mono) {
+        if self.replica.deadline().is_some_and(|deadline| deadline <= now.mono) {
             // Behind what is ready: a process that was paused hears the others before it judges them.
             events.push(Event::Tick);
         }
@@ -143,10 +147,9 @@ impl<E: Engine, L: Log<E::Record>> Consensus<E, L> {
 
     /// Before the actions: what is committed now need not be verified again.
     fn share_horizon(&self) {
-        let status = self.engine.status();
-        let horizon = Horizon { committed: status.committed, stable: status.stable, view: status.view };
+        let horizon = self.replica.current().horizon();
         self.outlets.horizon.set(horizon);
-        self.outlets.metrics.moved(status.view, horizon);
+        self.outlets.metrics.moved(horizon.view, horizon);
     }
 
     /// Does what the engine asks: commits first, then the pool hears what is accepted now, then the rest. For the engine's
@@ -168,7 +171,7 @@ impl<E: Engine, L: Log<E::Record>> Consensus<E, L> {
     }
 
     fn tell_accepted(&self, ask: Ask, told: &mut Told) -> Result<(), Gone> {
-        let (blocks, in_flight) = (self.engine.accepted(), self.engine.in_flight());
+        let (blocks, in_flight) = (self.replica.current().accepted(), self.replica.current().in_flight());
         let accepted: Vec<Hash> = blocks.iter().map(|block| block.hash()).collect();
         if told.accepted == accepted && told.in_flight == in_flight && ask == Ask::Nothing {
             return Ok(());
@@ -182,12 +185,14 @@ impl<E: Engine, L: Log<E::Record>> Consensus<E, L> {
         if !told.dirty || told.published_at.is_some_and(|at| at.elapsed() < PUBLISH_INTERVAL) {
             return;
         }
-        let mut view = ConsensusView::of(self.engine.status());
+        let status = self.replica.current().status();
+        let silent = status.silent.clone();
+        let mut view = ConsensusView::of(status);
         view.index = self.outlets.index;
         view.syncing = self.outlets.syncing.load(Ordering::Relaxed);
         view.evidence_count = told.evidence_count;
         view.halted.clone_from(&told.halted);
-        view.refused.clone_from(&self.outlets.refused);
+        view.refused = self.outlets.refused.clone().or(silent);
         self.outlets.view.send_if_modified(|shown| {
             if shown.view != view.view {
                 tracing::info!(from = %shown.view, to = %view.view, height = %view.committed, "view changed");
@@ -242,6 +247,11 @@ impl Outlets {
                 self.accuse(*evidence);
             }
             Action::Reject { from, why } => self.reject(from, &why),
+            Action::Abstain { why } => tracing::error!(
+                %why,
+                "this node votes no more in this epoch and follows: its vote log was lost, copied or restored. Make sure \
+                 that no other machine runs with its key"
+            ),
             Action::Halt { fault } => {
                 tracing::error!(
                     %fault,
@@ -353,6 +363,7 @@ mod tests {
                 | Action::Serve { .. }
                 | Action::Accuse { .. }
                 | Action::Reject { .. }
+                | Action::Abstain { .. }
                 | Action::Halt { .. } => panic!("none of these was asked"),
             })
             .collect();

@@ -11,7 +11,7 @@ use std::{
 };
 
 use prometheus_client::registry::Registry;
-use quorate_consensus::{Engine, OpenError, Scope, Setup, pbft::Pbft, vote_log::VoteLogError};
+use quorate_consensus::{Engine, OpenError, Replica, Scope, Setup, pbft::Pbft, vote_log::VoteLogError};
 use quorate_crypto::{PublicKey, SecretKey};
 use quorate_genesis::Genesis;
 use quorate_ledger::{
@@ -146,7 +146,7 @@ impl Node {
             parameters: opened.epoch.parameters.clone(),
             seed: getrandom::u64().map_err(std::io::Error::other)?,
         };
-        let engine = ChainEngine::open(setup, opened.ledger.tip(), part.records)?;
+        let replica = Replica::<ChainEngine>::open(setup, None, &opened.ledger.tip(), part.records)?;
 
         let network_config = network_config(home, config, &opened, &keys);
         let (network, inbound) = quorate_network::start(network_config, &mut registry).await?;
@@ -155,7 +155,7 @@ impl Node {
         let tip = opened.ledger.tip();
         let (tip_sender, tip) =
             watch::channel(TipView { height: tip.height, hash: tip.hash, time: tip.time });
-        let view = watch::Sender::new(Arc::new(ConsensusView::of(engine.status())));
+        let view = watch::Sender::new(Arc::new(ConsensusView::of(replica.current().status())));
         let (pool_sender, pool_commands) = sync_channel(pool::COMMANDS_MAX);
         let shared = Shared {
             clock: Clock::start(),
@@ -175,7 +175,15 @@ impl Node {
         // The pool first: it alone needs the engine before it moves to its thread.
         let pool_shared = Arc::new(pool_shared(&config.pool));
         let own = keys.validator.as_ref().map(SecretKey::public);
-        let pool = make_pool(&shared, &opened, &engine, &config.pool, Arc::clone(&pool_shared), own, votes)?;
+        let pool = make_pool(
+            &shared,
+            &opened,
+            replica.current(),
+            &config.pool,
+            Arc::clone(&pool_shared),
+            own,
+            votes,
+        )?;
         threads.spawn("pool", move || {
             pool.run(&pool_commands);
             Ok(())
@@ -185,7 +193,7 @@ impl Node {
         let reader = opened.reader.clone();
         let commands = spawn_executor(&mut threads, &shared, opened.ledger, tip_sender)?;
         let consensus = Consensus {
-            engine,
+            replica,
             log: part.log,
             clock: shared.clock,
             inbox: Arc::clone(&shared.inbox),
@@ -265,6 +273,7 @@ fn open_ledger(home: &Home, genesis: &Genesis) -> Result<Opened, StartError> {
         epoch: epoch.number,
         validators: epoch.validators.clone(),
         start: (epoch.start, genesis.hash()),
+        previous: None,
         window: u64::from(epoch.parameters.window),
     };
     let rules = TransactionRules { chain: scope.chain, parameters: Arc::new(epoch.parameters.clone()) };
