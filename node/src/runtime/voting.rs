@@ -99,6 +99,7 @@ fn advice(error: &VoteLogError) -> &'static str {
             "Keep the file, and check the disk. Unless an undamaged one is found, the key is lost to this chain: the set of \
              validators cannot be changed yet."
         }
+        VoteLogError::Bound { .. } => "It votes again in an epoch above that one.",
         VoteLogError::Io { .. } => "Mend what the message names, and start again.",
     }
 }
