@@ -40,7 +40,7 @@ pub(super) struct Letter {
 
 #[derive(Clone, Debug)]
 pub(super) enum Content {
-    Message(Message),
+    Message(Box<Message>),
     Blocks(CertifiedBlocks),
 }
 
@@ -191,10 +191,16 @@ impl Cluster {
         if !self.runs(at) {
             return;
         }
-        let mut events = VecDeque::from([event]);
-        while let Some(event) = events.pop_front() {
-            for action in self.replicas[at].step(event) {
-                events.extend(self.act(at, action));
+        let actions = self.replicas[at].step(event);
+        self.follow(at, actions);
+    }
+
+    /// Does what a replica asks for, and what it asks for then.
+    fn follow(&mut self, at: usize, actions: Vec<Action<Message>>) {
+        let mut actions = VecDeque::from(actions);
+        while let Some(action) = actions.pop_front() {
+            if let Some(event) = self.act(at, action) {
+                actions.extend(self.replicas[at].step(event));
             }
         }
         self.assert_agreement();
@@ -209,7 +215,7 @@ impl Cluster {
                     To::One(to) => vec![usize::from(to.0)],
                 };
                 for to in all {
-                    self.post(at, to, Content::Message(message.clone()));
+                    self.post(at, to, Content::Message(Box::new(message.clone())));
                 }
                 None
             }
@@ -250,6 +256,7 @@ impl Cluster {
                 None
             }
             Action::Halt { fault } => panic!("replica {at} halts: {fault}"),
+            Action::Abstain { why } => panic!("replica {at} does not know itself: {why}"),
             Action::Stable { .. } => None,
         }
     }
@@ -307,7 +314,12 @@ impl Cluster {
                 let known = self.starts.entry((at, it.payload.view.0)).or_insert_with(|| (**it).clone());
                 assert_eq!(known, &**it, "replica {at} starts one view in two ways");
             }
-            Message::PrePrepare(_) | Message::NewView(_) | Message::Checkpoint(_) | Message::Status(_) => {}
+            Message::PrePrepare(_)
+            | Message::NewView(_)
+            | Message::Checkpoint(_)
+            | Message::Status(_)
+            | Message::Recall(_)
+            | Message::Holdings(_) => {}
         }
     }
 
@@ -330,7 +342,7 @@ impl Cluster {
     /// What a liar says to one replica.
     pub(super) fn says(&mut self, liar: usize, to: usize, message: Message) {
         assert!(self.liars.contains(&liar), "correct replicas speak for themselves");
-        self.hand(Letter { from: liar, to, content: Content::Message(message) });
+        self.hand(Letter { from: liar, to, content: Content::Message(Box::new(message)) });
     }
 
     /// What a liar says to every correct replica.
@@ -351,7 +363,7 @@ impl Cluster {
         let event = match content {
             Content::Message(message) => {
                 let scope = &self.replicas[to].scope;
-                let message = Pbft::verify(scope, Horizon::default(), message);
+                let message = Pbft::verify(scope, Horizon::default(), *message);
                 Event::Message { from: index(from), message: message.expect("everything said here is valid") }
             }
             Content::Blocks(blocks) => Event::Certified(blocks),
@@ -402,13 +414,15 @@ impl Cluster {
         self.mail.retain(|letter| letter.to != at);
     }
 
-    /// Starts a replica on its log as it is, with a ledger that holds what was synced.
+    /// Starts a replica on its log as it is, with a ledger that holds what was synced. The others hold nothing of it that it
+    /// does not know.
     pub(super) fn start(&mut self, at: usize) {
         self.stopped.remove(&at);
         let ledger = &mut self.ledgers[at];
         ledger.blocks.truncate(ledger.synced);
         let tip = self.tip(at);
-        self.replicas[at].restart(tip);
+        let actions = self.replicas[at].restart(tip);
+        self.follow(at, actions);
         self.step(at, Event::Tick);
     }
 

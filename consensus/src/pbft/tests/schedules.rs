@@ -14,6 +14,8 @@
 //! | one certificate for many blocks | §2, §3.4 ancestors | [`a_base_above_blocks_without_certificates_carries_the_view_over`], `commits::a_certificate_commits_all_ancestors`, `timers::a_certificate_whose_block_is_not_here_counts_as_work` |
 //! | bodies of earlier views thrown away | §3.2 kept and served | [`a_body_of_an_earlier_view_is_kept_and_sent`] |
 //! | an anchor that only those confirm who hold its votes | §3.1 anchor | `anchors` in [`super::windows`], `proposals::anchor_moves_forward_only_with_its_certificate` |
+//! | an idle chain that never reaches its epoch's last height, or complains above it | §7, §3 due blocks | `timers::the_end_of_an_epoch_counts_as_work_at_once_and_nothing_does_above_it`, `timers::a_primary_fills_an_ending_epoch_with_empty_blocks_and_stops_at_its_end`, `timers::what_waits_for_the_next_epoch_accuses_nobody_in_this_one` |
+//! | leavers gone, or the old epoch forgotten, before everybody had closed it | §7 closing | `epochs` |
 //! | rotation counted by each for himself | §3 counted from NEW-VIEW | [`planned_rotation_is_counted_alike_however_heights_were_learned`] |
 //! | a lost PRE-PREPARE costs the view | §5 STATUS | [`a_lost_proposal_comes_from_anybody_and_costs_no_view`], `repetition::status_brings_the_proposal_and_own_votes_that_its_sender_lacks` |
 //! | a correct replica accused | §8 | the three `nobody_is_accused_…` here, and every other schedule: the cluster fails if a correct one is |

@@ -215,6 +215,27 @@ fn the_end_of_an_epoch_counts_as_work_at_once_and_nothing_does_above_it() {
     asks_after(&mut bench, 500);
 }
 
+/// > (a) to bring an ending epoch to its last height
+#[test]
+fn a_primary_fills_an_ending_epoch_with_empty_blocks_and_stops_at_its_end() {
+    let mut bench = Bench::with(4, 0, calm());
+    let first = bench.first();
+    bench.after_millis(10);
+    certify(&mut bench, &first);
+    let checkpoint = bench.result(&first);
+    let outcome = ExecutionOutcome { checkpoint, due: None, epoch_ends: Some(Height(3)) };
+    let mut actions = bench.step(Event::Executed { outcome });
+    let mut parent = first;
+    for height in [2, 3] {
+        let built = actions.iter().any(|it| matches!(it, Action::Build { height: at, .. } if at.0 == height));
+        assert!(built, "height {height} is asked for: {actions:?}");
+        parent = bench.child(&parent);
+        actions = bench.step(Event::Built { block: Arc::clone(&parent) });
+        assert!(sent(&actions).contains(&(To::All, bench.pre_prepare(&parent))));
+    }
+    assert!(!actions.iter().any(|it| matches!(it, Action::Build { .. })), "nothing above the last height");
+}
+
 // > progress | a block is in flight, or a certificate known whose block is not; again from each commit and delivery |
 // > asks for the next view
 
