@@ -50,7 +50,10 @@ pub mod verify;
 mod view_change;
 mod vote;
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use quorate_crypto::Hash;
 use quorate_ledger::{Block, CommitCertificate, ExecutionOutcome, Height, Quorum, Tip, ValidatorIndex, View};
@@ -115,6 +118,8 @@ pub struct Pbft {
     slots: BTreeMap<Height, Slot>,
     /// Commit certificates above the delivered height.
     certificates: BTreeMap<Height, CommitCertificate>,
+    /// Delivered blocks with a certificate of their own that the ledger has not synced yet: the bases to come.
+    unsynced_bases: BTreeSet<Height>,
     /// Heights up to here are the ledger's alone.
     pruned: Height,
     /// Records up to here were once dropped: below it this replica no longer knows what it signed.
@@ -164,6 +169,7 @@ impl Engine for Pbft {
             executed: tip.outcome,
             slots: BTreeMap::new(),
             certificates: BTreeMap::new(),
+            unsynced_bases: BTreeSet::new(),
             pruned,
             dropped: Height(0),
             backlog: Backlog::default(),

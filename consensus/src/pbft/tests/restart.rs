@@ -1,6 +1,6 @@
 //! `docs/pbft.md` §6: what a replica does after a crash.
 
-use quorate_ledger::{Height, UnixMillis};
+use quorate_ledger::{ExecutionOutcome, Height, Tip, UnixMillis};
 
 use super::bench::{Bench, START, delivered, genesis_tip, index, sent};
 use crate::{
@@ -86,6 +86,70 @@ fn records_stay_until_the_ledger_has_synced() {
     assert!(holds_body(&bench), "delivered and not yet synced");
     bench.executed(&block);
     assert!(!holds_body(&bench));
+}
+
+/// > Proposals, bodies, certificates and votes at a height go only when the *base* is at or above it and synced in the
+/// > ledger.
+///
+/// A certificate may cover many blocks, and a crash may fall between them: from the ledger alone the replica then stands
+/// on no base, and only its records say that what is below the certificate may have committed.
+#[test]
+fn records_stay_until_the_base_itself_is_synced() {
+    let mut bench = Bench::new(4, 1);
+    let blocks = bench.chain(3);
+    for block in &blocks {
+        bench.propose(block);
+        let vote = bench.prepare(2, block);
+        bench.receive(2, vote);
+    }
+    let actions = bench.step(bench.certified(&blocks, &[0, 2, 3]));
+    assert_eq!(delivered(&actions), vec![(1, false), (2, false), (3, true)]);
+    for block in &blocks[..2] {
+        bench.executed(block);
+    }
+    let prepared = |bench: &Bench| {
+        let prepared = bench.engine.records().into_iter().filter_map(|it| match it {
+            Record::Prepared { payload, .. } => Some(payload.height.0),
+            _ => None,
+        });
+        prepared.collect::<Vec<_>>()
+    };
+    assert_eq!(prepared(&bench), vec![1, 2, 3], "the block with the certificate is not synced");
+
+    bench.log.records = bench.engine.records();
+    let outcome = ExecutionOutcome { checkpoint: bench.result(&blocks[1]), due: None, epoch_ends: None };
+    let tip = Tip {
+        base_height: Height(0),
+        base: None,
+        height: Height(2),
+        hash: blocks[1].hash(),
+        time: blocks[1].time(),
+        outcome,
+        ..genesis_tip(&bench.scope)
+    };
+    bench.restart(tip);
+    for signer in [2, 3] {
+        let change = Message::ViewChange(Box::new(bench.change(signer, 1, Vec::new())));
+        bench.receive(signer, change);
+    }
+    let own = bench.log.records.iter().find_map(|it| match it {
+        Record::ViewChanged(change) => Some(&change.payload),
+        _ => None,
+    });
+    let own = own.expect("two others ask for the view");
+    assert_eq!(own.base.height, Height(0));
+    let reported: Vec<u64> = own.prepared.iter().map(|it| it.payload.height.0).collect();
+    assert_eq!(reported, vec![1, 2, 3], "what may have committed is not forgotten");
+
+    let mut bench = Bench::new(4, 1);
+    bench.step(bench.certified(&blocks, &[0, 2, 3]));
+    for block in &blocks {
+        bench.executed(block);
+    }
+    assert!(prepared(&bench).is_empty(), "the base is synced: all of it is the ledger's");
+    assert!(
+        bench.engine.records().contains(&Record::Dropped { epoch: bench.scope.epoch, height: Height(3) })
+    );
 }
 
 #[test]
