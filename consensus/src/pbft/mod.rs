@@ -332,10 +332,11 @@ impl Pbft {
     }
 
     /// The voter, if this replica may sign: a ledger below what the log once dropped must first catch up, since what was
-    /// signed there is no longer known.
+    /// signed and prepared there is no longer known, unless a base shows that it is final; and so must one so far below what the log still holds that others would refuse
+    /// to hear all of it.
     fn signing(&self) -> Option<&Voter> {
-        let knows = self.executed.checkpoint.height >= self.dropped;
-        self.setup.voter.as_ref().filter(|_| knows && self.halted.is_none())
+        let knows = self.base.height.min(self.executed.checkpoint.height) >= self.dropped;
+        self.setup.voter.as_ref().filter(|_| knows && self.halted.is_none() && self.report_fits())
     }
 
     fn is_proposer(&self) -> bool {
