@@ -404,12 +404,14 @@ impl Pbft {
         self.witness().filter(|_| !self.has_ended())
     }
 
-    /// The voter, if this replica may sign: one that is not sure what it signed may not, and a ledger below what the log
-    /// once dropped must first catch up, since what was signed there is no longer known.
+    /// The voter, if this replica may sign: one that is not sure what it signed may not. A ledger below what the log once
+    /// dropped must first catch up, since what was signed and prepared there is no longer known, unless a base shows that it
+    /// is final; and so must one so far below what the log still holds that others would refuse to hear all of it.
     fn witness(&self) -> Option<&Voter> {
-        let knows = self.executed.checkpoint.height >= self.dropped.votes;
+        let knows = self.base.height.min(self.executed.checkpoint.height) >= self.dropped.votes;
         let sure = matches!(self.standing, Standing::Sure);
-        self.setup.voter.as_ref().filter(|_| knows && sure && self.halted.is_none())
+        let able = knows && sure && self.halted.is_none() && self.report_fits();
+        self.setup.voter.as_ref().filter(|_| able)
     }
 
     fn is_proposer(&self) -> bool {

@@ -131,6 +131,15 @@ impl Pbft {
         best.collect()
     }
 
+    /// Whether no more is prepared above the base than can be in flight, and than a VIEW-CHANGE may report. It is so as
+    /// long as the ledger is where the log left it.
+    pub(super) fn report_fits(&self) -> bool {
+        let most = self.setup.parameters.window.saturating_mul(2);
+        let slots = self.slots.range(self.base.height.next()..);
+        let prepared = slots.filter(|(_, slot)| slot.rounds.values().any(|it| it.prepared.is_some()));
+        prepared.count() <= usize::try_from(most).unwrap_or(usize::MAX)
+    }
+
     /// Takes a VIEW-CHANGE: each signer's highest counts. Its base is learned at once.
     pub(super) fn on_view_change(&mut self, change: ViewChange, out: &mut Output<Self>) {
         if let Some(certificate) = change.payload.base.certificate.clone() {

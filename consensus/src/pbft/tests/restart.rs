@@ -1,10 +1,10 @@
 //! `docs/pbft.md` §6: what a replica does after a crash.
 
-use quorate_ledger::{ExecutionOutcome, Height, Tip, UnixMillis};
+use quorate_ledger::{ExecutionOutcome, Height, Parameters, Tip, UnixMillis};
 
 use super::bench::{Bench, START, delivered, genesis_tip, index, sent};
 use crate::{
-    engine::{Engine, OpenError, To},
+    engine::{Engine, Horizon, OpenError, To},
     evidence::VoteKind,
     pbft::{Message, Pbft, Record},
 };
@@ -167,6 +167,68 @@ fn a_ledger_below_what_was_dropped_is_followed_without_signing() {
     bench.executed(&blocks[0]);
     assert_eq!(bench.engine.status().role, "replica");
     assert!(!sent(&bench.propose(&blocks[1])).is_empty(), "it votes again");
+}
+
+/// What was dropped is covered by a base, not by what the ledger has executed: below a certificate that is not synced it
+/// may have executed blocks that it once prepared and no longer knows of.
+#[test]
+fn a_ledger_whose_base_is_below_what_was_dropped_is_followed_without_signing() {
+    let mut bench = Bench::new(4, 2);
+    let blocks = bench.chain(4);
+    for block in &blocks[..3] {
+        bench.propose(block);
+        let vote = bench.prepare(3, block);
+        bench.receive(3, vote);
+        bench.step(bench.certified(std::slice::from_ref(block), &[0, 1, 3]));
+        bench.executed(block);
+    }
+    bench.log.records = bench.engine.records();
+    // Set back to height 1, it has come up again by certified blocks, with a certificate above what it has synced.
+    let at_one = bench.tip_at(&blocks[0], &[0, 1, 3]);
+    bench.restart(Tip { base_height: Height(1), base: at_one.base, ..bench.tip_at(&blocks[2], &[0, 1, 3]) });
+    assert_eq!(bench.engine.status().role, "follower");
+    for signer in [0, 1] {
+        let change = Message::ViewChange(Box::new(bench.change(signer, 1, Vec::new())));
+        let sent = sent(&bench.receive(signer, change));
+        assert!(sent.iter().all(|(_, it)| matches!(it, Message::Status(_))), "{sent:?}");
+    }
+    bench.step(bench.certified(&blocks[3..], &[0, 1, 3]));
+    assert_eq!(bench.engine.status().role, "replica", "all that it forgot is below its base");
+}
+
+/// > prepared certificates valid, heights strictly rising above the base, at most 2W
+///
+/// Records that are all here beside a ledger that is not: they report more above the old base than can be in flight.
+#[test]
+fn a_ledger_far_below_the_records_is_followed_without_signing_what_others_would_refuse() {
+    let mut bench = Bench::with(4, 1, Parameters { window: 1, log_window: 8, ..Parameters::default() });
+    let blocks = bench.chain(3);
+    for block in &blocks {
+        bench.propose(block);
+        let vote = bench.prepare(2, block);
+        bench.receive(2, vote);
+        bench.step(bench.certified(std::slice::from_ref(block), &[0, 2, 3]));
+        bench.executed(block);
+    }
+    bench.restart(genesis_tip(&bench.scope)); // a copy from before, of the ledger only
+    assert_eq!(bench.engine.status().role, "follower");
+    for signer in [2, 3] {
+        let change = Message::ViewChange(Box::new(bench.change(signer, 1, Vec::new())));
+        let sent = sent(&bench.receive(signer, change));
+        assert!(sent.iter().all(|(_, it)| matches!(it, Message::Status(_))), "{sent:?}");
+    }
+    bench.step(bench.certified(&blocks[..1], &[0, 2, 3]));
+    assert_eq!(
+        bench.engine.status().role,
+        "primary",
+        "two heights above the base can be in flight: it joins view 1"
+    );
+    let change = bench.log.records.iter().find_map(|it| match it {
+        Record::ViewChanged(change) => Some(change.clone()),
+        _ => None,
+    });
+    let change = Message::ViewChange(change.expect("it joins those who ask"));
+    assert!(Pbft::verify(&bench.scope, Horizon::default(), change).is_ok());
 }
 
 #[test]
