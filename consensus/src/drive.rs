@@ -1,27 +1,33 @@
-//! One turn of the loop that runs an engine: events in, records to disk, actions out.
+//! One turn of the loop that runs a replica: inputs in, records to disk, actions out.
 
 use std::io;
 
-use crate::engine::{Action, Engine, Event, Log, Now, Output};
+use quorate_ledger::Epoch;
 
-/// Lets the engine take every event that is ready, writes what it recorded with one sync, and returns what is to be
-/// done. The log is compacted afterwards when it asks for it, since what the engine still needs is known then.
+use crate::{
+    engine::{Action, Engine, Input, Log, Now, Output},
+    replica::Replica,
+};
+
+/// Lets the replica take everything that is ready, writes what it recorded with one sync, and returns what is to be done,
+/// each action with the epoch whose validators it names. The log is compacted afterwards when it asks for it, since what
+/// the replica still needs is known then.
 ///
 /// # Errors
-/// The log's. The engine is then ahead of its log and must not be used again: the process has to stop.
+/// The log's. The replica is then ahead of its log and must not be used again: the process has to stop.
 pub fn drive<E: Engine>(
-    engine: &mut E,
+    replica: &mut Replica<E>,
     log: &mut impl Log<E::Record>,
     now: Now,
-    events: impl IntoIterator<Item = Event<E::Message>>,
-) -> io::Result<Vec<Action<E::Message>>> {
-    let mut output = Output::default();
-    for event in events {
-        engine.step(now, event, &mut output);
+    inputs: impl IntoIterator<Item = Input<E::Message>>,
+) -> io::Result<Vec<(Epoch, Action<E::Message>)>> {
+    let mut output = Output::new(replica.epoch());
+    for input in inputs {
+        replica.step(now, input, &mut output);
     }
     let actions = output.commit(log)?;
     if log.wants_compaction() {
-        log.compact(&engine.records())?;
+        log.compact(&replica.records())?;
     }
     Ok(actions)
 }

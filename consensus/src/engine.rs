@@ -19,18 +19,21 @@ use quorate_ledger::{
 
 pub use crate::{evidence::Evidence, rejection::Rejection};
 
-/// A replicated state machine's ordering protocol, one instance an epoch.
+/// A replicated state machine's ordering protocol, one instance an epoch; [`crate::Replica`] holds them.
 pub trait Engine: Sized {
     /// What replicas of this protocol say to each other.
     type Message: BorshSerialize + BorshDeserialize + Clone + fmt::Debug + Send + 'static;
     /// What must survive a crash: promises, not inputs.
     type Record: BorshSerialize + BorshDeserialize + Clone + fmt::Debug + Promised;
 
-    /// Starts an instance on the ledger's tip with what the log holds.
+    /// Starts an instance on the ledger's tip with what the log holds of its epoch.
     ///
     /// # Errors
     /// [`OpenError`] when the records contradict the setup or each other: a damaged or foreign log.
     fn open(setup: Setup, tip: Tip, records: Vec<Self::Record>) -> Result<Self, OpenError>;
+
+    /// The epoch that a message belongs to, and so the instance that it is for.
+    fn epoch_of(message: &Self::Message) -> Epoch;
 
     /// Checks all that can be checked of a message without the engine's state: shape, epoch, signatures.
     ///
@@ -47,6 +50,18 @@ pub trait Engine: Sized {
 
     /// When [`Event::Tick`] is due next; at once after `open`.
     fn deadline(&self) -> Option<Mono>;
+
+    /// The epoch of this instance.
+    fn epoch(&self) -> Epoch;
+
+    /// Whether a commit certificate of this instance's epoch is known: proof that a quorum has left the epoch before.
+    fn has_begun(&self) -> bool;
+
+    /// Whether the last block of its epoch is executed here: this instance decides nothing more.
+    fn has_ended(&self) -> bool;
+
+    /// How far it has come, for [`Engine::verify`].
+    fn horizon(&self) -> Horizon;
 
     /// What still matters: an engine opened with these equals one opened with every record ever written, so the log
     /// can be replaced by them.
@@ -95,6 +110,9 @@ pub struct Scope {
     pub validators: ValidatorSet,
     /// The last block of the epoch before, which needs no certificate in this one; the genesis in the first.
     pub start: (Height, Hash),
+    /// The validators of the epoch before, who sign the checkpoint that this epoch's first header anchors; none in the
+    /// first epoch, which starts from a checkpoint that everybody computes.
+    pub previous: Option<ValidatorSet>,
     /// The chain's `window` in this epoch: how many heights may be in flight.
     pub window: u64,
 }
@@ -125,7 +143,8 @@ pub struct Setup {
     pub voter: Option<Voter>,
     /// The chain's parameters in this epoch.
     pub parameters: Parameters,
-    /// Seed of what jitter the engine needs.
+    /// A number of this instance alone: no other, in this or an earlier life of the replica, may have the same. It seeds
+    /// what jitter the engine needs, and tells answers to its questions from those to earlier ones.
     pub seed: u64,
 }
 
@@ -233,6 +252,29 @@ pub enum Event<M> {
     },
     /// Blocks with a certificate came from elsewhere; [`CertifiedBlocks::check`] has passed.
     Certified(CertifiedBlocks),
+    /// A checkpoint certificate came from elsewhere; it was verified under the set of its epoch.
+    Checkpoint(CheckpointCertificate),
+}
+
+/// What happens to a replica: to one of its instances, or to the line of them.
+#[derive(Clone, Debug)]
+pub enum Input<M> {
+    /// Something for the instance that it concerns.
+    Event(Event<M>),
+    /// The ledger has executed the last block of the current epoch, and `Executed` has said so: here is all that the next
+    /// instance is made of.
+    Begin {
+        /// The next epoch's.
+        setup: Box<Setup>,
+        /// The ledger's, at that last block.
+        tip: Box<Tip>,
+    },
+}
+
+impl<M> From<Event<M>> for Input<M> {
+    fn from(event: Event<M>) -> Self {
+        Self::Event(event)
+    }
 }
 
 /// To whom a message goes.
@@ -310,6 +352,12 @@ pub enum Action<M> {
         /// Which rule.
         why: Rejection,
     },
+    /// Somebody holds a signed message of this replica that its log does not know: the log was lost, copied or restored. It
+    /// signs nothing more in this epoch, and goes on following.
+    Abstain {
+        /// What is held, and by whom.
+        why: String,
+    },
     /// The engine cannot go on safely and signs nothing more.
     Halt {
         /// What it saw.
@@ -346,6 +394,9 @@ pub struct Promise {
 
 /// A record that may raise the promise.
 pub trait Promised {
+    /// The epoch whose instance wrote it.
+    fn epoch(&self) -> Epoch;
+
     /// What this record promises, if anything.
     fn promised(&self) -> Option<Promise>;
 }
@@ -354,17 +405,24 @@ pub trait Promised {
 /// leads over the disk.
 #[derive(Debug)]
 pub struct Output<E: Engine> {
+    /// The epoch whose instance is being stepped.
+    epoch: Epoch,
     records: Vec<E::Record>,
-    actions: Vec<Action<E::Message>>,
-}
-
-impl<E: Engine> Default for Output<E> {
-    fn default() -> Self {
-        Self { records: Vec::new(), actions: Vec::new() }
-    }
+    actions: Vec<(Epoch, Action<E::Message>)>,
 }
 
 impl<E: Engine> Output<E> {
+    /// An empty one, to be filled by the instance of `epoch` first.
+    #[must_use]
+    pub fn new(epoch: Epoch) -> Self {
+        Self { epoch, records: Vec::new(), actions: Vec::new() }
+    }
+
+    /// From here on the instance of this epoch speaks.
+    pub(crate) fn turn_to(&mut self, epoch: Epoch) {
+        self.epoch = epoch;
+    }
+
     /// Adds what must be on disk before any action of this output is taken.
     pub(crate) fn record(&mut self, record: E::Record) {
         self.records.push(record);
@@ -372,14 +430,24 @@ impl<E: Engine> Output<E> {
 
     /// Adds what is to be done.
     pub(crate) fn act(&mut self, action: Action<E::Message>) {
-        self.actions.push(action);
+        self.actions.push((self.epoch, action));
     }
 
-    /// Writes and syncs the records, then hands out the actions.
+    /// What was added after the first `count` actions.
+    pub(crate) fn acted_since(&self, count: usize) -> &[(Epoch, Action<E::Message>)] {
+        &self.actions[count..]
+    }
+
+    /// How many actions there are.
+    pub(crate) fn acted(&self) -> usize {
+        self.actions.len()
+    }
+
+    /// Writes and syncs the records, then hands out the actions, each with the epoch whose validators its indices name.
     ///
     /// # Errors
     /// The log's; the actions are lost with it, as they must be.
-    pub fn commit(self, log: &mut impl Log<E::Record>) -> io::Result<Vec<Action<E::Message>>> {
+    pub fn commit(self, log: &mut impl Log<E::Record>) -> io::Result<Vec<(Epoch, Action<E::Message>)>> {
         if !self.records.is_empty() {
             log.append(&self.records)?;
         }
@@ -432,6 +500,8 @@ pub struct Status {
     pub primary: ValidatorIndex,
     /// "primary", "replica", "follower" (signs nothing) or "halted".
     pub role: &'static str,
+    /// Why a replica with a voice does not use it, for now or in this epoch.
+    pub silent: Option<String>,
     /// Highest height that a known commit certificate covers.
     pub committed: Height,
     /// Highest block handed to the ledger.

@@ -28,6 +28,7 @@ use std::{
 };
 
 use borsh::{BorshDeserialize, BorshSerialize};
+use quorate_ledger::Epoch;
 
 pub use self::mark::Mark;
 use self::{
@@ -40,6 +41,8 @@ use crate::engine::{Log, Promise, Promised};
 const FILE: &str = "log";
 /// Where the log is rewritten before it takes the place of the old one.
 const FILE_NEXT: &str = "log.next";
+/// Where a log goes that is refused, once a later epoch lets the key begin anew.
+const FILE_REFUSED: &str = "log.refused";
 
 /// The log asks to be compacted once it is this large and has grown fourfold since it was last compacted.
 pub const COMPACT_ABOVE_BYTES: u64 = 64 << 20;
@@ -96,6 +99,16 @@ pub enum VoteLogError {
         /// The log.
         path: PathBuf,
     },
+    /// The key may not begin anew in this epoch, for it has promised something in it or in a later one.
+    #[error(
+        "the key has signed in epoch {promised} already, as {path} says: it may begin anew in a later one only"
+    )]
+    Bound {
+        /// The mark.
+        path: PathBuf,
+        /// The epoch of its promise.
+        promised: Epoch,
+    },
     /// The log is older than the mark.
     #[error("{path} is older than what this key has promised since: restored from a copy")]
     Behind {
@@ -117,6 +130,7 @@ impl VoteLogError {
             | Self::NoMark { .. }
             | Self::Lost { .. }
             | Self::Foreign { .. }
+            | Self::Bound { .. }
             | Self::Behind { .. } => true,
         }
     }
@@ -166,6 +180,28 @@ impl<R: BorshSerialize + BorshDeserialize + Promised> VoteLog<R> {
                 Self::resume(directory, mark, contents, promise)
             }
         }
+    }
+
+    /// Gives a key whose log was refused a new one, in an epoch in which it has signed nothing: the epoch is in every
+    /// signature, so nothing that was signed before can contradict what will be. The refused log is set aside, in place of
+    /// one that was set aside before.
+    ///
+    /// That the epoch began after the key's last use is the caller's to know, where the mark does not tell.
+    ///
+    /// # Errors
+    /// [`VoteLogError::Bound`] when the mark tells against it; the machine's. Whatever fails, the key is refused as before.
+    pub fn renew(directory: &Path, mark: &Path, epoch: Epoch) -> Result<Self, VoteLogError> {
+        if let Ok(Some(Mark::Entered { promise, .. })) = Mark::read(mark)
+            && promise.epoch >= epoch
+        {
+            return Err(VoteLogError::Bound { path: mark.to_owned(), promised: promise.epoch });
+        }
+        let (path, aside) = (directory.join(FILE), directory.join(FILE_REFUSED));
+        match fs::rename(&path, &aside) {
+            Err(source) if source.kind() != io::ErrorKind::NotFound => return Err(at(&path, source)),
+            Ok(()) | Err(_) => {}
+        }
+        Self::create(directory, mark).map(|(log, _)| log)
     }
 
     fn create(directory: &Path, mark: &Path) -> Result<(Self, Vec<R>), VoteLogError> {

@@ -160,6 +160,13 @@ impl MultiSignature {
         &self.signatures
     }
 
+    /// The signature of one validator, if it signed.
+    #[must_use]
+    pub fn of(&self, signer: usize) -> Option<&Signature> {
+        let place = self.signers.iter().position(|it| it == signer)?;
+        self.signatures.get(place)
+    }
+
     /// Checks that at least `quorum` of the validators with these keys signed the message, and that all
     /// signatures hold.
     ///

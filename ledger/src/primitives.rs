@@ -73,6 +73,17 @@ impl Height {
     }
 }
 
+impl Epoch {
+    /// The epoch after this one.
+    ///
+    /// # Panics
+    /// Past `u64::MAX`, which no chain reaches.
+    #[must_use]
+    pub fn next(self) -> Epoch {
+        Epoch(self.0.checked_add(1).expect("no chain reaches an epoch of 2^64"))
+    }
+}
+
 impl ValidatorIndex {
     /// The index as what slices are indexed by.
     #[must_use]

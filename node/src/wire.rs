@@ -17,7 +17,7 @@ use std::{
 
 use borsh::{BorshDeserialize, BorshSerialize};
 use quorate_crypto::Hash;
-use quorate_ledger::{Block, CertifiedBlocks, Height, Transaction};
+use quorate_ledger::{Block, CertifiedBlocks, CheckpointCertificate, Height, Transaction};
 
 /// Transactions in one bundle, whether gossiped or handed over.
 pub(crate) const BUNDLE_TRANSACTIONS_MAX: usize = 2_048;
@@ -134,9 +134,18 @@ pub(crate) enum Response {
     /// Those that are here, in the order asked for, as many as fit.
     Bodies(Bodies) = 0,
     /// The next certified blocks, if there are any.
-    Blocks(Option<CertifiedBlocks>) = 1,
+    Blocks(Option<Box<Stretch>>) = 1,
     /// The block, if it is here.
     Block(Option<Arc<Block>>) = 2,
+}
+
+/// A stretch of the chain with what proves it.
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub(crate) struct Stretch {
+    /// The blocks, under a commit certificate.
+    pub(crate) blocks: CertifiedBlocks,
+    /// The highest checkpoint certificate of one of these blocks: validators hear of it by STATUS, whoever follows here.
+    pub(crate) checkpoint: Option<CheckpointCertificate>,
 }
 
 /// Transactions that were asked for; perhaps none.

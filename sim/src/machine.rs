@@ -102,14 +102,14 @@ impl<R: borsh::BorshSerialize + borsh::BorshDeserialize> Machine<R> {
         Now { mono: now, wall: self.chain.wall(now).plus_millis(self.clock_ahead_ms) }
     }
 
-    /// What its engine is opened with.
-    pub(crate) fn setup(&self) -> Setup {
+    /// What the engine of its next life is opened with.
+    pub(crate) fn setup(&mut self) -> Setup {
         let voter = Voter { index: self.place(), key: self.chain.keys[self.index].clone() };
         Setup {
             scope: self.chain.scope.clone(),
             voter: Some(voter),
             parameters: self.chain.parameters().clone(),
-            seed: self.chain.seed.wrapping_add(self.index as u64),
+            seed: self.random.below(u64::MAX),
         }
     }
 

@@ -88,7 +88,8 @@ impl Observed for Pbft {
             Message::Checkpoint(it) => vec![checkpoint(it)],
             Message::ViewChange(it) => vec![view_change(it)],
             Message::NewView(it) => vec![new_view(it)],
-            Message::Status(_) => Vec::new(),
+            // What others hold of somebody was sent before.
+            Message::Status(_) | Message::Recall(_) | Message::Holdings(_) => Vec::new(),
         }
     }
 
@@ -136,6 +137,8 @@ impl Observed for Pbft {
                     it.epoch, it.view, it.delivered, it.stable
                 )
             }
+            Message::Recall(it) => format!("RECALL e{}", it.epoch),
+            Message::Holdings(it) => format!("HOLDINGS e{} of {} messages", it.epoch, it.statements.len()),
         }
     }
 }

@@ -17,7 +17,7 @@ mod transactions;
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
-use quorate_consensus::{Action, Backlog, Event, Horizon, Mono, Rejection, drive};
+use quorate_consensus::{Action, Backlog, Event, Horizon, Input, Mono, Rejection, Replica, drive};
 use quorate_crypto::{Hash, decode};
 use quorate_ledger::{
     Account, Block, Candidates, CommitCertificate, Delivered, Height, Ledger, MemoryStore, Parent,
@@ -41,7 +41,7 @@ const SERVE_BYTES: usize = 1 << 20;
 
 /// A node while it runs.
 pub(crate) struct Process<E: Observed> {
-    engine: E,
+    replica: Replica<E>,
     ledger: Ledger<MemoryStore>,
     candidates: Candidates,
     pool: Pool,
@@ -90,8 +90,8 @@ impl<E: Observed> Process<E> {
         };
         let (tip, records) = (ledger.tip(), machine.log.records());
         out.see(Sighting::Kept(records.iter().flat_map(E::kept).collect()));
-        let engine = match E::open(machine.setup(), tip.clone(), records) {
-            Ok(engine) => engine,
+        let replica = match Replica::<E>::open(machine.setup(), None, &tip, records) {
+            Ok(replica) => replica,
             Err(why) => {
                 out.see(Sighting::Wrong { what: "the engine does not open", detail: why.to_string() });
                 return None;
@@ -101,11 +101,11 @@ impl<E: Observed> Process<E> {
         let mut candidates = Candidates::new(machine.chain.rules(), parent);
         let blocks = stored_blocks(&ledger, tip.height);
         blocks.iter().for_each(|block| candidates.remember(block));
-        engine.accepted().into_iter().for_each(|block| candidates.insert(block));
+        replica.current().accepted().into_iter().for_each(|block| candidates.insert(block));
         let hashes = blocks.iter().map(|block| block.hash()).collect();
         out.see(Sighting::Opened { tip: tip.height, outcome: tip.outcome, blocks: hashes });
         let mut process = Self {
-            engine,
+            replica,
             ledger,
             candidates,
             pool: Pool::default(),
@@ -245,8 +245,10 @@ impl<E: Observed> Process<E> {
         self.turn = Turn::Idle;
         self.tick = None;
         let clocks = machine.clocks(now);
+        let inputs = events.into_iter().map(Input::from);
         let actions =
-            drive(&mut self.engine, &mut machine.log, clocks, events).expect("memory does not fail");
+            drive(&mut self.replica, &mut machine.log, clocks, inputs).expect("memory does not fail");
+        let actions = actions.into_iter().map(|(_, action)| action).collect();
         if machine.log.is_dirty() {
             self.turn = Turn::Syncing(actions);
             let micros = machine.random.within(&machine.timing.sync_us);
@@ -323,6 +325,12 @@ impl<E: Observed> Process<E> {
                 out.see(Sighting::Wrong { what: "a correct validator is accused", detail });
             }
             Action::Reject { from, why } => reject(from.as_usize(), &why, out),
+            Action::Abstain { why } => {
+                out.see(Sighting::Wrong {
+                    what: "a correct validator is told what it never signed",
+                    detail: why,
+                });
+            }
             Action::Halt { fault } => out.see(Sighting::Wrong { what: "the engine halts", detail: fault }),
         }
     }
@@ -402,7 +410,7 @@ impl<E: Observed> Process<E> {
 
     /// After every step: the engine hears what waits, wakes when it is due, and gets its turn if it has events.
     fn settle(&mut self, machine: &mut Machine<E::Record>, now: Mono, out: &mut Effects) {
-        let in_flight = self.engine.in_flight();
+        let in_flight = self.replica.current().in_flight();
         let blocks: Vec<_> = in_flight.iter().filter_map(|hash| self.candidates.block(hash)).collect();
         let ids: BTreeSet<Hash> = blocks
             .iter()
@@ -414,14 +422,13 @@ impl<E: Observed> Process<E> {
             self.backlog = Some(backlog);
             self.inbox.push(Event::Backlog(backlog));
         }
-        let status = self.engine.status();
-        self.horizon = Horizon { committed: status.committed, stable: status.stable, view: status.view };
+        self.horizon = self.replica.current().horizon();
         if let Turn::Idle = self.turn {
             if !self.inbox.is_empty() {
                 self.turn = Turn::Scheduled;
                 let micros = machine.random.within(&machine.timing.step_us);
                 out.wake_after(now, micros, Wake::Turn);
-            } else if let deadline @ Some(at) = self.engine.deadline()
+            } else if let deadline @ Some(at) = self.replica.deadline()
                 && self.tick != deadline
             {
                 self.tick = deadline;

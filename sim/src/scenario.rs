@@ -159,7 +159,8 @@ impl Scenario {
         let chain = Hash::of(&[&seed[..], b"chain"].concat());
         let start = (Height(0), chain);
         let window = u64::from(self.parameters.window);
-        let scope = Scope { chain, epoch: Epoch(0), validators: validators.clone(), start, window };
+        let (epoch, previous) = (Epoch(0), None);
+        let scope = Scope { chain, epoch, validators: validators.clone(), start, previous, window };
         let accounts = start_balances(&account_keys(self.seed, self.workload.accounts));
         let genesis =
             GenesisState { chain, time: START, validators, parameters: self.parameters.clone(), accounts };

@@ -111,10 +111,12 @@ impl Pbft {
     pub(super) fn cast_checkpoint(&mut self, out: &mut Output<Self>) -> bool {
         let payload = self.executed.checkpoint;
         let height = payload.height;
-        if height <= self.checkpoints.stable.height || self.checkpoints.heard_at_or_above(height) {
+        let settled = height <= self.checkpoints.stable.height || self.checkpoints.heard_at_or_above(height);
+        // What an epoch starts from is signed by the set of the epoch before.
+        if settled || payload.epoch != self.setup.scope.epoch {
             return false;
         }
-        let Some(voter) = self.signing() else { return false };
+        let Some(voter) = self.witness() else { return false };
         if let Some(own) = self.checkpoints.vote_of(height, voter.index) {
             if own.payload != payload {
                 self.halt(format!("executing height {height} again came to another result than before"), out);

@@ -117,6 +117,7 @@ impl Pbft {
             self.timers.delivered();
             if let Some(own) = &own {
                 self.base = BaseClaim { height, block: block.hash(), certificate: Some(own.clone()) };
+                self.unsynced_bases.insert(height);
                 let mut signers = self.round(height, own.payload.view).commits.signers();
                 own.signatures.signers().iter().for_each(|place| {
                     signers.insert(place);
@@ -154,10 +155,14 @@ impl Pbft {
         self.prune();
     }
 
-    /// Forgets heights that the base has reached and the ledger has synced: from there on the chain itself is the proof.
+    /// Forgets heights up to the highest base that the ledger has synced: from there on the chain itself is the proof. Up
+    /// to what is synced would be too far where that lies below the base: after a crash the replica would stand on an
+    /// older base, and say nothing of the committed blocks in between.
     fn prune(&mut self) {
-        let height = self.base.height.min(self.executed.checkpoint.height);
-        if height > self.pruned {
+        let executed = self.executed.checkpoint.height;
+        let open = self.unsynced_bases.split_off(&executed.next());
+        let synced = std::mem::replace(&mut self.unsynced_bases, open);
+        if let Some(height) = synced.last().copied().filter(|it| *it > self.pruned) {
             self.pruned = height;
             self.slots = self.slots.split_off(&height.next());
         }

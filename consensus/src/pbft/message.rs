@@ -34,6 +34,27 @@ pub enum Message {
     NewView(Box<NewView>) = 5,
     /// How far a replica has come and what it holds.
     Status(Box<StatusReport>) = 6,
+    /// The question before the first signature: what do you hold that I have signed?
+    Recall(Recall) = 7,
+    /// The answer.
+    Holdings(Box<Holdings>) = 8,
+}
+
+impl Message {
+    /// The epoch it belongs to.
+    #[must_use]
+    pub fn epoch(&self) -> Epoch {
+        match self {
+            Self::PrePrepare(it) => it.prepare.payload.epoch,
+            Self::Prepare(it) | Self::Commit(it) => it.payload.epoch,
+            Self::Checkpoint(it) => it.payload.epoch,
+            Self::ViewChange(it) => it.payload.epoch,
+            Self::NewView(it) => it.payload.epoch,
+            Self::Status(it) => it.epoch,
+            Self::Recall(it) => it.epoch,
+            Self::Holdings(it) => it.epoch,
+        }
+    }
 }
 
 /// PREPARE or COMMIT.
@@ -210,4 +231,68 @@ pub struct CheckpointReport {
     pub height: Height,
     /// Whose.
     pub signers: Signers,
+}
+
+/// "What do you hold that I have signed in this epoch?"
+#[derive(Clone, Copy, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub struct Recall {
+    /// Epoch of the sender's instance.
+    pub epoch: Epoch,
+    /// Any number, another in each life of the sender: it comes back in the answer.
+    pub nonce: u64,
+}
+
+/// What a replica holds that the asker has signed.
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub struct Holdings {
+    /// Epoch of the question.
+    pub epoch: Epoch,
+    /// The question's.
+    pub nonce: u64,
+    /// The messages themselves.
+    pub statements: Vec<Statement>,
+}
+
+/// A signed message that is held of somebody.
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+#[borsh(use_discriminant = true)]
+#[repr(u8)]
+pub enum Statement {
+    /// A PREPARE.
+    Prepare(Vote) = 0,
+    /// A COMMIT.
+    Commit(Vote) = 1,
+    /// A CHECKPOINT.
+    Checkpoint(CheckpointVote) = 2,
+    /// A VIEW-CHANGE.
+    ViewChange(Box<ViewChange>) = 3,
+    /// A NEW-VIEW.
+    NewView(Box<NewView>) = 4,
+}
+
+impl Statement {
+    /// Who signed it.
+    #[must_use]
+    pub fn signer(&self) -> ValidatorIndex {
+        match self {
+            Self::Prepare(it) | Self::Commit(it) => it.signer,
+            Self::Checkpoint(it) => it.signer,
+            Self::ViewChange(it) => it.signer,
+            Self::NewView(it) => it.signer,
+        }
+    }
+
+    /// Kind and place, in words.
+    #[must_use]
+    pub fn describe(&self) -> String {
+        match self {
+            Self::Prepare(it) => {
+                format!("PREPARE of height {} in view {}", it.payload.height, it.payload.view)
+            }
+            Self::Commit(it) => format!("COMMIT of height {} in view {}", it.payload.height, it.payload.view),
+            Self::Checkpoint(it) => format!("CHECKPOINT of height {}", it.payload.height),
+            Self::ViewChange(it) => format!("VIEW-CHANGE for view {}", it.payload.view),
+            Self::NewView(it) => format!("NEW-VIEW of view {}", it.payload.view),
+        }
+    }
 }

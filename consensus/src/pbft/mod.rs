@@ -10,6 +10,7 @@
 //!  Q COMMITs = committed, delivered in height order, executed
 //!  replicas  ──CHECKPOINT───▶ all        "executing it came to this state root"
 //!  replicas  ──STATUS───────▶ all        every `resend`: what I have; send me what I lack
+//!  a replica ──RECALL───────▶ all        before its first signature: what do you hold that I signed?
 //! ```
 //!
 //! Heights: `base, executed <= delivered <= committed` and `stable <= executed`.
@@ -25,6 +26,7 @@
 //! | `timers`, `participation` | when to leave a view, and for which (§5, §3) |
 //! | `status` | repetition (§5) |
 //! | [`record`] | what survives a crash (§6) |
+//! | `recall` | what others hold of this replica's, asked before it signs (§6) |
 //!
 //! A view whose primary fails, or has served its turn, is left for the next:
 //!
@@ -38,6 +40,7 @@ mod deliver;
 pub mod message;
 mod participation;
 mod proposal;
+mod recall;
 pub mod record;
 pub mod reproposal;
 mod slot;
@@ -50,16 +53,22 @@ pub mod verify;
 mod view_change;
 mod vote;
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use quorate_crypto::Hash;
-use quorate_ledger::{Block, CommitCertificate, ExecutionOutcome, Height, Quorum, Tip, ValidatorIndex, View};
+use quorate_ledger::{
+    Block, CommitCertificate, Epoch, ExecutionOutcome, Height, Quorum, Tip, ValidatorIndex, View,
+};
 
 use self::{
     checkpoint::Checkpoints,
     message::{BaseClaim, NewView, ViewChange},
     participation::Participation,
     proposal::{Building, Parent},
+    recall::Standing,
     slot::{Accepted, Prepared, Round, Slot},
     tally::Counted,
     timers::Timers,
@@ -68,8 +77,8 @@ use self::{
 pub use self::{message::Message, record::Record};
 use crate::{
     engine::{
-        Action, Backlog, Engine, Event, Horizon, InFlight, Mono, Now, OpenError, Output, Scope, Setup,
-        Status, Verified, Voter,
+        Action, Backlog, Engine, Event, Horizon, InFlight, Mono, Now, OpenError, Output, Promised, Scope,
+        Setup, Status, Verified, Voter,
     },
     evidence::VoteKind,
     rejection::Rejection,
@@ -84,6 +93,15 @@ use crate::{
 pub fn primary(view: View, n: usize) -> ValidatorIndex {
     let n = u64::try_from(n).expect("a validator set's size fits 64 bits");
     ValidatorIndex(u16::try_from(view.0 % n).expect("a validator set is smaller than 65,536"))
+}
+
+/// Up to where records were dropped from the log.
+#[derive(Clone, Copy, Debug, Default)]
+struct Dropped {
+    /// PREPAREs, COMMITs and what they rest on.
+    votes: Height,
+    /// CHECKPOINTs.
+    checkpoints: Height,
 }
 
 /// One replica's instance of the protocol, for one epoch.
@@ -104,6 +122,8 @@ pub struct Pbft {
     epoch_start: Height,
     timers: Timers,
     participation: Participation,
+    /// Whether it may sign.
+    standing: Standing,
     /// Highest block handed to the ledger.
     delivered: Parent,
     /// Highest delivered block with a certificate of its own.
@@ -115,10 +135,12 @@ pub struct Pbft {
     slots: BTreeMap<Height, Slot>,
     /// Commit certificates above the delivered height.
     certificates: BTreeMap<Height, CommitCertificate>,
+    /// Delivered blocks with a certificate of their own that the ledger has not synced yet: the bases to come.
+    unsynced_bases: BTreeSet<Height>,
     /// Heights up to here are the ledger's alone.
     pruned: Height,
-    /// Records up to here were once dropped: below it this replica no longer knows what it signed.
-    dropped: Height,
+    /// Records that were once dropped: there this replica no longer knows what it signed.
+    dropped: Dropped,
     backlog: Backlog,
     /// What is being built.
     building: Option<Building>,
@@ -144,28 +166,40 @@ impl Engine for Pbft {
         }
         let quorum = scope.quorum();
         let pruned = tip.base_height.min(tip.height);
+        let (start, start_hash) = scope.start;
+        // At its start an epoch stands on the last block of the one before, which needs no certificate in this one.
+        let base = match tip.base {
+            Some(certificate) if certificate.payload.epoch == scope.epoch => {
+                let block = certificate.payload.block;
+                BaseClaim { height: tip.base_height, block, certificate: Some(certificate) }
+            }
+            Some(_) | None => BaseClaim { height: start, block: start_hash, certificate: None },
+        };
+        let executed = ExecutionOutcome {
+            // The end of the epoch before is none of this one's.
+            epoch_ends: tip.outcome.epoch_ends.filter(|last| *last > start),
+            ..tip.outcome
+        };
         let mut pbft = Self {
             quorum,
             view: View(0),
-            mode: Mode::Active(Start::of_epoch(scope.start.0)),
+            mode: Mode::Active(Start::of_epoch(start)),
             asked: BTreeMap::new(),
             own_change: None,
             new_view: None,
-            epoch_start: scope.start.0,
+            epoch_start: start,
             timers: Timers::new(),
             participation: Participation::default(),
+            standing: Standing::Asking(BTreeSet::new()),
             delivered: Parent { height: tip.height, hash: tip.hash, time: tip.time, anchor: tip.anchor },
-            base: BaseClaim {
-                height: tip.base_height,
-                block: tip.base.as_ref().map_or(scope.start.1, |it| it.payload.block),
-                certificate: tip.base,
-            },
+            base,
             checkpoints: Checkpoints::new(tip.stable, tip.stable_certificate),
-            executed: tip.outcome,
+            executed,
             slots: BTreeMap::new(),
             certificates: BTreeMap::new(),
+            unsynced_bases: BTreeSet::new(),
             pruned,
-            dropped: Height(0),
+            dropped: Dropped::default(),
             backlog: Backlog::default(),
             building: None,
             propose_at: None,
@@ -190,11 +224,16 @@ impl Engine for Pbft {
         verify::verify(scope, horizon, message)
     }
 
+    fn epoch_of(message: &Message) -> Epoch {
+        message.epoch()
+    }
+
     fn step(&mut self, now: Now, event: Event<Message>, out: &mut Output<Self>) {
         if self.halted.is_some() {
             return;
         }
         if now.mono >= self.status_at {
+            self.send_recall(out);
             self.send_status(out);
             self.repeat_request(out);
             self.status_at = now.mono.plus_millis(self.setup.parameters.resend_ms);
@@ -208,6 +247,7 @@ impl Engine for Pbft {
             Event::Fetched { block } => self.on_fetched(block),
             Event::Executed { outcome } => self.on_executed(outcome),
             Event::Certified(certified) => self.on_certified(now, certified, out),
+            Event::Checkpoint(certificate) => self.hear_checkpoint(certificate),
         }
         while self.advance(now, out) {}
         self.arm_timers(now);
@@ -226,9 +266,26 @@ impl Engine for Pbft {
             .min()
     }
 
+    fn epoch(&self) -> Epoch {
+        self.setup.scope.epoch
+    }
+
+    fn has_begun(&self) -> bool {
+        self.highest_certificate().is_some()
+    }
+
+    fn has_ended(&self) -> bool {
+        self.executed.epoch_ends == Some(self.executed.checkpoint.height)
+    }
+
+    fn horizon(&self) -> Horizon {
+        Horizon { committed: self.committed(), stable: self.checkpoints.stable.height, view: self.view }
+    }
+
     fn records(&self) -> Vec<Record> {
-        let height = self.pruned.max(self.dropped);
-        let mut records = vec![Record::Dropped { epoch: self.setup.scope.epoch, height }];
+        let height = self.pruned.max(self.dropped.votes);
+        let checkpoint = self.checkpoints.stable.height.max(self.dropped.checkpoints);
+        let mut records = vec![Record::Dropped { epoch: self.setup.scope.epoch, height, checkpoint }];
         records.extend(self.own_change.clone().map(|it| Record::ViewChanged(Box::new(it))));
         records.extend(self.new_view.clone().map(|it| Record::NewView(Box::new(it))));
         for slot in self.slots.values() {
@@ -262,6 +319,7 @@ impl Engine for Pbft {
             view: self.view,
             primary: self.primary(),
             role: self.role(),
+            silent: self.silent_because(),
             committed: self.committed(),
             delivered: self.delivered.height,
             executed: self.executed.checkpoint.height,
@@ -273,6 +331,14 @@ impl Engine for Pbft {
 
 impl Pbft {
     fn on_message(&mut self, now: Now, from: ValidatorIndex, message: Message, out: &mut Output<Self>) {
+        // A closing instance decides nothing more; what it still has to say is in these (`docs/pbft.md` §7).
+        let closing = matches!(
+            message,
+            Message::Checkpoint(_) | Message::Status(_) | Message::Recall(_) | Message::Holdings(_)
+        );
+        if self.has_ended() && !closing {
+            return;
+        }
         let judged = match message {
             Message::PrePrepare(message) => self.on_pre_prepare(now, from, message, out),
             Message::Prepare(vote) => self.on_vote(VoteKind::Prepare, &vote, out),
@@ -288,6 +354,14 @@ impl Pbft {
             }
             Message::Status(report) => {
                 self.on_status(from, *report, out);
+                Ok(())
+            }
+            Message::Recall(recall) => {
+                self.on_recall(from, &recall, out);
+                Ok(())
+            }
+            Message::Holdings(holdings) => {
+                self.on_holdings(from, &holdings, out);
                 Ok(())
             }
         };
@@ -325,11 +399,19 @@ impl Pbft {
         matches!(self.mode, Mode::Active(_))
     }
 
-    /// The voter, if this replica may sign: a ledger below what the log once dropped must first catch up, since what was
-    /// signed there is no longer known.
+    /// The voter, if this replica may vote: not once its epoch has ended, when CHECKPOINTs are all that is left to sign.
     fn signing(&self) -> Option<&Voter> {
-        let knows = self.executed.checkpoint.height >= self.dropped;
-        self.setup.voter.as_ref().filter(|_| knows && self.halted.is_none())
+        self.witness().filter(|_| !self.has_ended())
+    }
+
+    /// The voter, if this replica may sign: one that is not sure what it signed may not. A ledger below what the log once
+    /// dropped must first catch up, since what was signed and prepared there is no longer known, unless a base shows that it
+    /// is final; and so must one so far below what the log still holds that others would refuse to hear all of it.
+    fn witness(&self) -> Option<&Voter> {
+        let knows = self.base.height.min(self.executed.checkpoint.height) >= self.dropped.votes;
+        let sure = matches!(self.standing, Standing::Sure);
+        let able = knows && sure && self.halted.is_none() && self.report_fits();
+        self.setup.voter.as_ref().filter(|_| able)
     }
 
     fn is_proposer(&self) -> bool {
@@ -365,6 +447,25 @@ impl Pbft {
         }
     }
 
+    /// Why a replica with a voice does not use it.
+    fn silent_because(&self) -> Option<String> {
+        self.setup.voter.as_ref()?;
+        match &self.standing {
+            Standing::Asking(heard) => {
+                let missing = (self.quorum.q() - 1).saturating_sub(heard.len());
+                Some(format!(
+                    "it waits to hear from {missing} more validators what it signed before it started"
+                ))
+            }
+            Standing::Forgetful(why) => Some(why.clone()),
+            Standing::Sure if self.executed.checkpoint.height < self.dropped.votes => Some(format!(
+                "its ledger is behind its vote log, which has dropped what it signed up to height {}",
+                self.dropped.votes
+            )),
+            Standing::Sure => None,
+        }
+    }
+
     /// Stops for good: nothing is signed from here on, the data stays for people to look at.
     fn halt(&mut self, fault: String, out: &mut Output<Self>) {
         if self.halted.is_none() {
@@ -380,7 +481,10 @@ impl Pbft {
             return Ok(());
         }
         match record {
-            Record::Dropped { height, .. } => self.dropped = self.dropped.max(height),
+            Record::Dropped { height, checkpoint, .. } => {
+                self.dropped.votes = self.dropped.votes.max(height);
+                self.dropped.checkpoints = self.dropped.checkpoints.max(checkpoint);
+            }
             Record::Accepted { block, view, prepare, anchor } => {
                 let height = block.height();
                 if height > self.pruned {

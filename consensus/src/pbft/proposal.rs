@@ -123,7 +123,8 @@ impl Pbft {
             {
                 let (message, from) = (message.clone(), *from);
                 let view = self.view;
-                self.round_mut(height, view).proposal = match judge_link(&message, &parent) {
+                let start = self.epoch_start;
+                self.round_mut(height, view).proposal = match judge_link(&message, &parent, start) {
                     Ok(()) => {
                         out.act(Action::Check { proposal: Arc::clone(&message.proposal), from });
                         Stage::Checking(message)
@@ -210,6 +211,10 @@ impl Pbft {
         let at = self.batch_at(now).into_iter().chain(due).min();
         if at.is_none_or(|at| at > now.mono) {
             self.propose_at = at;
+            return false;
+        }
+        // The first header of an epoch anchors exactly the checkpoint that closes the one before (`docs/pbft.md` §7).
+        if parent.height == self.epoch_start && self.checkpoints.stable.height < parent.height {
             return false;
         }
         // Anchors never go back: a power cut may take the certificate of a checkpoint that the parent names already.
@@ -322,13 +327,16 @@ impl Pbft {
 }
 
 /// What is judged against the parent: link, time and anchor.
-fn judge_link(message: &PrePrepare, parent: &Parent) -> Result<(), Rejection> {
+fn judge_link(message: &PrePrepare, parent: &Parent, epoch_start: Height) -> Result<(), Rejection> {
     let header = &message.proposal.header;
     if header.parent != parent.hash {
         return Err(Rejection::WrongParent(header.height));
     }
     if header.time <= parent.time {
         return Err(Rejection::TimeNotRising { time: header.time, parent: parent.time });
+    }
+    if parent.height == epoch_start && header.anchor.height != epoch_start {
+        return Err(Rejection::BadAnchor("is not the checkpoint that closes the epoch before"));
     }
     judge_anchor(&header.anchor, header.height, parent, message.anchor.is_some())
 }

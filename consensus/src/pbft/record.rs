@@ -23,6 +23,8 @@ pub enum Record {
         epoch: Epoch,
         /// Height.
         height: Height,
+        /// The height of the stable checkpoint then: CHECKPOINTs up to it were dropped too.
+        checkpoint: Height,
     } = 0,
     /// A proposal was accepted, with its body.
     Accepted {
@@ -57,10 +59,8 @@ pub enum Record {
     NewView(Box<NewView>) = 6,
 }
 
-impl Record {
-    /// The epoch it belongs to.
-    #[must_use]
-    pub fn epoch(&self) -> Epoch {
+impl Promised for Record {
+    fn epoch(&self) -> Epoch {
         match self {
             Self::Dropped { epoch, .. } => *epoch,
             Self::Accepted { block, .. } => block.header().epoch,
@@ -71,17 +71,15 @@ impl Record {
             Self::NewView(new_view) => new_view.payload.epoch,
         }
     }
-}
 
-impl Promised for Record {
     fn promised(&self) -> Option<Promise> {
         match self {
             Self::Voted { vote, .. } => Some(Promise { epoch: vote.payload.epoch, view: vote.payload.view }),
             Self::ViewChanged(it) => Some(Promise { epoch: it.payload.epoch, view: it.payload.view }),
             Self::NewView(it) => Some(Promise { epoch: it.payload.epoch, view: it.payload.view }),
-            Self::Dropped { .. } | Self::Accepted { .. } | Self::Prepared { .. } | Self::Checkpointed(_) => {
-                None
-            }
+            // What stays of an epoch when all else was dropped.
+            Self::Dropped { epoch, .. } => Some(Promise { epoch: *epoch, view: View(0) }),
+            Self::Accepted { .. } | Self::Prepared { .. } | Self::Checkpointed(_) => None,
         }
     }
 }

@@ -7,9 +7,16 @@
 
 mod bench;
 mod checkpoints;
+mod cluster;
 mod commits;
+mod epochs;
 mod proposals;
+mod recall;
 mod repetition;
+mod reproposals;
 mod restart;
+mod schedules;
+mod timers;
 mod verification;
 mod views;
+mod windows;

@@ -151,10 +151,15 @@ impl Pbft {
 
     /// When the oldest eligible transaction has waited so long that it must have been left out.
     fn inclusion_at(&self) -> Option<Mono> {
-        let active = self.is_active() && self.signing().is_some();
+        let active = self.is_active() && self.signing().is_some() && !self.epoch_is_full();
         let eligible = self.backlog.eligible.filter(|_| active && !self.is_proposer())?;
         let since = eligible.max(self.timers.full).max(self.timers.entered);
         Some(since.plus_millis(self.setup.parameters.inclusion_timeout_ms))
+    }
+
+    /// Whether the epoch's last block is here: nothing is work above it, what waits does so for the next epoch.
+    fn epoch_is_full(&self) -> bool {
+        self.executed.epoch_ends.is_some_and(|last| self.delivered.height >= last)
     }
 
     /// A due block counts as work at once when the epoch ends, else once this clock is past the due time by all that an
@@ -195,6 +200,7 @@ impl Pbft {
         let millis = self.setup.parameters.rotation_time_ms;
         let works = self.backlog.count > 0 || self.highest_accepted() > self.committed();
         let active = self.is_active() && self.quorum.n() > 1 && self.signing().is_some();
+        let active = active && !self.epoch_is_full();
         (millis > 0 && works && active).then(|| self.timers.entered.plus_millis(millis))
     }
 

@@ -12,8 +12,8 @@ use quorate_ledger::{
 
 use super::{
     message::{
-        CheckpointVote, Message, NewView, NewViewPayload, PrePrepare, PreparedCertificate, StatusReport,
-        ViewChange, ViewChangePayload, Vote,
+        CheckpointVote, Holdings, Message, NewView, NewViewPayload, PrePrepare, PreparedCertificate,
+        Statement, StatusReport, ViewChange, ViewChangePayload, Vote,
     },
     primary,
 };
@@ -25,6 +25,9 @@ use crate::{
 
 /// The most heights that a STATUS may report; wider windows report their lowest heights.
 pub const STATUS_HEIGHTS_MAX: usize = 1_024;
+/// The most messages of the asker's that an answer may hold; of more, the newest are sent: one that its log does not know is
+/// enough.
+pub const STATEMENTS_MAX: usize = 1_024;
 
 pub(super) fn verify(
     scope: &Scope,
@@ -63,6 +66,14 @@ pub(super) fn verify(
             Message::NewView(it)
         }
         Message::Status(it) => Message::Status(Box::new(status(scope, horizon, *it)?)),
+        Message::Recall(it) => {
+            epoch(scope, it.epoch)?;
+            Message::Recall(it)
+        }
+        Message::Holdings(it) => {
+            holdings(scope, &it)?;
+            Message::Holdings(it)
+        }
     };
     Ok(Verified::new(message))
 }
@@ -217,6 +228,30 @@ fn new_view(scope: &Scope, message: &NewView) -> Result<(), Rejection> {
     Ok(())
 }
 
+/// What is held of the asker: who signed what is all that matters, so nothing inside is verified.
+fn holdings(scope: &Scope, message: &Holdings) -> Result<(), Rejection> {
+    epoch(scope, message.epoch)?;
+    if message.statements.len() > STATEMENTS_MAX {
+        return Err(Rejection::Malformed("it holds too many messages"));
+    }
+    for statement in &message.statements {
+        match statement {
+            Statement::Prepare(it) => vote(scope, VoteKind::Prepare, it)?,
+            Statement::Commit(it) => vote(scope, VoteKind::Commit, it)?,
+            Statement::Checkpoint(it) => checkpoint(scope, it)?,
+            Statement::ViewChange(it) => {
+                epoch(scope, it.payload.epoch)?;
+                signed(scope, Domain::ViewChange, it.signer, &it.payload, &it.signature)?;
+            }
+            Statement::NewView(it) => {
+                epoch(scope, it.payload.epoch)?;
+                signed(scope, Domain::NewView, it.signer, &it.payload, &it.signature)?;
+            }
+        }
+    }
+    Ok(())
+}
+
 fn commit_certificate(scope: &Scope, certificate: &CommitCertificate) -> Result<(), Rejection> {
     epoch(scope, certificate.payload.epoch)?;
     certificate
@@ -224,10 +259,19 @@ fn commit_certificate(scope: &Scope, certificate: &CommitCertificate) -> Result<
         .map_err(|why| Rejection::BadCertificate { height: certificate.payload.height, why: why.to_string() })
 }
 
+/// A checkpoint of this epoch, or the one that it starts from, which the set of the epoch before has signed.
 fn checkpoint_certificate(scope: &Scope, certificate: &CheckpointCertificate) -> Result<(), Rejection> {
-    epoch(scope, certificate.payload.epoch)?;
+    let payload = &certificate.payload;
+    let closes_the_one_before = payload.height == scope.start.0 && payload.epoch.next() == scope.epoch;
+    let validators = match &scope.previous {
+        Some(previous) if closes_the_one_before => previous,
+        Some(_) | None => {
+            epoch(scope, payload.epoch)?;
+            &scope.validators
+        }
+    };
     certificate
-        .verify(&scope.chain, &scope.validators)
+        .verify(&scope.chain, validators)
         .map_err(|why| Rejection::BadCertificate { height: certificate.payload.height, why: why.to_string() })
 }
 

@@ -23,7 +23,7 @@ use super::{
     slot::Accepted,
 };
 use crate::{
-    engine::{Action, Mono, Now, Output, To},
+    engine::{Action, Engine as _, Mono, Now, Output, To},
     evidence::{Evidence, Signed},
 };
 
@@ -129,6 +129,15 @@ impl Pbft {
             })
         });
         best.collect()
+    }
+
+    /// Whether no more is prepared above the base than can be in flight, and than a VIEW-CHANGE may report. It is so as
+    /// long as the ledger is where the log left it.
+    pub(super) fn report_fits(&self) -> bool {
+        let most = self.setup.parameters.window.saturating_mul(2);
+        let slots = self.slots.range(self.base.height.next()..);
+        let prepared = slots.filter(|(_, slot)| slot.rounds.values().any(|it| it.prepared.is_some()));
+        prepared.count() <= usize::try_from(most).unwrap_or(usize::MAX)
     }
 
     /// Takes a VIEW-CHANGE: each signer's highest counts. Its base is learned at once.
@@ -330,7 +339,9 @@ impl Pbft {
 
     /// Repeats what was asked for while it has not come about.
     pub(super) fn repeat_request(&self, out: &mut Output<Self>) {
-        if let (Mode::Changing, Some(own)) = (&self.mode, &self.own_change) {
+        if let (Mode::Changing, Some(own)) = (&self.mode, &self.own_change)
+            && !self.has_ended()
+        {
             out.act(Action::Send { to: To::All, message: Message::ViewChange(Box::new(own.clone())) });
         }
     }

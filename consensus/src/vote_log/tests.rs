@@ -6,7 +6,7 @@ use borsh::{BorshDeserialize, BorshSerialize};
 use quorate_ledger::{Epoch, View};
 use tempfile::TempDir;
 
-use super::{FILE, Mark, VoteLog, VoteLogError};
+use super::{FILE, FILE_REFUSED, Mark, VoteLog, VoteLogError};
 use crate::engine::{Log as _, Promise, Promised};
 
 /// A record with a promise and a body.
@@ -17,6 +17,10 @@ struct Note {
 }
 
 impl Promised for Note {
+    fn epoch(&self) -> Epoch {
+        Epoch(0)
+    }
+
     fn promised(&self) -> Option<Promise> {
         Some(Promise { epoch: Epoch(0), view: View(self.view) })
     }
@@ -203,4 +207,37 @@ fn the_mark_follows_the_promise() {
 fn a_mark_is_never_overwritten_by_a_new_key() {
     let home = home();
     assert!(Mark::create_unused(&home.path().join("mark")).is_err());
+}
+
+#[test]
+fn a_refused_key_begins_anew_in_an_epoch_above_its_promise() {
+    let home = home();
+    written(home.path());
+    let (directory, mark) = (home.path().join("votes"), home.path().join("mark"));
+    fs::remove_file(log_file(home.path())).expect("the log");
+    assert!(matches!(open(home.path()), Err(VoteLogError::Lost { .. })));
+    let bound = VoteLog::<Note>::renew(&directory, &mark, Epoch(0)).expect_err("it has signed in this epoch");
+    assert!(matches!(bound, VoteLogError::Bound { promised: Epoch(0), .. }), "{bound}");
+    VoteLog::<Note>::renew(&directory, &mark, Epoch(1)).expect("a later epoch");
+    assert!(must_open(home.path()).1.is_empty());
+}
+
+#[test]
+fn a_log_that_is_set_aside_is_not_lost() {
+    let home = home();
+    written(home.path());
+    let (directory, mark) = (home.path().join("votes"), home.path().join("mark"));
+    let bytes = fs::read(log_file(home.path())).expect("the log");
+    // A key without a mark, and one whose mark cannot be read.
+    for text in [None, Some("what?")] {
+        fs::write(log_file(home.path()), &bytes).expect("the log");
+        match text {
+            None => fs::remove_file(&mark).expect("the mark"),
+            Some(text) => fs::write(&mark, text).expect("the mark"),
+        }
+        assert!(open(home.path()).is_err_and(|error| error.is_refusal()));
+        VoteLog::<Note>::renew(&directory, &mark, Epoch(1)).expect("nothing tells against it");
+        assert_eq!(fs::read(directory.join(FILE_REFUSED)).expect("the old log"), bytes);
+        assert!(must_open(home.path()).1.is_empty());
+    }
 }

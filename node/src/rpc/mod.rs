@@ -41,12 +41,11 @@ use jsonrpsee::server::stop_channel;
 use jsonrpsee::{Methods, RpcModule};
 use prometheus_client::encoding::text::encode;
 use prometheus_client::registry::Registry;
-use quorate_ledger::TransactionRules;
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 
 use crate::config::RpcConfig;
-use crate::runtime::NodeHandle;
+use crate::runtime::{CurrentRules, NodeHandle};
 
 use http::{Health, Site};
 use metrics::Metrics;
@@ -70,7 +69,7 @@ pub(crate) struct Context {
     /// The node behind this server.
     pub(crate) node: NodeHandle,
     /// What the chain asks of a transaction.
-    pub(crate) rules: TransactionRules,
+    pub(crate) rules: CurrentRules,
     /// Checks the signatures of what is submitted.
     pub(crate) verify: VerifyPool,
     /// Wakes those who wait for a transaction.
@@ -111,7 +110,7 @@ pub(crate) async fn serve(node: NodeHandle, config: &RpcConfig) -> Result<RpcSer
         .saturating_add(RESPONSE_BYTES_BASE);
     let metrics = Metrics::register(&mut lock(&node));
     let context = Context {
-        rules: TransactionRules::of(node.genesis.hash(), &node.reader.epoch()),
+        rules: CurrentRules::new(node.reader.clone()),
         verify: VerifyPool::new(verify::workers()),
         outcomes: Outcomes::follow(node.reader.clone(), node.tip.clone(), stopping.clone()),
         waits: Semaphore::new(transactions::WAITS_MAX),

@@ -10,7 +10,7 @@ use super::Context;
 use super::consensus;
 use super::error::RpcError;
 use super::types::{Mempool, MempoolStatus, NoParameters, NodeStatus, Peer, PeersAnswer, Rules};
-use crate::runtime::{NodeHandle, Role};
+use crate::runtime::NodeHandle;
 
 /// The wall clock.
 pub(crate) fn clock() -> UnixMillis {
@@ -28,10 +28,11 @@ pub(crate) fn status(context: &Context, _: NoParameters) -> Result<NodeStatus, R
     let node = &context.node;
     let (tip, view) = (*node.tip.borrow(), node.consensus.borrow().clone());
     let readiness = Readiness::of(node);
-    let (pool, parameters) = (node.pool.status(), &context.rules.parameters);
+    let (pool, rules) = (node.pool.status(), context.rules.now());
+    let parameters = &rules.parameters;
     Ok(NodeStatus {
         chain: node.genesis.name().to_owned(),
-        genesis_hash: context.rules.chain,
+        genesis_hash: rules.chain,
         version: env!("CARGO_PKG_VERSION").to_owned(),
         role: node.role.name().to_owned(),
         peer: node.network.local_peer().to_string(),
@@ -113,10 +114,10 @@ impl Readiness {
         let height = node.tip.borrow().height;
         let set = &node.reader.epoch_at(height.next()).validators;
         let own = view.index.and_then(|index| set.key(index).copied());
-        // Votes travel on streams between validators; for an observer it is enough to be connected.
-        let within_reach: Vec<PublicKey> = match node.role {
-            Role::Validator => node.network.connected_validators(),
-            Role::Observer => node.network.peers().into_iter().filter_map(|peer| peer.validator).collect(),
+        // Votes travel on streams between validators; for a node that has none it is enough to be connected.
+        let within_reach: Vec<PublicKey> = match own {
+            Some(_) => node.network.connected_validators(),
+            None => node.network.peers().into_iter().filter_map(|peer| peer.validator).collect(),
         };
         let connected: BTreeSet<PublicKey> =
             within_reach.into_iter().chain(own).filter(|key| set.index_of(key).is_some()).collect();

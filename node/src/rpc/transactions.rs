@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use jsonrpsee::{Extensions, RpcModule};
 use quorate_crypto::{Hash, decode};
-use quorate_ledger::{self as ledger, Transaction, TransactionError, UnixMillis};
+use quorate_ledger::{self as ledger, Transaction, TransactionError, TransactionRules, UnixMillis};
 use serde_json::json;
 use tokio::time::Instant;
 
@@ -114,7 +114,7 @@ pub(crate) fn get(context: &Context, parameters: TxGetParameters) -> Result<Tran
         (Some(id), None) => get_by_id(context, id),
         (None, Some(bytes)) => {
             let transaction = parse(&bytes)?;
-            let (chain, expected) = (transaction.payload().chain, context.rules.chain);
+            let (chain, expected) = (transaction.payload().chain, context.node.genesis.hash());
             if chain != expected {
                 return Err(TransactionError::WrongChain { chain, expected }.into());
             }
@@ -213,8 +213,9 @@ async fn admit(
     source: Source,
     transaction: Arc<Transaction>,
 ) -> Result<(), RpcError> {
-    transaction.check(&context.rules)?;
-    if let Err(error) = check_time(context, &transaction, clock()) {
+    let rules = context.rules.now();
+    transaction.check(&rules)?;
+    if let Err(error) = check_time(context, &transaction, &rules, clock()) {
         let committed =
             matches!(outcome(context, transaction).await?, Some(TransactionStatus::Committed { .. }));
         return if committed { Ok(()) } else { Err(error.into()) };
@@ -234,10 +235,11 @@ async fn admit(
 fn check_time(
     context: &Context,
     transaction: &Transaction,
+    rules: &TransactionRules,
     clock: UnixMillis,
 ) -> Result<(), TransactionError> {
     let now = context.node.tip.borrow().time.max(clock);
-    transaction.fits_time(now, context.rules.parameters.transaction_lifetime_max_ms)
+    transaction.fits_time(now, rules.parameters.transaction_lifetime_max_ms)
 }
 
 #[cfg(test)]

@@ -7,50 +7,42 @@
 use std::{
     io,
     sync::{
-        Arc, RwLock,
+        Arc,
         atomic::{AtomicBool, Ordering},
         mpsc::SyncSender,
     },
     time::{Duration, Instant},
 };
 
-use quorate_consensus::{Action, Engine, Event, Evidence, Horizon, Log, Now, Rejection, Scope, To, drive};
-use quorate_crypto::{Hash, encode};
-use quorate_ledger::{Height, ValidatorIndex};
+use borsh::{BorshDeserialize, BorshSerialize};
+
+use quorate_consensus::{
+    Action, Engine, Event, Evidence, Horizon, Input, Now, Promised, Rejection, Replica, Scope, Setup, To,
+    drive,
+};
+use quorate_crypto::{Hash, PublicKey, encode};
+use quorate_ledger::{Epoch, EpochStart, Height, Parameters, Reader, Tip, ValidatorIndex};
 use quorate_network::{Class, Network};
 use tokio::sync::watch;
 
 use super::{
     clock::{self, Clock},
+    epochs::{Epochs, scope_of},
     executor::ExecutorCommand,
     handle::{ConsensusView, EvidenceShelf, TipView},
-    inbox::{Inbox, Turn},
-    pool::PoolCommand,
+    inbox::{Arrival, Inbox, Turn},
+    pool::{NextEpoch, PoolCommand},
+    voting::Part,
 };
 use crate::{metrics::Metrics, wire::Frame};
 
 /// Shortest time between two publications of what the engine says of itself.
 const PUBLISH_INTERVAL: Duration = Duration::from_millis(20);
 
-/// How far consensus has come, for verifiers on other threads.
-#[derive(Debug, Default)]
-pub(super) struct SharedHorizon(RwLock<Horizon>);
-
-impl SharedHorizon {
-    /// The latest.
-    pub(super) fn latest(&self) -> Horizon {
-        *self.0.read().expect("no holder of this lock panics")
-    }
-
-    fn set(&self, horizon: Horizon) {
-        *self.0.write().expect("no holder of this lock panics") = horizon;
-    }
-}
-
 /// What the thread is made of.
-pub(super) struct Consensus<E: Engine, L> {
-    pub(super) engine: E,
-    pub(super) log: L,
+pub(super) struct Consensus<E: Engine> {
+    pub(super) replica: Replica<E>,
+    pub(super) part: Part<E::Record>,
     pub(super) clock: Clock,
     pub(super) inbox: Arc<Inbox<E::Message>>,
     pub(super) outlets: Outlets,
@@ -58,20 +50,20 @@ pub(super) struct Consensus<E: Engine, L> {
 
 /// Where the engine's actions go.
 pub(super) struct Outlets {
-    pub(super) scope: Scope,
-    /// This node's place in the set, if its key stands there.
-    pub(super) index: Option<ValidatorIndex>,
+    /// Of the current epoch, and behind it of the one before, whose instance may still be closing.
+    pub(super) scopes: Vec<Arc<Scope>>,
+    /// This node's validator key.
+    pub(super) own: Option<PublicKey>,
+    pub(super) reader: Reader,
     pub(super) network: Network,
     pub(super) pool: SyncSender<PoolCommand>,
     pub(super) executor: SyncSender<ExecutorCommand>,
     pub(super) tip: watch::Receiver<TipView>,
     pub(super) view: watch::Sender<Arc<ConsensusView>>,
-    pub(super) horizon: Arc<SharedHorizon>,
+    pub(super) epochs: Arc<Epochs>,
     pub(super) syncing: Arc<AtomicBool>,
     pub(super) evidence: EvidenceShelf,
     pub(super) metrics: Metrics,
-    /// Why a node with a validator's key does not vote.
-    pub(super) refused: Option<String>,
 }
 
 /// What changes from turn to turn beside the engine.
@@ -99,76 +91,159 @@ enum Ask {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Gone;
 
-impl<E: Engine, L: Log<E::Record>> Consensus<E, L> {
+/// Why the thread ends.
+enum Ended {
+    /// Part of the node is gone.
+    Gone,
+    /// The log or the machine.
+    Machine(io::Error),
+}
+
+impl From<Gone> for Ended {
+    fn from(Gone: Gone) -> Self {
+        Self::Gone
+    }
+}
+
+impl From<io::Error> for Ended {
+    fn from(error: io::Error) -> Self {
+        Self::Machine(error)
+    }
+}
+
+/// What an instance of an epoch is opened with here.
+///
+/// # Errors
+/// When the machine has no randomness.
+pub(super) fn setup_of<R: BorshSerialize + BorshDeserialize + Promised>(
+    part: &Part<R>,
+    scope: &Scope,
+    parameters: &Parameters,
+) -> io::Result<Setup> {
+    Ok(Setup {
+        scope: scope.clone(),
+        voter: part.voter(&scope.validators),
+        parameters: parameters.clone(),
+        seed: getrandom::u64().map_err(io::Error::other)?,
+    })
+}
+
+impl<E: Engine> Consensus<E> {
     /// Runs until the inbox is closed or another part of the node is gone.
     ///
     /// # Errors
     /// The log's. Nothing that was not on disk has left this thread, and nothing more will.
-    pub(super) fn run(mut self) -> io::Result<()> {
-        let mut told = Told { dirty: true, ..Told::default() };
-        loop {
-            self.publish(&mut told);
-            let events = match self.inbox.next(self.wait_until(&told)) {
-                Turn::Events(events) => events,
-                Turn::Closed => return Ok(()),
-            };
-            let now = self.clock.now();
-            let events = self.with_tick(now, events);
-            if events.is_empty() {
-                continue;
-            }
-            let ask = if events.iter().any(is_answer_of_pool) { Ask::Waiting } else { Ask::Nothing };
-            let actions = drive(&mut self.engine, &mut self.log, now, events)?;
-            told.dirty = true;
-            self.share_horizon();
-            if self.act(actions, ask, &mut told) == Err(Gone) {
-                return Ok(());
-            }
+    pub(super) fn run(self) -> io::Result<()> {
+        match self.turns() {
+            Ok(()) | Err(Ended::Gone) => Ok(()),
+            Err(Ended::Machine(error)) => Err(error),
         }
     }
 
+    fn turns(mut self) -> Result<(), Ended> {
+        let mut told = Told { dirty: true, ..Told::default() };
+        loop {
+            self.publish(&mut told);
+            let arrivals = match self.inbox.next(self.wait_until(&told)) {
+                Turn::Arrivals(arrivals) => arrivals,
+                Turn::Closed => return Ok(()),
+            };
+            let now = self.clock.now();
+            let arrivals = self.with_tick(now, arrivals);
+            if arrivals.is_empty() {
+                continue;
+            }
+            let ask = if arrivals.iter().any(is_answer_of_pool) { Ask::Waiting } else { Ask::Nothing };
+            let inputs = self.inputs(arrivals)?;
+            let actions = drive(&mut self.replica, &mut self.part.log, now, inputs)?;
+            told.dirty = true;
+            self.share_horizons();
+            self.act(actions, ask, &mut told)?;
+        }
+    }
+
+    fn inputs(&mut self, arrivals: Vec<Arrival<E::Message>>) -> Result<Vec<Input<E::Message>>, Ended> {
+        let input = |arrival| match arrival {
+            Arrival::Event(event) => Ok(Input::Event(event)),
+            Arrival::Epoch(next) => self.begin(next.0, next.1),
+        };
+        arrivals.into_iter().map(input).collect()
+    }
+
+    /// Everybody goes over to an epoch that begins: verifiers, network, pool. The block below it has been given to the pool,
+    /// and nothing of the new epoch has been asked of it yet.
+    fn begin(&mut self, epoch: EpochStart, tip: Tip) -> Result<Input<E::Message>, Ended> {
+        self.part.begin(epoch.number, tip.time, epoch.parameters.max_clock_drift_ms);
+        let outlets = &mut self.outlets;
+        let scope = Arc::new(scope_of(outlets.reader.chain(), &epoch, &outlets.reader));
+        if let Some(why) = self.part.silent_because(epoch.number, &epoch.validators) {
+            tracing::warn!(%why, "this node does not vote in the new epoch");
+        }
+        let setup = setup_of(&self.part, &scope, &epoch.parameters)?;
+        outlets.epochs.begin(Arc::clone(&scope));
+        outlets.scopes.truncate(1);
+        outlets.scopes.insert(0, scope);
+        outlets.network.set_validators(outlets.epochs.validators());
+        let next = NextEpoch { votes: setup.voter.is_some(), epoch };
+        outlets.ask_pool(PoolCommand::Epoch(Box::new(next)))?;
+        Ok(Input::Begin { setup: Box::new(setup), tip: Box::new(tip) })
+    }
+
     fn wait_until(&self, told: &Told) -> Option<Instant> {
-        let deadline = self.engine.deadline().map(|deadline| self.clock.instant(deadline));
+        let deadline = self.replica.deadline().map(|deadline| self.clock.instant(deadline));
         let publish = told.published_at.filter(|_| told.dirty).map(|at| at + PUBLISH_INTERVAL);
         deadline.into_iter().chain(publish).min()
     }
 
-    fn with_tick(&self, now: Now, mut events: Vec<Event<E::Message>>) -> Vec<Event<E::Message>> {
-        if self.engine.deadline().is_some_and(|deadline| deadline <= now.mono) {
+    fn with_tick(&self, now: Now, mut arrivals: Vec<Arrival<E::Message>>) -> Vec<Arrival<E::Message>> {
+        if self.replica.deadline().is_some_and(|deadline| deadline <= now.mono) {
             // Behind what is ready: a process that was paused hears the others before it judges them.
-            events.push(Event::Tick);
+            arrivals.push(Arrival::Event(Event::Tick));
         }
-        events
+        arrivals
     }
 
     /// Before the actions: what is committed now need not be verified again.
-    fn share_horizon(&self) {
-        let status = self.engine.status();
-        let horizon = Horizon { committed: status.committed, stable: status.stable, view: status.view };
-        self.outlets.horizon.set(horizon);
-        self.outlets.metrics.moved(status.view, horizon);
+    fn share_horizons(&mut self) {
+        let horizons: Vec<(Epoch, Horizon)> = self.replica.horizons().collect();
+        let (epoch, horizon) = horizons[0];
+        self.outlets.metrics.moved(horizon.view, horizon);
+        self.outlets.epochs.moved(&horizons);
+        if horizons.len() < self.outlets.scopes.len() {
+            tracing::info!(%epoch, "the epoch before is closed");
+            self.outlets.scopes.truncate(horizons.len());
+            self.outlets.network.set_validators(self.outlets.epochs.validators());
+        }
     }
 
     /// Does what the engine asks: commits first, then the pool hears what is accepted now, then the rest. For the engine's
     /// word of what is accepted is that of the end of the turn, when a block may be delivered that an earlier event of the
     /// same turn made the parent of one to be built or judged: the pool must know it as committed before it hears that it
     /// is no longer in flight.
-    fn act(&self, mut actions: Vec<Action<E::Message>>, ask: Ask, told: &mut Told) -> Result<(), Gone> {
+    fn act(
+        &self,
+        mut actions: Vec<(Epoch, Action<E::Message>)>,
+        ask: Ask,
+        told: &mut Told,
+    ) -> Result<(), Gone> {
         commits_first(&mut actions);
         let mut ask = Some(ask);
-        for action in actions {
+        for (epoch, action) in actions {
             if !matches!(action, Action::Commit { .. })
                 && let Some(ask) = ask.take()
             {
                 self.tell_accepted(ask, told)?;
             }
-            self.outlets.act(action, told)?;
+            // What the last word of a closed instance was is for nobody any more.
+            if let Some(scope) = self.outlets.scopes.iter().find(|it| it.epoch == epoch) {
+                self.outlets.act(scope, action, told)?;
+            }
         }
         ask.map_or(Ok(()), |ask| self.tell_accepted(ask, told))
     }
 
     fn tell_accepted(&self, ask: Ask, told: &mut Told) -> Result<(), Gone> {
-        let (blocks, in_flight) = (self.engine.accepted(), self.engine.in_flight());
+        let (blocks, in_flight) = (self.replica.current().accepted(), self.replica.current().in_flight());
         let accepted: Vec<Hash> = blocks.iter().map(|block| block.hash()).collect();
         if told.accepted == accepted && told.in_flight == in_flight && ask == Ask::Nothing {
             return Ok(());
@@ -182,12 +257,16 @@ impl<E: Engine, L: Log<E::Record>> Consensus<E, L> {
         if !told.dirty || told.published_at.is_some_and(|at| at.elapsed() < PUBLISH_INTERVAL) {
             return;
         }
-        let mut view = ConsensusView::of(self.engine.status());
-        view.index = self.outlets.index;
+        let scope = &self.outlets.scopes[0];
+        let status = self.replica.current().status();
+        let silent =
+            self.part.silent_because(scope.epoch, &scope.validators).or_else(|| status.silent.clone());
+        let mut view = ConsensusView::of(status);
+        view.index = self.outlets.own.and_then(|own| scope.validators.index_of(&own));
         view.syncing = self.outlets.syncing.load(Ordering::Relaxed);
         view.evidence_count = told.evidence_count;
         view.halted.clone_from(&told.halted);
-        view.refused.clone_from(&self.outlets.refused);
+        view.refused = silent;
         self.outlets.view.send_if_modified(|shown| {
             if shown.view != view.view {
                 tracing::info!(from = %shown.view, to = %view.view, height = %view.committed, "view changed");
@@ -204,27 +283,28 @@ impl<E: Engine, L: Log<E::Record>> Consensus<E, L> {
 }
 
 /// Moves commits before all else; they stay in height order, and so does everything else in its own.
-fn commits_first<M>(actions: &mut [Action<M>]) {
-    actions.sort_by_key(|action| !matches!(action, Action::Commit { .. }));
+fn commits_first<M>(actions: &mut [(Epoch, Action<M>)]) {
+    actions.sort_by_key(|(_, action)| !matches!(action, Action::Commit { .. }));
 }
 
-fn is_answer_of_pool<M>(event: &Event<M>) -> bool {
-    matches!(event, Event::Built { .. } | Event::Checked { .. })
+fn is_answer_of_pool<M>(arrival: &Arrival<M>) -> bool {
+    matches!(arrival, Arrival::Event(Event::Built { .. } | Event::Checked { .. }))
 }
 
 impl Outlets {
-    fn act<M: borsh::BorshSerialize>(&self, action: Action<M>, told: &mut Told) -> Result<(), Gone> {
+    /// Does what the instance of `scope` asks.
+    fn act<M: BorshSerialize>(&self, scope: &Scope, action: Action<M>, told: &mut Told) -> Result<(), Gone> {
         match action {
-            Action::Send { to, message } => self.send(to, message),
+            Action::Send { to, message } => self.send(scope, to, message),
             Action::Build { height, parent, anchor, time } => {
                 return self.ask_pool(PoolCommand::Build { height, parent, anchor, time });
             }
             Action::Check { proposal, from } => {
-                let from = *self.scope.validators.key(from).expect("a verified message is from a validator");
+                let from = *scope.validators.key(from).expect("a verified message is from a validator");
                 return self.ask_pool(PoolCommand::Check { proposal, from });
             }
             Action::Fetch { header, from } => {
-                let from = *self.scope.validators.key(from).expect("a certificate names members of the set");
+                let from = *scope.validators.key(from).expect("a certificate names members of the set");
                 return self.ask_pool(PoolCommand::FetchBlock { header, from });
             }
             Action::Commit { block, certificate } => {
@@ -236,12 +316,17 @@ impl Outlets {
             Action::Stable { certificate } => {
                 return self.executor.send(ExecutorCommand::Stable(certificate)).map_err(|_| Gone);
             }
-            Action::Serve { to, above } => self.offer(to, above),
+            Action::Serve { to, above } => self.offer(scope, to, above),
             Action::Accuse { evidence } => {
                 told.evidence_count += 1;
                 self.accuse(*evidence);
             }
             Action::Reject { from, why } => self.reject(from, &why),
+            Action::Abstain { why } => tracing::error!(
+                %why,
+                "this node votes no more in this epoch and follows: its vote log was lost, copied or restored. Make sure \
+                 that no other machine runs with its key"
+            ),
             Action::Halt { fault } => {
                 tracing::error!(
                     %fault,
@@ -259,11 +344,11 @@ impl Outlets {
         self.pool.send(command).map_err(|_| Gone)
     }
 
-    fn send<M: borsh::BorshSerialize>(&self, to: To, message: M) {
+    fn send<M: BorshSerialize>(&self, scope: &Scope, to: To, message: M) {
         // Without a place in the set nobody listens to this node's frames.
-        let Some(own) = self.index else { return };
+        let Some(own) = self.own.and_then(|own| scope.validators.index_of(&own)) else { return };
         let frame: bytes::Bytes = encode(&Frame::Consensus(message)).into();
-        let keys = self.scope.validators.keys();
+        let keys = scope.validators.keys();
         match to {
             To::All => {
                 let others = keys.iter().enumerate().filter(|(index, _)| *index != own.as_usize());
@@ -272,7 +357,7 @@ impl Outlets {
                 }
             }
             To::One(index) => {
-                if let Some(key) = self.scope.validators.key(index) {
+                if let Some(key) = scope.validators.key(index) {
                     self.network.send(key, Class::Urgent, frame);
                 }
             }
@@ -280,12 +365,12 @@ impl Outlets {
     }
 
     /// Blocks are pulled, not pushed: whoever is behind decides when and from whom.
-    fn offer(&self, to: ValidatorIndex, above: Height) {
+    fn offer(&self, scope: &Scope, to: ValidatorIndex, above: Height) {
         let height = self.tip.borrow().height;
         if height <= above {
             return;
         }
-        if let Some(key) = self.scope.validators.key(to) {
+        if let Some(key) = scope.validators.key(to) {
             self.network.send(key, Class::Urgent, encode(&Frame::<()>::Offer { height }));
         }
     }
@@ -309,13 +394,13 @@ impl Outlets {
 #[cfg(test)]
 mod tests {
     use quorate_crypto::PublicKey;
-    use quorate_ledger::{Account, Anchor, Block, Epoch, Header, UnixMillis};
+    use quorate_ledger::{Account, Anchor, Block, Header, UnixMillis};
 
     use super::*;
 
     const ANCHOR: Anchor = Anchor { height: Height(0), state_root: Hash::ZERO, checkpoint: Hash::ZERO };
 
-    fn commit(height: u64) -> Action<()> {
+    fn commit(height: u64) -> (Epoch, Action<()>) {
         let header = Header {
             version: Header::VERSION,
             chain: Hash::ZERO,
@@ -327,11 +412,12 @@ mod tests {
             proposer: Account(PublicKey::from_bytes([0; 32])),
             anchor: ANCHOR,
         };
-        Action::Commit { block: Arc::new(Block::new(header, Vec::new())), certificate: None }
+        (Epoch(0), Action::Commit { block: Arc::new(Block::new(header, Vec::new())), certificate: None })
     }
 
-    fn build(height: u64) -> Action<()> {
-        Action::Build { height: Height(height), parent: Hash::ZERO, anchor: ANCHOR, time: UnixMillis(height) }
+    fn build(height: u64) -> (Epoch, Action<()>) {
+        let (parent, time) = (Hash::ZERO, UnixMillis(height));
+        (Epoch(0), Action::Build { height: Height(height), parent, anchor: ANCHOR, time })
     }
 
     /// A chain stood still for the want of this: in one turn block 13 became the parent of a proposal to be judged and
@@ -339,11 +425,12 @@ mod tests {
     /// proposal had no parent and got no answer.
     #[test]
     fn commits_come_before_what_stands_on_them_and_stay_in_order() {
-        let mut actions = vec![build(14), commit(12), Action::Send { to: To::All, message: () }, commit(13)];
+        let send = (Epoch(0), Action::Send { to: To::All, message: () });
+        let mut actions = vec![build(14), commit(12), send, commit(13)];
         commits_first(&mut actions);
         let words: Vec<String> = actions
             .iter()
-            .map(|action| match action {
+            .map(|(_, action)| match action {
                 Action::Commit { block, .. } => format!("commit {}", block.height()),
                 Action::Build { height, .. } => format!("build {height}"),
                 Action::Send { .. } => "send".to_owned(),
@@ -353,6 +440,7 @@ mod tests {
                 | Action::Serve { .. }
                 | Action::Accuse { .. }
                 | Action::Reject { .. }
+                | Action::Abstain { .. }
                 | Action::Halt { .. } => panic!("none of these was asked"),
             })
             .collect();

@@ -12,8 +12,8 @@ use std::{
 
 use quorate_consensus::Event;
 use quorate_ledger::{
-    Block, CheckpointCertificate, CommitCertificate, Delivered, ExecutionOutcome, Ledger, LedgerError, Store,
-    UnixMillis,
+    Block, CheckpointCertificate, CommitCertificate, Delivered, EpochStart, ExecutionOutcome, Height, Ledger,
+    LedgerError, Store, UnixMillis,
 };
 use tokio::sync::watch;
 
@@ -122,6 +122,13 @@ impl<S: Store, M> Executor<S, M> {
     fn tell(&self, outcomes: &[ExecutionOutcome], tip: TipView) {
         for outcome in outcomes {
             self.inbox.answer(Event::Executed { outcome: *outcome });
+        }
+        let epoch = self.ledger.epoch();
+        if epoch.base().0 == tip.height && tip.height > Height(0) {
+            tracing::info!(
+                epoch = %epoch.number, start = %epoch.start, validators = epoch.validators.len(), "an epoch begins"
+            );
+            self.inbox.epoch(EpochStart::clone(&epoch), self.ledger.tip());
         }
         self.tip.send_replace(tip);
         // An error means that the pool has stopped, as this thread is about to.

@@ -16,6 +16,7 @@ use std::{
 };
 
 use quorate_consensus::{Backlog, Event};
+use quorate_ledger::{EpochStart, Tip};
 
 /// Verified messages that wait; verifiers wait beyond it.
 pub(super) const MESSAGES_MAX: usize = 1_024;
@@ -32,17 +33,26 @@ pub(super) struct Inbox<M> {
 
 #[derive(Debug)]
 struct State<M> {
-    answers: VecDeque<Event<M>>,
+    answers: VecDeque<Arrival<M>>,
     backlog: Option<Backlog>,
     messages: VecDeque<Event<M>>,
     closed: bool,
 }
 
+/// One thing that has come.
+#[derive(Debug)]
+pub(super) enum Arrival<M> {
+    /// Something for an instance of the engine.
+    Event(Event<M>),
+    /// The last block of an epoch is executed, and this follows.
+    Epoch(Box<(EpochStart, Tip)>),
+}
+
 /// What a wait ended with.
 #[derive(Debug)]
 pub(super) enum Turn<M> {
-    /// Events, perhaps none when the time was up.
-    Events(Vec<Event<M>>),
+    /// What has come, perhaps nothing when the time was up.
+    Arrivals(Vec<Arrival<M>>),
     /// The node is stopping.
     Closed,
 }
@@ -57,7 +67,16 @@ impl<M> Inbox<M> {
 
     /// Hands in what the engine asked for, in order.
     pub(super) fn answer(&self, event: Event<M>) {
-        self.lock().answers.push_back(event);
+        self.arrive(Arrival::Event(event));
+    }
+
+    /// Hands in that an epoch begins, behind the word that the last block of the one before is executed.
+    pub(super) fn epoch(&self, epoch: EpochStart, tip: Tip) {
+        self.arrive(Arrival::Epoch(Box::new((epoch, tip))));
+    }
+
+    fn arrive(&self, arrival: Arrival<M>) {
+        self.lock().answers.push_back(arrival);
         self.filled.notify_one();
     }
 
@@ -98,14 +117,14 @@ impl<M> Inbox<M> {
                 let events = state.take();
                 drop(state);
                 self.drained.notify_all();
-                return Turn::Events(events);
+                return Turn::Arrivals(events);
             }
             state = match until {
                 None => self.filled.wait(state).expect("no holder of this lock panics"),
                 Some(until) => {
                     let left = until.saturating_duration_since(Instant::now());
                     if left.is_zero() {
-                        return Turn::Events(Vec::new());
+                        return Turn::Arrivals(Vec::new());
                     }
                     self.filled.wait_timeout(state, left).expect("no holder of this lock panics").0
                 }
@@ -123,15 +142,15 @@ impl<M> State<M> {
         self.answers.is_empty() && self.backlog.is_none() && self.messages.is_empty()
     }
 
-    fn take(&mut self) -> Vec<Event<M>> {
+    fn take(&mut self) -> Vec<Arrival<M>> {
         let answers = self.answers.len().min(EVENTS_PER_TURN_MAX);
-        let mut events: Vec<Event<M>> = self.answers.drain(..answers).collect();
+        let mut events: Vec<Arrival<M>> = self.answers.drain(..answers).collect();
         // After the answers: a backlog says what waits once the block that was just built is taken off.
         if self.answers.is_empty() {
-            events.extend(self.backlog.take().map(Event::Backlog));
+            events.extend(self.backlog.take().map(|backlog| Arrival::Event(Event::Backlog(backlog))));
         }
         let messages = self.messages.len().min(EVENTS_PER_TURN_MAX.saturating_sub(events.len()));
-        events.extend(self.messages.drain(..messages));
+        events.extend(self.messages.drain(..messages).map(Arrival::Event));
         events
     }
 }
@@ -146,9 +165,9 @@ mod tests {
         Backlog { count, ..Backlog::default() }
     }
 
-    fn taken(inbox: &Inbox<()>) -> Vec<Event<()>> {
+    fn taken(inbox: &Inbox<()>) -> Vec<Arrival<()>> {
         match inbox.next(Some(Instant::now())) {
-            Turn::Events(events) => events,
+            Turn::Arrivals(arrivals) => arrivals,
             Turn::Closed => panic!("it is open"),
         }
     }
@@ -167,7 +186,10 @@ mod tests {
         inbox.answer(Event::Backlog(backlog(9)));
         let counts: Vec<Option<u64>> = taken(&inbox)
             .into_iter()
-            .map(|event| if let Event::Backlog(backlog) = event { Some(backlog.count) } else { None })
+            .map(|arrival| match arrival {
+                Arrival::Event(Event::Backlog(backlog)) => Some(backlog.count),
+                Arrival::Event(_) | Arrival::Epoch(_) => None,
+            })
             .collect();
         assert_eq!(counts, [Some(9), Some(2), None]);
         assert!(taken(&inbox).is_empty());
@@ -196,7 +218,7 @@ mod tests {
         let mut seen = 0;
         while seen < MESSAGES_MAX + 1 {
             seen += match inbox.next(None) {
-                Turn::Events(events) => events.len(),
+                Turn::Arrivals(arrivals) => arrivals.len(),
                 Turn::Closed => panic!("it is open"),
             };
         }

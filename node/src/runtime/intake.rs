@@ -17,9 +17,9 @@ mod sift;
 
 use std::sync::{Arc, mpsc::SyncSender};
 
-use quorate_consensus::{Engine, Event, Rejection, Scope};
+use quorate_consensus::{Engine, Event, Rejection};
 use quorate_crypto::{Batch, Hash, PublicKey, decode, encode};
-use quorate_ledger::{Reader, Transaction, TransactionRules};
+use quorate_ledger::{Height, Reader, StoreError, Transaction};
 use quorate_network::{Class, GossipToken, GossipVerdict, Inbound, Network, PeerId, Target, Topic};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
 
@@ -27,7 +27,7 @@ use self::sift::Sifted;
 use super::{
     clock::Clock,
     conduct::{Conduct, Consequence, Source, Trust},
-    consensus::SharedHorizon,
+    epochs::{CurrentRules, Epochs, Place},
     handle::{PoolShared, TipView},
     inbox::Inbox,
     lanes::{Lanes, Serves, Taken, Weigh},
@@ -38,7 +38,7 @@ use crate::{
     metrics::Metrics,
     wire::{
         ANSWER_BYTES, Announcement, BLOCKS_PER_ANSWER_MAX, Bodies, Bundle, Frame, Hashes, Lane, Request,
-        Response,
+        Response, Stretch,
     },
 };
 
@@ -49,9 +49,8 @@ const ANSWERS_TO_OTHERS_MAX: usize = 8;
 
 /// What the task and the verifiers share.
 pub(super) struct Intake<E: Engine> {
-    pub(super) scope: Scope,
-    pub(super) rules: TransactionRules,
-    pub(super) horizon: Arc<SharedHorizon>,
+    pub(super) epochs: Arc<Epochs>,
+    pub(super) rules: CurrentRules,
     pub(super) lanes: Lanes<Source, Item>,
     pub(super) conduct: Conduct,
     pub(super) clock: Clock,
@@ -133,6 +132,10 @@ impl<E: Engine + 'static> Intake<E> {
     fn greet(&self, validator: &PublicKey) {
         tracing::info!(%validator, "validator connected");
         self.count_validators();
+        self.offer(validator);
+    }
+
+    fn offer(&self, validator: &PublicKey) {
         let height = self.tip.borrow().height;
         self.network.send(validator, Class::Urgent, encode(&Frame::<()>::Offer { height }));
     }
@@ -195,9 +198,15 @@ impl<E: Engine + 'static> Intake<E> {
     }
 
     fn message(&self, from: PublicKey, message: E::Message) {
-        // A key of another epoch's set: its stream will be closed.
-        let Some(index) = self.scope.validators.index_of(&from) else { return };
-        match E::verify(&self.scope, self.horizon.latest(), message) {
+        let (scope, horizon) = match self.epochs.place_of(E::epoch_of(&message)) {
+            Place::Here(scope, horizon) => (scope, horizon),
+            // It will be told again once this node is there.
+            Place::Future => return,
+            Place::Past => return self.offer(&from),
+        };
+        // A key of the other epoch's set.
+        let Some(index) = scope.validators.index_of(&from) else { return };
+        match E::verify(&scope, horizon, message) {
             Ok(message) => self.inbox.message(Event::Message { from: index, message }),
             Err(why) => {
                 tracing::debug!(validator = %from, %why, "message refused");
@@ -211,8 +220,8 @@ impl<E: Engine + 'static> Intake<E> {
 
     /// Verifies what is new in a bundle and gives it to the pool: all of it or nothing.
     fn bundle(&self, source: Source, Bundle(transactions): Bundle) -> GossipVerdict {
-        if let Some(error) = transactions.iter().find_map(|transaction| transaction.check(&self.rules).err())
-        {
+        let rules = self.rules.now();
+        if let Some(error) = transactions.iter().find_map(|transaction| transaction.check(&rules).err()) {
             self.offended(source, &format!("a transaction that no pool takes: {error}"));
             return GossipVerdict::Reject;
         }
@@ -271,7 +280,7 @@ impl<E: Engine + 'static> Intake<E> {
             Ok(Request::Block(hash)) => self.block(hash).await,
             Ok(Request::Blocks { above }) => {
                 let reader = self.reader.clone();
-                let read = move || reader.certified_above(above, BLOCKS_PER_ANSWER_MAX, ANSWER_BYTES);
+                let read = move || stretch(&reader, above);
                 match tokio::task::spawn_blocking(read).await {
                     Ok(Ok(blocks)) => Some(Response::Blocks(blocks)),
                     Ok(Err(error)) => {
@@ -333,6 +342,16 @@ impl AnswerPermits {
         let places = if validator.is_some() { &self.validators } else { &self.others };
         Arc::clone(places).try_acquire_owned().ok()
     }
+}
+
+/// Certified blocks above a height, with the newest checkpoint certificate of one of them.
+fn stretch(reader: &Reader, above: Height) -> Result<Option<Box<Stretch>>, StoreError> {
+    let Some(blocks) = reader.certified_above(above, BLOCKS_PER_ANSWER_MAX, ANSWER_BYTES)? else {
+        return Ok(None);
+    };
+    let mut heights = blocks.blocks.iter().rev().map(|block| block.height());
+    let checkpoint = heights.find_map(|height| reader.checkpoint(height).transpose());
+    Ok(Some(Box::new(Stretch { blocks, checkpoint: checkpoint.transpose()? })))
 }
 
 fn verify_batch(transactions: &[Arc<Transaction>]) -> bool {

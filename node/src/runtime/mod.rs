@@ -26,6 +26,7 @@
 mod clock;
 mod conduct;
 mod consensus;
+mod epochs;
 mod executor;
 mod handle;
 mod inbox;
@@ -46,7 +47,8 @@ use tokio::{
     sync::mpsc,
 };
 
-pub(crate) use handle::{ConsensusView, FoundEvidence, NodeHandle, Role, SubmitError, TipView};
+pub(crate) use epochs::CurrentRules;
+pub(crate) use handle::{ConsensusView, FoundEvidence, NodeHandle, SubmitError, TipView};
 pub(crate) use node::{Keys, Node, StartError};
 
 use self::threads::Failure;

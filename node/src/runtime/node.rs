@@ -7,16 +7,15 @@ use std::{
         mpsc::{SyncSender, sync_channel},
     },
     thread::available_parallelism,
-    time::Duration,
 };
 
 use prometheus_client::registry::Registry;
-use quorate_consensus::{Engine, OpenError, Scope, Setup, pbft::Pbft, vote_log::VoteLogError};
+use quorate_consensus::{Engine, OpenError, Replica, Scope, pbft::Pbft, vote_log::VoteLogError};
 use quorate_crypto::{PublicKey, SecretKey};
 use quorate_genesis::Genesis;
 use quorate_ledger::{
-    Account, Candidates, EpochStart, Ledger, LedgerError, Parameters, Parent, Reader, RocksStore, StoreError,
-    TransactionRules, UnixMillis,
+    Account, BLOCK_BYTES_LIMIT, Candidates, Epoch, EpochStart, Ledger, LedgerError, Parameters, Parent,
+    Reader, RocksStore, StoreError, TRANSACTION_BYTES_LIMIT, TransactionRules, UnixMillis,
 };
 use quorate_network::{Inbound, Limits, Network, NetworkError, limits::MESSAGE_BYTES_CEILING};
 use tokio::sync::{mpsc, watch};
@@ -24,7 +23,8 @@ use tokio::sync::{mpsc, watch};
 use super::{
     clock::{self, Clock},
     conduct::Conduct,
-    consensus::{Consensus, Outlets, SharedHorizon},
+    consensus::{Consensus, Outlets, setup_of},
+    epochs::{CurrentRules, Epochs, scope_of},
     executor::{self, Executor},
     handle::{ConsensusView, EvidenceShelf, NodeHandle, PoolHandle, PoolShared, Role, TipView},
     inbox::Inbox,
@@ -98,7 +98,9 @@ struct Opened {
     ledger: Ledger<RocksStore>,
     reader: Reader,
     epoch: Arc<EpochStart>,
-    scope: Scope,
+    scope: Arc<Scope>,
+    /// The epoch before, while no commit certificate of this one is known.
+    closing: Option<(Arc<EpochStart>, Arc<Scope>)>,
     rules: TransactionRules,
 }
 
@@ -111,7 +113,7 @@ struct Shared {
     pool: SyncSender<PoolCommand>,
     tip: watch::Receiver<TipView>,
     view: watch::Sender<Arc<ConsensusView>>,
-    horizon: Arc<SharedHorizon>,
+    epochs: Arc<Epochs>,
     syncing: Arc<AtomicBool>,
     evidence: EvidenceShelf,
 }
@@ -132,30 +134,34 @@ impl Node {
         let opened = open_ledger(home, &genesis)?;
         let mut registry = Registry::default();
         let metrics = Metrics::register(&mut registry);
-        let part: Part<<ChainEngine as Engine>::Record> = Part::of(
-            keys.validator.as_ref(),
-            &opened.scope.validators,
-            opened.scope.epoch,
-            &VotePaths { log: &home.votes_file(), mark: &home.validator_mark_file() },
-            &metrics,
-        )?;
-        let voter = part.voter.clone();
-        let setup = Setup {
-            scope: opened.scope.clone(),
-            voter: part.voter,
-            parameters: opened.epoch.parameters.clone(),
-            seed: getrandom::u64().map_err(std::io::Error::other)?,
+        let paths = VotePaths { log: home.votes_file(), mark: home.validator_mark_file() };
+        let (part, records): (Part<<ChainEngine as Engine>::Record>, _) =
+            Part::open(keys.validator.clone(), paths, started, &metrics)?;
+        let votes = part.voter(&opened.scope.validators).is_some();
+        if let Some(why) = part.silent_because(opened.scope.epoch, &opened.scope.validators) {
+            tracing::warn!(
+                "this node follows without voting: {why}. It votes once it is a validator and its log is in order; if it \
+                 should be one now, check that config/validator.pem is the key you meant"
+            );
+        }
+        let setup = setup_of(&part, &opened.scope, &opened.epoch.parameters)?;
+        let closing = match &opened.closing {
+            Some((epoch, scope)) => Some(setup_of(&part, scope, &epoch.parameters)?),
+            None => None,
         };
-        let engine = ChainEngine::open(setup, opened.ledger.tip(), part.records)?;
+        let replica = Replica::<ChainEngine>::open(setup, closing, &opened.ledger.tip(), records)?;
+        let closing = opened.closing.iter().map(|(_, scope)| Arc::clone(scope));
+        let scopes: Vec<Arc<Scope>> = std::iter::once(Arc::clone(&opened.scope)).chain(closing).collect();
+        let epochs = Arc::new(Epochs::new(scopes.clone()));
 
         let network_config = network_config(home, config, &opened, &keys);
         let (network, inbound) = quorate_network::start(network_config, &mut registry).await?;
-        network.set_validators(opened.scope.validators.keys().to_vec());
+        network.set_validators(epochs.validators());
 
         let tip = opened.ledger.tip();
         let (tip_sender, tip) =
             watch::channel(TipView { height: tip.height, hash: tip.hash, time: tip.time });
-        let view = watch::Sender::new(Arc::new(ConsensusView::of(engine.status())));
+        let view = watch::Sender::new(Arc::new(ConsensusView::of(replica.current().status())));
         let (pool_sender, pool_commands) = sync_channel(pool::COMMANDS_MAX);
         let shared = Shared {
             clock: Clock::start(),
@@ -165,43 +171,49 @@ impl Node {
             pool: pool_sender.clone(),
             tip: tip.clone(),
             view: view.clone(),
-            horizon: Arc::new(SharedHorizon::default()),
+            epochs: Arc::clone(&epochs),
             syncing: Arc::new(AtomicBool::new(false)),
             evidence: EvidenceShelf::default(),
         };
         let (mut threads, failures) = Threads::new();
-        let votes = voter.is_some();
 
         // The pool first: it alone needs the engine before it moves to its thread.
         let pool_shared = Arc::new(pool_shared(&config.pool));
         let own = keys.validator.as_ref().map(SecretKey::public);
-        let pool = make_pool(&shared, &opened, &engine, &config.pool, Arc::clone(&pool_shared), own, votes)?;
+        let pool = make_pool(
+            &shared,
+            &opened,
+            replica.current(),
+            &config.pool,
+            Arc::clone(&pool_shared),
+            own,
+            votes,
+        )?;
         threads.spawn("pool", move || {
             pool.run(&pool_commands);
             Ok(())
         })?;
-        let index = own.and_then(|key| opened.scope.validators.index_of(&key));
-        let (intake, sync) = make_edges(&shared, &opened, &pool_shared, votes);
+        let (intake, sync) = make_edges(&shared, &opened, &pool_shared);
         let reader = opened.reader.clone();
         let commands = spawn_executor(&mut threads, &shared, opened.ledger, tip_sender)?;
         let consensus = Consensus {
-            engine,
-            log: part.log,
+            replica,
+            part,
             clock: shared.clock,
             inbox: Arc::clone(&shared.inbox),
             outlets: Outlets {
-                scope: opened.scope,
-                index,
+                scopes,
+                own,
+                reader: reader.clone(),
                 network: network.clone(),
                 pool: pool_sender.clone(),
                 executor: commands,
                 tip: tip.clone(),
                 view: view.clone(),
-                horizon: shared.horizon,
+                epochs: shared.epochs,
                 syncing: shared.syncing,
                 evidence: shared.evidence.clone(),
                 metrics: shared.metrics,
-                refused: part.refused,
             },
         };
         threads.spawn("consensus", move || consensus.run().map_err(Failure::VoteLog))?;
@@ -259,17 +271,16 @@ fn open_ledger(home: &Home, genesis: &Genesis) -> Result<Opened, StartError> {
     };
     let ledger = tokio::task::block_in_place(open)?;
     let (reader, epoch) = (ledger.reader(), ledger.epoch());
-    let scope = Scope {
-        chain: genesis.hash(),
-        epoch: epoch.number,
-        validators: epoch.validators.clone(),
-        start: epoch.base(),
-        window: u64::from(epoch.parameters.window),
-    };
-    let rules = TransactionRules::of(scope.chain, &epoch);
+    let chain = genesis.hash();
+    let scope = |epoch: &EpochStart| Arc::new(scope_of(chain, epoch, &reader));
+    let before = epoch.number.0.checked_sub(1).filter(|_| !reader.epoch_is_confirmed());
+    let before = before.and_then(|number| reader.epoch_numbered(Epoch(number)));
+    let closing = before.map(|before| (Arc::clone(&before), scope(&before)));
+    let scope = scope(&epoch);
+    let rules = TransactionRules::of(chain, &epoch);
     let tip = ledger.tip();
-    tracing::info!(height = %tip.height, hash = %tip.hash, "ledger open");
-    Ok(Opened { ledger, reader, epoch, scope, rules })
+    tracing::info!(height = %tip.height, hash = %tip.hash, epoch = %epoch.number, "ledger open");
+    Ok(Opened { ledger, reader, epoch, scope, closing, rules })
 }
 
 fn network_config(home: &Home, config: &Config, opened: &Opened, keys: &Keys) -> quorate_network::Config {
@@ -288,14 +299,16 @@ fn network_config(home: &Home, config: &Config, opened: &Opened, keys: &Keys) ->
     }
 }
 
-/// Limits that let everything pass that the chain's parameters allow, and as little else as that.
+/// Limits that let everything pass that the chain's parameters allow, and one block of the largest that any could: a later
+/// epoch may have other parameters.
 fn network_limits(parameters: &Parameters) -> Limits {
     let defaults = Limits::default();
-    let bundle = BUNDLE_BYTES.max(parameters.transaction_bytes_max as usize) + MESSAGE_BYTES_SLACK;
+    let bundle = BUNDLE_BYTES.max(TRANSACTION_BYTES_LIMIT as usize) + MESSAGE_BYTES_SLACK;
     // A certificate may come only after a whole window of blocks that have none of their own.
     let blocks = (parameters.window as usize + 1)
         .saturating_mul(parameters.block_bytes_max as usize + MESSAGE_BYTES_SLACK)
-        .saturating_add(ANSWER_BYTES);
+        .saturating_add(ANSWER_BYTES)
+        .max(BLOCK_BYTES_LIMIT as usize + MESSAGE_BYTES_SLACK + ANSWER_BYTES);
     Limits {
         gossip_bytes_max: defaults.gossip_bytes_max.max(bundle),
         response_bytes_max: defaults.response_bytes_max.max(blocks).min(MESSAGE_BYTES_CEILING),
@@ -334,6 +347,7 @@ fn make_pool(
         shared: pool_shared,
         metrics: shared.metrics.clone(),
         clock: shared.clock,
+        own,
         author,
         validators: others,
     }))
@@ -360,13 +374,11 @@ fn make_edges(
     shared: &Shared,
     opened: &Opened,
     pool_shared: &Arc<PoolShared>,
-    votes: bool,
 ) -> (Arc<Intake<ChainEngine>>, Sync<ChainMessage>) {
     let (hints, hints_out) = mpsc::channel(sync::HINTS_MAX);
     let intake = Intake {
-        scope: opened.scope.clone(),
-        rules: opened.rules.clone(),
-        horizon: Arc::clone(&shared.horizon),
+        epochs: Arc::clone(&shared.epochs),
+        rules: CurrentRules::new(opened.reader.clone()),
         lanes: Lanes::new(),
         conduct: Conduct::default(),
         clock: shared.clock,
@@ -389,8 +401,6 @@ fn make_edges(
         view: shared.view.clone(),
         syncing: Arc::clone(&shared.syncing),
         metrics: shared.metrics.clone(),
-        grace: if votes { sync::GRACE_OF_VOTERS } else { Duration::ZERO },
-        window: u64::from(opened.epoch.parameters.window),
     });
     (Arc::new(intake), sync)
 }

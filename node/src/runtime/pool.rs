@@ -32,8 +32,8 @@ use std::{
 use quorate_consensus::{Mono, Proposal};
 use quorate_crypto::{Hash, PublicKey};
 use quorate_ledger::{
-    Account, Anchor, Block, Candidates, Epoch, Header, Height, Reader, Transaction, TransactionError,
-    UnixMillis,
+    Account, Anchor, Block, Candidates, Epoch, EpochStart, Header, Height, Reader, Transaction,
+    TransactionError, UnixMillis,
 };
 use quorate_network::Network;
 use tokio::{
@@ -113,6 +113,8 @@ pub(crate) enum PoolCommand {
     },
     /// Blocks up to this height are executed and synced.
     Executed(Height),
+    /// The blocks to come are of this epoch.
+    Epoch(Box<NextEpoch>),
     /// Somebody asks for bodies.
     Bodies {
         /// Of these transactions.
@@ -144,9 +146,19 @@ impl PoolCommand {
             | Self::Accepted { .. }
             | Self::Committed { .. }
             | Self::Executed(_)
+            | Self::Epoch(_)
             | Self::Stop => false,
         }
     }
+}
+
+/// An epoch that begins.
+#[derive(Debug)]
+pub(crate) struct NextEpoch {
+    /// What it is.
+    pub(crate) epoch: EpochStart,
+    /// Whether this node votes in it.
+    pub(crate) votes: bool,
 }
 
 /// In whose name blocks are built.
@@ -195,7 +207,9 @@ pub(super) struct PoolParts<M> {
     pub(super) shared: Arc<PoolShared>,
     pub(super) metrics: Metrics,
     pub(super) clock: Clock,
-    /// None on a node that never proposes.
+    /// This node's validator key.
+    pub(super) own: Option<PublicKey>,
+    /// None on a node that does not vote in the epoch.
     pub(super) author: Option<Author>,
     /// The other validators.
     pub(super) validators: Vec<PublicKey>,
@@ -269,6 +283,7 @@ impl<M: Send + 'static> Pool<M> {
             PoolCommand::Accepted { blocks, in_flight } => self.accepted(&blocks, &in_flight),
             PoolCommand::Committed { block, certified } => self.committed(&block, certified),
             PoolCommand::Executed(height) => self.executed(height),
+            PoolCommand::Epoch(next) => self.enter(&next),
             PoolCommand::Bodies { hashes, reply } => {
                 let found = hashes.iter().filter_map(|hash| self.body(hash)).collect();
                 // Whoever asked may have gone.
@@ -360,6 +375,17 @@ impl<M: Send + 'static> Pool<M> {
         }
         drop(ids);
         self.release();
+    }
+
+    /// Goes over to the rules, the author and the validators of another epoch. What waits stays: what its rules refuse is
+    /// left out of blocks and expires.
+    fn enter(&mut self, NextEpoch { epoch, votes }: &NextEpoch) {
+        self.parts.candidates.enter_epoch(epoch);
+        let own = self.parts.own;
+        self.parts.author =
+            own.filter(|_| *votes).map(|key| Author { epoch: epoch.number, proposer: Account(key) });
+        let validators = epoch.validators.keys().iter().copied();
+        self.parts.validators = validators.filter(|key| Some(*key) != own).collect();
     }
 
     /// Lets go of bodies that the ledger serves from now on (`docs/pbft.md` §3.2).

@@ -33,7 +33,7 @@ use std::{
 
 use quorate_consensus::Event;
 use quorate_crypto::{Hash, decode, encode};
-use quorate_ledger::{CertifiedBlocks, Height, Reader};
+use quorate_ledger::{Height, Reader};
 use quorate_network::{GossipToken, GossipVerdict, Network, PeerId, Target, Topic};
 use tokio::sync::{mpsc, watch};
 
@@ -44,7 +44,7 @@ use super::{
 };
 use crate::{
     metrics::Metrics,
-    wire::{Announcement, Request, Response},
+    wire::{Announcement, Request, Response, Stretch},
 };
 
 /// Hints that wait; beyond it they are lost, and come again.
@@ -52,7 +52,7 @@ pub(super) const HINTS_MAX: usize = 256;
 /// Announcements that wait for their block before they are forwarded; beyond it the oldest is not.
 const ANNOUNCEMENTS_MAX: usize = 64;
 /// How long a node that votes waits before it asks for what it may be about to commit itself.
-pub(super) const GRACE_OF_VOTERS: Duration = Duration::from_millis(300);
+const GRACE_OF_VOTERS: Duration = Duration::from_millis(300);
 /// How long the executor may take for one answer before something else is tried.
 const EXECUTION_MAX: Duration = Duration::from_secs(60);
 
@@ -88,10 +88,6 @@ pub(super) struct SyncParts<M> {
     pub(super) view: watch::Sender<Arc<ConsensusView>>,
     pub(super) syncing: Arc<AtomicBool>,
     pub(super) metrics: Metrics,
-    /// How long this node waits for what it may commit itself.
-    pub(super) grace: Duration,
-    /// Behind by more than this many heights the node says that it is syncing.
-    pub(super) window: u64,
 }
 
 /// The task's state.
@@ -202,7 +198,8 @@ impl<M: Send + 'static> Sync<M> {
             return;
         }
         let standing = self.standing(source);
-        let from = now + self.parts.grace;
+        let votes = !matches!(self.parts.view.borrow().role, "follower");
+        let from = if votes { now + GRACE_OF_VOTERS } else { now };
         self.claims.add(Claim { source, standing, height, from, guess, delivers: false });
     }
 
@@ -232,7 +229,8 @@ impl<M: Send + 'static> Sync<M> {
         self.forward_announcements(tip);
         // Only who delivers is believed to have more, or one liar could make every node look behind.
         let best = self.claims.best().unwrap_or(tip).max(reached);
-        let syncing = best.0.saturating_sub(tip.0) > self.parts.window;
+        let window = self.parts.reader.epoch().parameters.window;
+        let syncing = best.0.saturating_sub(tip.0) > u64::from(window);
         if self.parts.syncing.swap(syncing, Ordering::Relaxed) != syncing {
             tracing::info!(%tip, "{}", if syncing { "behind; catching up" } else { "caught up" });
             self.parts.view.send_modify(|view| Arc::make_mut(view).syncing = syncing);
@@ -280,7 +278,7 @@ impl<M: Send + 'static> Sync<M> {
     async fn pull(&mut self, source: Target) {
         let above = self.reached;
         match self.ask(source, above).await {
-            Ok(blocks) => {
+            Ok(Stretch { blocks, checkpoint }) => {
                 if !self.executed(above).await {
                     // Consensus did not take them, or the executor is stuck: start over from the tip.
                     self.reached = self.parts.tip.borrow().height;
@@ -293,6 +291,9 @@ impl<M: Send + 'static> Sync<M> {
                 tracing::debug!(?source, from = %above.next(), to = %self.reached, "certified blocks");
                 self.parts.metrics.blocks_synced.inc_by(count as u64);
                 self.parts.inbox.answer(Event::Certified(blocks));
+                if let Some(checkpoint) = checkpoint {
+                    self.parts.inbox.answer(Event::Checkpoint(checkpoint));
+                }
                 self.claims.delivered_now(source);
                 if let Some(claim) = self.claims.of(source).filter(|claim| claim.guess) {
                     claim.height = claim.height.max(self.reached.next());
@@ -310,12 +311,24 @@ impl<M: Send + 'static> Sync<M> {
         }
     }
 
-    async fn ask(&self, source: Target, above: Height) -> Result<CertifiedBlocks, Nothing> {
+    async fn ask(&mut self, source: Target, above: Height) -> Result<Stretch, Nothing> {
         let request = encode(&Request::Blocks { above });
         let answer = self.parts.network.request(source, request).await.map_err(Nothing::failed)?;
+        let stretch = match decode::<Response>(&answer).map_err(Nothing::failed)? {
+            Response::Blocks(Some(stretch)) => *stretch,
+            Response::Blocks(None) => return Err(Nothing::NoneAbove),
+            Response::Bodies(_) | Response::Block(_) => {
+                return Err(Nothing::failed("the answer is to another question"));
+            }
+        };
+        // Whose signatures a later epoch needs is known once the last block of this one is executed.
+        let later = stretch.blocks.certificate.payload.epoch > self.parts.reader.epoch().number;
+        if later && !self.executed(above).await {
+            return Err(Nothing::failed("the blocks below are not executed yet"));
+        }
         let (chain, reader) = (self.parts.chain, self.parts.reader.clone());
         // Hashing and verifying is work for another thread than the async runtime's.
-        tokio::task::spawn_blocking(move || check(&answer, above, &chain, &reader))
+        tokio::task::spawn_blocking(move || check(stretch, above, &chain, &reader))
             .await
             .map_err(Nothing::failed)?
     }
@@ -328,21 +341,24 @@ impl<M: Send + 'static> Sync<M> {
 }
 
 /// Checks an answer: consecutive blocks right above, with a certificate of the validators of their epoch.
-fn check(bytes: &[u8], above: Height, chain: &Hash, reader: &Reader) -> Result<CertifiedBlocks, Nothing> {
-    let blocks = match decode::<Response>(bytes).map_err(Nothing::failed)? {
-        Response::Blocks(Some(blocks)) => blocks,
-        Response::Blocks(None) => return Err(Nothing::NoneAbove),
-        Response::Bodies(_) | Response::Block(_) => {
-            return Err(Nothing::failed("the answer is to another question"));
-        }
-    };
+fn check(stretch: Stretch, above: Height, chain: &Hash, reader: &Reader) -> Result<Stretch, Nothing> {
+    let Stretch { blocks, checkpoint } = &stretch;
     let first = blocks.blocks.first().map(|block| block.height());
     if first != Some(above.next()) {
         return Err(Nothing::failed("they do not start where was asked"));
     }
-    let validators = reader.validators(above.next());
-    blocks.check(chain, &validators).map_err(Nothing::failed)?;
-    Ok(blocks)
+    let epoch = reader.epoch_at(above.next());
+    if blocks.certificate.payload.epoch != epoch.number {
+        return Err(Nothing::failed("they are not of the epoch of the next block"));
+    }
+    blocks.check(chain, &epoch.validators).map_err(Nothing::failed)?;
+    if let Some(checkpoint) = checkpoint {
+        if checkpoint.payload.epoch != epoch.number {
+            return Err(Nothing::failed("the checkpoint is of another epoch"));
+        }
+        checkpoint.verify(chain, &epoch.validators).map_err(Nothing::failed)?;
+    }
+    Ok(stretch)
 }
 
 async fn sleep_until(until: Option<tokio::time::Instant>) {

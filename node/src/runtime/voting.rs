@@ -1,6 +1,10 @@
-//! Whether this node votes, and what it does when it may not (`docs/pbft.md` §6).
+//! Whether this node votes, and what it does when it may not (`docs/pbft.md` §6, §7).
+//!
+//! A node with a validator's key opens the key's log once. In each epoch whose set holds the key it then votes. Where the
+//! log is refused it follows; an epoch that began after this node was started is one in which the key has signed nothing,
+//! so there it begins anew.
 
-use std::path::Path;
+use std::path::PathBuf;
 
 use borsh::{BorshDeserialize, BorshSerialize};
 use quorate_consensus::{
@@ -8,96 +12,123 @@ use quorate_consensus::{
     vote_log::{VoteLog, VoteLogError},
 };
 use quorate_crypto::SecretKey;
-use quorate_ledger::{Epoch, ValidatorSet};
+use quorate_ledger::{Epoch, UnixMillis, ValidatorSet};
 
 use super::log::NodeLog;
 use crate::metrics::Metrics;
 
 /// How a node takes part.
 pub(super) struct Part<R> {
-    /// Who votes here; none on a node that follows.
-    pub(super) voter: Option<Voter>,
+    key: Option<SecretKey>,
+    paths: VotePaths,
+    metrics: Metrics,
+    /// Before this the key may have been in use elsewhere, by the wall clock.
+    started: UnixMillis,
     /// Where its promises go.
     pub(super) log: NodeLog<R>,
-    /// What it promised before.
-    pub(super) records: Vec<R>,
-    /// Why a node with a validator's key does not vote.
-    pub(super) refused: Option<String>,
+    /// Why the key's log is refused.
+    refused: Option<String>,
 }
 
 /// Where the promises of a key are kept.
-pub(super) struct VotePaths<'a> {
+pub(super) struct VotePaths {
     /// The directory of the log.
-    pub(super) log: &'a Path,
+    pub(super) log: PathBuf,
     /// The mark beside the key.
-    pub(super) mark: &'a Path,
+    pub(super) mark: PathBuf,
 }
 
 impl<R: BorshSerialize + BorshDeserialize + Promised> Part<R> {
-    /// Opens the vote log of a validator's key, if there is one that stands in the set.
+    /// Opens the vote log of a validator's key, if there is a key, and reads what it promised.
     ///
     /// # Errors
     /// The machine's. A log that tells against voting is none: the node then follows, and says why.
-    pub(super) fn of(
-        key: Option<&SecretKey>,
-        validators: &ValidatorSet,
-        epoch: Epoch,
-        paths: &VotePaths<'_>,
+    pub(super) fn open(
+        key: Option<SecretKey>,
+        paths: VotePaths,
+        started: UnixMillis,
         metrics: &Metrics,
-    ) -> Result<Self, VoteLogError> {
-        let Some(key) = key else { return Ok(Self::follow(None)) };
-        let public = key.public();
-        let Some(index) = validators.index_of(&public) else {
-            let why =
-                format!("its key {public} is not among the {} validators of epoch {epoch}", validators.len());
-            tracing::warn!(
-                "this node follows without voting: {why}. Check that \
-                 config/validator.pem is the key you meant."
-            );
-            return Ok(Self::follow(Some(why)));
-        };
-        match VoteLog::open(paths.log, paths.mark) {
+    ) -> Result<(Self, Vec<R>), VoteLogError> {
+        let metrics = metrics.clone();
+        let mut part = Self { key, paths, metrics, started, log: NodeLog::Nothing, refused: None };
+        if part.key.is_none() {
+            return Ok((part, Vec::new()));
+        }
+        match VoteLog::open(&part.paths.log, &part.paths.mark) {
             Ok((log, records)) => {
-                let voter = Some(Voter { index, key: key.clone() });
-                let log = NodeLog::Votes { log, metrics: Box::new(metrics.clone()) };
-                Ok(Self { voter, log, records, refused: None })
+                part.log = NodeLog::Votes { log, metrics: Box::new(part.metrics.clone()) };
+                Ok((part, records))
             }
             Err(error) if error.is_refusal() => {
                 tracing::warn!(
                     "this node follows without voting: {error}. A key that may have signed what this node does not know \
-                     could contradict itself, so it signs nothing more in this epoch. {}",
+                     could contradict itself, so it signs nothing more in this epoch. {} {LATER_EPOCH}",
                     advice(&error)
                 );
-                Ok(Self::follow(Some(error.to_string())))
+                part.refused = Some(error.to_string());
+                Ok((part, Vec::new()))
             }
             Err(error) => Err(error),
         }
     }
 
-    fn follow(refused: Option<String>) -> Self {
-        Self { voter: None, log: NodeLog::Nothing, records: Vec::new(), refused }
+    /// Who votes here in an epoch of these validators, if anybody does.
+    pub(super) fn voter(&self, validators: &ValidatorSet) -> Option<Voter> {
+        let key = self.key.as_ref().filter(|_| self.refused.is_none())?;
+        let index = validators.index_of(&key.public())?;
+        Some(Voter { index, key: key.clone() })
+    }
+
+    /// Why a node with a validator's key has no vote in an epoch.
+    pub(super) fn silent_because(&self, epoch: Epoch, validators: &ValidatorSet) -> Option<String> {
+        let public = self.key.as_ref()?.public();
+        if validators.index_of(&public).is_none() {
+            let count = validators.len();
+            return Some(format!("its key {public} is not among the {count} validators of epoch {epoch}"));
+        }
+        self.refused.clone()
+    }
+
+    /// An epoch begins, on a block of time `below`. A key that was refused begins anew, if nothing of it can be older
+    /// than that: clocks may be apart by `drift_max_ms`.
+    pub(super) fn begin(&mut self, epoch: Epoch, below: UnixMillis, drift_max_ms: u64) {
+        if self.refused.is_none() {
+            return;
+        }
+        if below <= self.started.plus_millis(drift_max_ms) {
+            tracing::info!(%epoch, "the key stays silent: this epoch may have begun before this node was started");
+            return;
+        }
+        match VoteLog::renew(&self.paths.log, &self.paths.mark, epoch) {
+            Ok(log) => {
+                tracing::warn!(%epoch, "a new vote log begins: this node votes again");
+                self.log = NodeLog::Votes { log, metrics: Box::new(self.metrics.clone()) };
+                self.refused = None;
+            }
+            Err(error) => tracing::error!(%epoch, %error, "no new vote log: this node goes on following"),
+        }
     }
 }
+
+const LATER_EPOCH: &str = "While the node runs it votes again from the next epoch on: the validators make one by approving a \
+                           set, which may be the one they have (`quorate tx approve`).";
 
 /// What the operator can do.
 fn advice(error: &VoteLogError) -> &'static str {
     match error {
         VoteLogError::NoMark { .. } => {
             "If the mark was left behind when the key was moved, stop this node and bring config/validator.mark and \
-             data/votes from the machine where the key last signed. Otherwise the key is lost to this chain: the set of \
-             validators cannot be changed yet."
+             data/votes from the machine where the key last signed."
         }
         VoteLogError::Lost { .. } => {
-            "If data/votes still exists elsewhere, stop this node and put it back. Otherwise the key is lost to this chain: \
-             the set of validators cannot be changed yet."
+            "If data/votes still exists elsewhere, stop this node and put it back; never a copy that is older than what the \
+             key last signed."
         }
-        VoteLogError::Foreign { .. } | VoteLogError::Behind { .. } => {
-            "Make sure that no other machine runs with this key, then put back the newest data/votes. Without it the key \
-             is lost to this chain: the set of validators cannot be changed yet."
+        VoteLogError::Foreign { .. } | VoteLogError::Behind { .. } | VoteLogError::Bound { .. } => {
+            "Make sure that no other machine runs with this key, then put back the newest data/votes."
         }
         VoteLogError::Damaged { .. } | VoteLogError::NotALog { .. } | VoteLogError::BadMark { .. } => {
-            "Keep the file, and check the disk. Unless an undamaged one is found, the key is lost to this chain: the set of \
-             validators cannot be changed yet."
+            "Keep the file, and check the disk."
         }
         VoteLogError::Io { .. } => "Mend what the message names, and start again.",
     }

@@ -17,8 +17,8 @@ use crate::{
     pbft::{
         Message, Pbft, Record,
         message::{
-            BaseClaim, CheckpointVote, NewView, NewViewPayload, PrePrepare, PreparedCertificate,
-            StatusReport, ViewChange, ViewChangePayload, Vote,
+            BaseClaim, CheckpointVote, Holdings, NewView, NewViewPayload, PrePrepare, PreparedCertificate,
+            Statement, StatusReport, ViewChange, ViewChangePayload, Vote,
         },
     },
     rejection::Rejection,
@@ -103,13 +103,15 @@ impl Bench {
         let validators = ValidatorSet::new(validators).expect("distinct keys");
         let chain = Hash::of(b"a test chain");
         let window = u64::from(parameters.window);
-        let scope = Scope { chain, epoch: Epoch(0), validators, start: (Height(0), chain), window };
+        let start = (Height(0), chain);
+        let scope = Scope { chain, epoch: Epoch(0), validators, start, previous: None, window };
         let me = index(me);
         let setup = Self::setup_of(&scope, &parameters, &keys, Some(me));
         let engine = Pbft::open(setup, genesis_tip(&scope), Vec::new()).expect("an empty log opens");
         let now = Now { mono: Mono(1), wall: START };
         let mut bench = Self { keys, scope, parameters, me, log: MemoryLog::default(), now, engine };
         bench.step(Event::Tick);
+        bench.hear_holdings();
         bench
     }
 
@@ -127,15 +129,36 @@ impl Bench {
         Self::setup_of(&self.scope, &self.parameters, &self.keys, Some(self.me))
     }
 
-    /// The same replica, started again on a ledger that stands at `tip`.
-    pub(super) fn restart(&mut self, tip: Tip) {
+    /// The same replica, started again on a ledger that stands at `tip`. It has asked nobody yet what it signed.
+    pub(super) fn reopen(&mut self, tip: Tip) {
         self.engine = Pbft::open(self.setup(), tip, self.log.records.clone()).expect("its own log opens");
     }
 
+    /// The same, and the others hold nothing of it that it does not know.
+    pub(super) fn restart(&mut self, tip: Tip) -> Vec<Action<Message>> {
+        self.reopen(tip);
+        self.hear_holdings()
+    }
+
+    /// An answer to the question that this replica asks before it signs.
+    pub(super) fn holdings(&self, statements: Vec<Statement>) -> Message {
+        let Setup { seed: nonce, .. } = self.setup();
+        Message::Holdings(Box::new(Holdings { epoch: self.scope.epoch, nonce, statements }))
+    }
+
+    /// Q - 1 others answer that they hold nothing.
+    pub(super) fn hear_holdings(&mut self) -> Vec<Action<Message>> {
+        let answer = self.holdings(Vec::new());
+        let others: Vec<_> = (0..self.keys.len()).filter(|it| index(*it) != self.me).collect();
+        let others = others.into_iter().take(self.scope.quorum().q() - 1);
+        others.flat_map(|other| self.receive(other, answer.clone())).collect()
+    }
+
     pub(super) fn step(&mut self, event: Event<Message>) -> Vec<Action<Message>> {
-        let mut out = Output::default();
+        let mut out = Output::new(self.scope.epoch);
         self.engine.step(self.now, event, &mut out);
-        out.commit(&mut self.log).expect("memory does not fail")
+        let actions = out.commit(&mut self.log).expect("memory does not fail");
+        actions.into_iter().map(|(_, action)| action).collect()
     }
 
     /// A message as it comes in: verified first, as every runtime must.
@@ -386,6 +409,7 @@ pub(super) fn sent(actions: &[Action<Message>]) -> Vec<(To, Message)> {
         | Action::Serve { .. }
         | Action::Accuse { .. }
         | Action::Reject { .. }
+        | Action::Abstain { .. }
         | Action::Halt { .. } => None,
     });
     sent.collect()
@@ -403,6 +427,7 @@ pub(super) fn delivered(actions: &[Action<Message>]) -> Vec<(u64, bool)> {
         | Action::Serve { .. }
         | Action::Accuse { .. }
         | Action::Reject { .. }
+        | Action::Abstain { .. }
         | Action::Halt { .. } => None,
     });
     delivered.collect()

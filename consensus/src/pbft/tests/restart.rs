@@ -1,10 +1,10 @@
 //! `docs/pbft.md` §6: what a replica does after a crash.
 
-use quorate_ledger::{Height, UnixMillis};
+use quorate_ledger::{ExecutionOutcome, Height, Parameters, Tip, UnixMillis};
 
 use super::bench::{Bench, START, delivered, genesis_tip, index, sent};
 use crate::{
-    engine::{Engine, Event, OpenError, To},
+    engine::{Engine, Horizon, OpenError, To},
     evidence::VoteKind,
     pbft::{Message, Pbft, Record},
 };
@@ -40,9 +40,8 @@ fn a_crash_between_acceptance_and_vote_is_made_good() {
     let block = bench.first();
     bench.propose(&block);
     bench.log.records.truncate(1); // as if the machine had stopped in a batch that held acceptance only
-    bench.restart(genesis_tip(&bench.scope));
     let vote = Message::Prepare(bench.vote(VoteKind::Prepare, 1, &block));
-    assert!(sent(&bench.step(Event::Tick)).contains(&(To::All, vote)));
+    assert!(sent(&bench.restart(genesis_tip(&bench.scope))).contains(&(To::All, vote)));
 }
 
 #[test]
@@ -88,6 +87,69 @@ fn records_stay_until_the_ledger_has_synced() {
     assert!(!holds_body(&bench));
 }
 
+/// > Proposals, bodies, certificates and votes at a height go only when the *base* is at or above it and synced in the
+/// > ledger.
+///
+/// A certificate may cover many blocks, and a crash may fall between them: from the ledger alone the replica then stands
+/// on no base, and only its records say that what is below the certificate may have committed.
+#[test]
+fn records_stay_until_the_base_itself_is_synced() {
+    let mut bench = Bench::new(4, 1);
+    let blocks = bench.chain(3);
+    for block in &blocks {
+        bench.propose(block);
+        let vote = bench.prepare(2, block);
+        bench.receive(2, vote);
+    }
+    let actions = bench.step(bench.certified(&blocks, &[0, 2, 3]));
+    assert_eq!(delivered(&actions), vec![(1, false), (2, false), (3, true)]);
+    for block in &blocks[..2] {
+        bench.executed(block);
+    }
+    let prepared = |bench: &Bench| {
+        let prepared = bench.engine.records().into_iter().filter_map(|it| match it {
+            Record::Prepared { payload, .. } => Some(payload.height.0),
+            _ => None,
+        });
+        prepared.collect::<Vec<_>>()
+    };
+    assert_eq!(prepared(&bench), vec![1, 2, 3], "the block with the certificate is not synced");
+
+    bench.log.records = bench.engine.records();
+    let outcome = ExecutionOutcome { checkpoint: bench.result(&blocks[1]), due: None, epoch_ends: None };
+    let tip = Tip {
+        base_height: Height(0),
+        base: None,
+        height: Height(2),
+        hash: blocks[1].hash(),
+        time: blocks[1].time(),
+        outcome,
+        ..genesis_tip(&bench.scope)
+    };
+    bench.restart(tip);
+    for signer in [2, 3] {
+        let change = Message::ViewChange(Box::new(bench.change(signer, 1, Vec::new())));
+        bench.receive(signer, change);
+    }
+    let own = bench.log.records.iter().find_map(|it| match it {
+        Record::ViewChanged(change) => Some(&change.payload),
+        _ => None,
+    });
+    let own = own.expect("two others ask for the view");
+    assert_eq!(own.base.height, Height(0));
+    let reported: Vec<u64> = own.prepared.iter().map(|it| it.payload.height.0).collect();
+    assert_eq!(reported, vec![1, 2, 3], "what may have committed is not forgotten");
+
+    let mut bench = Bench::new(4, 1);
+    bench.step(bench.certified(&blocks, &[0, 2, 3]));
+    for block in &blocks {
+        bench.executed(block);
+    }
+    assert!(prepared(&bench).is_empty(), "the base is synced: all of it is the ledger's");
+    let (epoch, height, checkpoint) = (bench.scope.epoch, Height(3), Height(0));
+    assert!(bench.engine.records().contains(&Record::Dropped { epoch, height, checkpoint }));
+}
+
 #[test]
 fn a_ledger_below_what_was_dropped_is_followed_without_signing() {
     let mut bench = Bench::new(4, 1);
@@ -105,6 +167,68 @@ fn a_ledger_below_what_was_dropped_is_followed_without_signing() {
     bench.executed(&blocks[0]);
     assert_eq!(bench.engine.status().role, "replica");
     assert!(!sent(&bench.propose(&blocks[1])).is_empty(), "it votes again");
+}
+
+/// What was dropped is covered by a base, not by what the ledger has executed: below a certificate that is not synced it
+/// may have executed blocks that it once prepared and no longer knows of.
+#[test]
+fn a_ledger_whose_base_is_below_what_was_dropped_is_followed_without_signing() {
+    let mut bench = Bench::new(4, 2);
+    let blocks = bench.chain(4);
+    for block in &blocks[..3] {
+        bench.propose(block);
+        let vote = bench.prepare(3, block);
+        bench.receive(3, vote);
+        bench.step(bench.certified(std::slice::from_ref(block), &[0, 1, 3]));
+        bench.executed(block);
+    }
+    bench.log.records = bench.engine.records();
+    // Set back to height 1, it has come up again by certified blocks, with a certificate above what it has synced.
+    let at_one = bench.tip_at(&blocks[0], &[0, 1, 3]);
+    bench.restart(Tip { base_height: Height(1), base: at_one.base, ..bench.tip_at(&blocks[2], &[0, 1, 3]) });
+    assert_eq!(bench.engine.status().role, "follower");
+    for signer in [0, 1] {
+        let change = Message::ViewChange(Box::new(bench.change(signer, 1, Vec::new())));
+        let sent = sent(&bench.receive(signer, change));
+        assert!(sent.iter().all(|(_, it)| matches!(it, Message::Status(_))), "{sent:?}");
+    }
+    bench.step(bench.certified(&blocks[3..], &[0, 1, 3]));
+    assert_eq!(bench.engine.status().role, "replica", "all that it forgot is below its base");
+}
+
+/// > prepared certificates valid, heights strictly rising above the base, at most 2W
+///
+/// Records that are all here beside a ledger that is not: they report more above the old base than can be in flight.
+#[test]
+fn a_ledger_far_below_the_records_is_followed_without_signing_what_others_would_refuse() {
+    let mut bench = Bench::with(4, 1, Parameters { window: 1, log_window: 8, ..Parameters::default() });
+    let blocks = bench.chain(3);
+    for block in &blocks {
+        bench.propose(block);
+        let vote = bench.prepare(2, block);
+        bench.receive(2, vote);
+        bench.step(bench.certified(std::slice::from_ref(block), &[0, 2, 3]));
+        bench.executed(block);
+    }
+    bench.restart(genesis_tip(&bench.scope)); // a copy from before, of the ledger only
+    assert_eq!(bench.engine.status().role, "follower");
+    for signer in [2, 3] {
+        let change = Message::ViewChange(Box::new(bench.change(signer, 1, Vec::new())));
+        let sent = sent(&bench.receive(signer, change));
+        assert!(sent.iter().all(|(_, it)| matches!(it, Message::Status(_))), "{sent:?}");
+    }
+    bench.step(bench.certified(&blocks[..1], &[0, 2, 3]));
+    assert_eq!(
+        bench.engine.status().role,
+        "primary",
+        "two heights above the base can be in flight: it joins view 1"
+    );
+    let change = bench.log.records.iter().find_map(|it| match it {
+        Record::ViewChanged(change) => Some(change.clone()),
+        _ => None,
+    });
+    let change = Message::ViewChange(change.expect("it joins those who ask"));
+    assert!(Pbft::verify(&bench.scope, Horizon::default(), change).is_ok());
 }
 
 #[test]

@@ -1,0 +1,186 @@
+//! *What did I sign?* The questions to the others before the first signature (`docs/pbft.md` §6).
+//!
+//! A vote log can be lost, run twice or put back from a copy, and not everything of that shows in the log and its mark. So
+//! an instance with a voice begins by asking: it signs nothing until Q - 1 other validators have sent it every signed
+//! message of its own that they hold in this epoch, and if one of these is not in its log, nothing in this epoch at all.
+//!
+//! ```text
+//!  replica ──RECALL(nonce)────▶ all        "what do you hold that I have signed?"
+//!  others  ──HOLDINGS(nonce)──▶ replica    the messages themselves
+//! ```
+//!
+//! Everybody answers, also who asks itself, or a whole network that was switched off would wait for ever. Who asks is asked
+//! back, if its own answer is missing: it has just begun, and a question that was sent before found nobody.
+
+use std::collections::BTreeSet;
+
+use quorate_crypto::MultiSignature;
+use quorate_ledger::{CommitPayload, ValidatorIndex, View};
+
+use super::{
+    Pbft,
+    message::{CheckpointVote, Holdings, Message, Recall, Statement, Vote},
+    tally::Tally,
+    verify::STATEMENTS_MAX,
+};
+use crate::{
+    engine::{Action, Output, To},
+    evidence::{Signed, VoteKind},
+};
+
+/// Whether this instance may sign.
+#[derive(Clone, Debug)]
+pub(super) enum Standing {
+    /// Not yet: these have answered.
+    Asking(BTreeSet<ValidatorIndex>),
+    /// It knows what it signed.
+    Sure,
+    /// Not in this epoch: somebody holds what the log does not know.
+    Forgetful(String),
+}
+
+impl Pbft {
+    /// Asks everybody, as long as answers are missing.
+    pub(super) fn send_recall(&mut self, out: &mut Output<Self>) {
+        self.settle_standing();
+        if let Some(recall) = self.question() {
+            out.act(Action::Send { to: To::All, message: Message::Recall(recall) });
+        }
+    }
+
+    /// The question, while it is open. A follower has none.
+    fn question(&self) -> Option<Recall> {
+        let open = matches!(self.standing, Standing::Asking(_)) && self.setup.voter.is_some();
+        open.then_some(Recall { epoch: self.setup.scope.epoch, nonce: self.setup.seed })
+    }
+
+    /// Answers a question, and asks back whoever has not answered: it was not there before.
+    pub(super) fn on_recall(&self, from: ValidatorIndex, recall: &Recall, out: &mut Output<Self>) {
+        let statements = self.statements_of(from);
+        let holdings = Holdings { epoch: recall.epoch, nonce: recall.nonce, statements };
+        out.act(Action::Send { to: To::One(from), message: Message::Holdings(Box::new(holdings)) });
+        if let Standing::Asking(heard) = &self.standing
+            && !heard.contains(&from)
+            && let Some(question) = self.question()
+        {
+            out.act(Action::Send { to: To::One(from), message: Message::Recall(question) });
+        }
+    }
+
+    /// Takes an answer. A message of one's own that the log does not know counts whenever it comes; an answer to an earlier
+    /// life's question counts for nothing else.
+    pub(super) fn on_holdings(&mut self, from: ValidatorIndex, holdings: &Holdings, out: &mut Output<Self>) {
+        let Some(voter) = &self.setup.voter else { return };
+        let (own, fresh) = (voter.index, holdings.nonce == self.setup.seed && from != voter.index);
+        if matches!(self.standing, Standing::Forgetful(_)) {
+            return;
+        }
+        let strange = holdings.statements.iter().find(|it| it.signer() == own && !self.knows(it));
+        if let Some(strange) = strange {
+            let why = format!(
+                "validator {from} holds a {} of this validator that its vote log does not know",
+                strange.describe()
+            );
+            self.standing = Standing::Forgetful(why.clone());
+            out.act(Action::Abstain { why });
+            return;
+        }
+        if let Standing::Asking(heard) = &mut self.standing
+            && fresh
+        {
+            heard.insert(from);
+            self.settle_standing();
+        }
+    }
+
+    /// Q - 1 others have answered, so every quorum that this replica was part of has a correct witness among them and it.
+    fn settle_standing(&mut self) {
+        if let Standing::Asking(heard) = &self.standing
+            && heard.len() + 1 >= self.quorum.q()
+        {
+            self.standing = Standing::Sure;
+        }
+    }
+
+    /// Whether the log has this message of one's own, or had it and dropped it: what lies below proves nothing.
+    fn knows(&self, statement: &Statement) -> bool {
+        let own = statement.signer();
+        let votes = |kind: VoteKind, vote: &Vote| {
+            let CommitPayload { view, height, .. } = vote.payload;
+            let cast = self.round(height, view).votes(kind).of(own);
+            height <= self.pruned.max(self.dropped.votes) || cast.is_some_and(|it| it.payload == vote.payload)
+        };
+        let asked = self.own_change.as_ref().map(|it| it.payload.view);
+        let started = self.new_view.as_ref().map(|it| it.payload.view);
+        let promised = asked.max(started).unwrap_or(View(0));
+        match statement {
+            Statement::Prepare(vote) => votes(VoteKind::Prepare, vote),
+            Statement::Commit(vote) => votes(VoteKind::Commit, vote),
+            Statement::Checkpoint(vote) => {
+                let height = vote.payload.height;
+                let dropped = self.checkpoints.stable.height.max(self.dropped.checkpoints);
+                let cast = self.checkpoints.vote_of(height, own);
+                height <= dropped || cast.is_some_and(|it| it.payload == vote.payload)
+            }
+            Statement::ViewChange(change) => {
+                change.payload.view < promised
+                    || self.own_change.as_ref().is_some_and(|it| it.payload == change.payload)
+            }
+            Statement::NewView(new_view) => {
+                new_view.payload.view < promised
+                    || self.new_view.as_ref().is_some_and(|it| it.payload == new_view.payload)
+            }
+        }
+    }
+
+    /// What is held here that this validator has signed, the newest first, no more than fits one answer.
+    fn statements_of(&self, signer: ValidatorIndex) -> Vec<Statement> {
+        let mut found = Vec::new();
+        if let Some(new_view) = &self.new_view {
+            if new_view.signer == signer {
+                found.push(Statement::NewView(Box::new(new_view.clone())));
+            }
+            let inside = new_view.payload.changes.iter().filter(|it| it.signer == signer);
+            found.extend(inside.map(|it| Statement::ViewChange(Box::new(it.clone()))));
+        }
+        if let Some(change) = self.asked.get(&signer) {
+            found.push(Statement::ViewChange(Box::new(change.clone())));
+        }
+        for slot in self.slots.values().rev() {
+            for round in slot.rounds.values().rev() {
+                let prepared =
+                    round.prepared.as_ref().and_then(|it| share(&it.payload, &it.signatures, signer));
+                let prepare = cast(&round.prepares, signer).or(prepared);
+                found.extend(cast(&round.commits, signer).map(Statement::Commit));
+                found.extend(prepare.map(Statement::Prepare));
+            }
+        }
+        let certificates = self.certificates.values().rev().chain(&self.base.certificate);
+        let shares = certificates.filter_map(|it| share(&it.payload, &it.signatures, signer));
+        found.extend(shares.map(Statement::Commit));
+        let tallies: Vec<_> = self.checkpoints.tallies().map(|(height, _)| height).collect();
+        let checkpoints = tallies.into_iter().rev().filter_map(|it| self.checkpoints.vote_of(it, signer));
+        found.extend(checkpoints.map(Statement::Checkpoint));
+        if let Some(stable) = &self.checkpoints.certificate
+            && stable.payload.epoch == self.setup.scope.epoch
+            && let Some(signature) = stable.signatures.of(signer.as_usize())
+        {
+            let vote = CheckpointVote { payload: stable.payload, signer, signature: *signature };
+            found.push(Statement::Checkpoint(vote));
+        }
+        found.truncate(STATEMENTS_MAX);
+        found
+    }
+}
+
+/// A validator's vote in a tally.
+fn cast(tally: &Tally<CommitPayload>, signer: ValidatorIndex) -> Option<Vote> {
+    let Signed { payload, signature } = tally.of(signer)?.clone();
+    Some(Vote { payload, signer, signature })
+}
+
+/// A validator's vote in a certificate.
+fn share(payload: &CommitPayload, signatures: &MultiSignature, signer: ValidatorIndex) -> Option<Vote> {
+    let signature = *signatures.of(signer.as_usize())?;
+    Some(Vote { payload: *payload, signer, signature })
+}

@@ -1,0 +1,295 @@
+//! `docs/pbft.md` §7: one instance ends, the next begins.
+
+use std::sync::Arc;
+
+use quorate_ledger::{
+    Anchor, Block, CheckpointCertificate, Epoch, ExecutionOutcome, Header, Height, Tip, UnixMillis,
+    ValidatorSet, View,
+};
+
+use super::bench::{Bench, index};
+use crate::{
+    engine::{Action, Engine as _, Event, Input, Output, Setup, To, Voter},
+    evidence::VoteKind,
+    pbft::{Message, Pbft, Record, message::PrePrepare},
+    rejection::Rejection,
+    replica::Replica,
+};
+
+/// The last height of epoch 0 in these tests.
+const LAST: Height = Height(2);
+
+/// A replica of four whose first epoch is ending, and all that its neighbours know.
+struct Line {
+    /// The first epoch's keys and forms.
+    bench: Bench,
+    replica: Replica<Pbft>,
+    blocks: Vec<Arc<Block>>,
+}
+
+impl Line {
+    /// Replica `me`, which has executed the last block of epoch 0.
+    fn ended(me: usize) -> Self {
+        let bench = Bench::new(4, me);
+        let blocks = bench.chain(2);
+        let replica =
+            Replica::open(bench.setup(), None, &super::bench::genesis_tip(&bench.scope), Vec::new());
+        let mut line = Self { bench, replica: replica.expect("an empty log opens"), blocks };
+        line.answer_questions(0);
+        let certified = line.bench.certified(&line.blocks, &[0, 2, 3]);
+        line.event(certified);
+        for place in 0..line.blocks.len() {
+            let outcome = line.outcome(place);
+            line.event(Event::Executed { outcome });
+        }
+        line
+    }
+
+    /// The same, after the next epoch began with these validators.
+    fn begun(me: usize, validators: &[usize]) -> Self {
+        let mut line = Self::ended(me);
+        let (setup, tip) = (line.next_setup(validators), line.tip());
+        line.input(Input::Begin { setup: Box::new(setup), tip: Box::new(tip) });
+        line.answer_questions(1);
+        line
+    }
+
+    fn input(&mut self, input: Input<Message>) -> Vec<(Epoch, Action<Message>)> {
+        let mut out = Output::new(self.replica.epoch());
+        self.replica.step(self.bench.now, input, &mut out);
+        out.commit(&mut self.bench.log).expect("memory does not fail")
+    }
+
+    fn event(&mut self, event: Event<Message>) -> Vec<(Epoch, Action<Message>)> {
+        self.input(Input::Event(event))
+    }
+
+    fn receive(&mut self, from: usize, message: Message) -> Vec<(Epoch, Action<Message>)> {
+        let scope = match message.epoch() {
+            Epoch(0) => self.bench.scope.clone(),
+            _ => self.next_setup(&[0, 1, 2, 3]).scope,
+        };
+        let message = Pbft::verify(&scope, Default::default(), message).expect("it is well made");
+        self.event(Event::Message { from: index(from), message })
+    }
+
+    fn answer_questions(&mut self, epoch: u64) {
+        let me = usize::from(self.bench.me.0);
+        for other in (0..4).filter(|it| *it != me).take(2) {
+            let Message::Holdings(mut holdings) = self.bench.holdings(Vec::new()) else {
+                unreachable!("an answer")
+            };
+            holdings.epoch = Epoch(epoch);
+            self.receive(other, Message::Holdings(holdings));
+        }
+    }
+
+    fn outcome(&self, place: usize) -> ExecutionOutcome {
+        let checkpoint = self.bench.result(&self.blocks[place]);
+        ExecutionOutcome { checkpoint, due: None, epoch_ends: Some(LAST) }
+    }
+
+    /// The ledger's tip at the last block of epoch 0.
+    fn tip(&self) -> Tip {
+        Tip { outcome: self.outcome(1), ..self.bench.tip_at(&self.blocks[1], &[0, 2, 3]) }
+    }
+
+    fn next_setup(&self, validators: &[usize]) -> Setup {
+        let keys = validators.iter().map(|it| self.bench.keys[*it].public()).collect();
+        let mut setup = self.bench.setup();
+        let set = ValidatorSet::new(keys).expect("different keys");
+        let key = &self.bench.keys[usize::from(self.bench.me.0)];
+        setup.voter = set.index_of(&key.public()).map(|index| Voter { index, key: key.clone() });
+        setup.scope.previous = Some(setup.scope.validators.clone());
+        setup.scope.validators = set;
+        setup.scope.epoch = Epoch(1);
+        setup.scope.start = (LAST, self.blocks[1].hash());
+        setup
+    }
+
+    /// The certificate of the checkpoint that closes epoch 0.
+    fn closing(&self) -> CheckpointCertificate {
+        self.bench.checkpoint_certificate(self.bench.result(&self.blocks[1]), &[0, 1, 2])
+    }
+
+    /// The first block of epoch 1 on this anchor.
+    fn first_of_next(&self, anchor: Anchor) -> Arc<Block> {
+        let header = Header {
+            epoch: Epoch(1),
+            ..self
+                .bench
+                .block_with(LAST.next(), self.blocks[1].hash(), self.blocks[1].time().plus_millis(1), anchor)
+                .header()
+                .clone()
+        };
+        Arc::new(Block::new(header, Vec::new()))
+    }
+
+    /// Its PRE-PREPARE by the primary of view 0.
+    fn pre_prepare(&self, block: &Block, anchor: Option<CheckpointCertificate>) -> Message {
+        let mut vote = self.bench.vote(VoteKind::Prepare, 0, block);
+        vote.payload.epoch = Epoch(1);
+        vote.signature =
+            self.bench.keys[0].sign(VoteKind::Prepare.domain(), &self.bench.scope.chain, &vote.payload);
+        Message::PrePrepare(PrePrepare::of(block, vote, anchor))
+    }
+}
+
+fn sent(actions: &[(Epoch, Action<Message>)]) -> Vec<(Epoch, To, Message)> {
+    let sent = actions.iter().filter_map(|(epoch, action)| {
+        if let Action::Send { to, message } = action { Some((*epoch, *to, message.clone())) } else { None }
+    });
+    sent.collect()
+}
+
+#[test]
+fn an_ended_instance_signs_its_checkpoint_and_nothing_else() {
+    let mut line = Line::ended(1);
+    let own = line.bench.checkpoint(1, line.bench.result(&line.blocks[1]));
+    assert!(line.bench.log.records.contains(&Record::Checkpointed(own)));
+    assert!(line.replica.current().has_ended());
+    let records = line.bench.log.records.clone();
+    // It neither follows others into a view nor complains nor accepts.
+    for signer in [0, 2, 3] {
+        let change = line.bench.change(signer, 1, Vec::new());
+        line.receive(signer, Message::ViewChange(Box::new(change)));
+    }
+    let oldest = Some(line.bench.now.mono);
+    line.event(Event::Backlog(crate::Backlog { bytes: 9, count: 1, oldest, eligible: oldest }));
+    let above = line.bench.child(&line.blocks[1]);
+    let message = line.bench.pre_prepare(&above);
+    line.receive(0, message);
+    line.bench.after_millis(60_000);
+    line.event(Event::Tick);
+    assert_eq!(line.bench.log.records, records);
+    assert_eq!(line.replica.current().status().view, View(0));
+}
+
+#[test]
+fn the_first_header_of_an_epoch_anchors_exactly_the_checkpoint_that_closed_the_one_before() {
+    let mut line = Line::begun(1, &[0, 1, 2, 3]);
+    let closing = line.closing();
+    let stale = line.blocks[1].header().anchor;
+    let block = line.first_of_next(stale);
+    let message = line.pre_prepare(&block, None);
+    let refused = line.receive(0, message);
+    let why = Rejection::BadAnchor("is not the checkpoint that closes the epoch before");
+    assert!(refused.iter().any(|(_, it)| matches!(it, Action::Reject { why: found, .. } if *found == why)));
+
+    let block = line.first_of_next(closing.payload.anchor());
+    let message = line.pre_prepare(&block, Some(closing));
+    let actions = line.receive(0, message);
+    assert!(actions.iter().any(|(epoch, it)| *epoch == Epoch(1) && matches!(it, Action::Check { .. })));
+}
+
+#[test]
+fn a_primary_begins_its_epoch_once_the_closing_checkpoint_is_certified() {
+    let mut line = Line::begun(0, &[0, 1, 2, 3]);
+    let oldest = Some(line.bench.now.mono);
+    line.bench.after_millis(1_000);
+    let waits = Event::Backlog(crate::Backlog { bytes: 9, count: 1, oldest, eligible: None });
+    let builds = |actions: &[(Epoch, Action<Message>)]| {
+        actions.iter().find_map(|(epoch, it)| match it {
+            Action::Build { height, anchor, .. } => Some((*epoch, *height, *anchor)),
+            _ => None,
+        })
+    };
+    let actions = line.event(waits);
+    assert_eq!(builds(&actions), None, "there is nothing to anchor yet");
+    // Two more CHECKPOINTs reach the closing instance; what it then knows is handed to the current one.
+    let result = line.bench.result(&line.blocks[1]);
+    let mut actions = Vec::new();
+    for signer in [1, 2] {
+        let vote = line.bench.checkpoint(signer, result);
+        actions = line.receive(signer, Message::Checkpoint(vote));
+    }
+    assert_eq!(builds(&actions), Some((Epoch(1), LAST.next(), result.anchor())));
+}
+
+#[test]
+fn the_closing_instance_stays_until_a_commit_certificate_of_the_new_epoch_is_known() {
+    let mut line = Line::begun(1, &[0, 1, 2, 3]);
+    let behind = Message::Status(Box::new(line.bench.empty_status()));
+    let actions = line.receive(3, behind.clone());
+    let serves =
+        |it: &(Epoch, Action<Message>)| matches!(it, (Epoch(0), Action::Serve { above: Height(0), .. }));
+    assert!(actions.iter().any(serves));
+    let own = line.bench.checkpoint(1, line.bench.result(&line.blocks[1]));
+    assert!(sent(&actions).contains(&(Epoch(0), To::One(index(3)), Message::Checkpoint(own))));
+
+    let block = line.first_of_next(line.closing().payload.anchor());
+    let mut certificate = line.bench.certificate(&block, &[0, 2, 3]);
+    certificate.payload.epoch = Epoch(1);
+    certificate.signatures =
+        line.bench.signatures(quorate_crypto::Domain::Commit, &certificate.payload, &[0, 2, 3]);
+    let certified = quorate_ledger::CertifiedBlocks { blocks: vec![block], certificate };
+    line.event(Event::Certified(certified));
+    assert!(line.replica.closing().is_none());
+    assert!(line.receive(3, behind).is_empty(), "epoch 0 is over for this replica");
+}
+
+#[test]
+fn a_validator_that_leaves_closes_its_epoch_and_signs_nothing_in_the_next() {
+    let mut line = Line::begun(1, &[0, 2, 3]);
+    assert_eq!(line.replica.current().status().role, "follower");
+    line.bench.after_millis(line.bench.parameters.resend_ms);
+    let actions = sent(&line.event(Event::Tick));
+    let status = |epoch: u64| {
+        actions.iter().any(|it| matches!(it, (of, To::All, Message::Status(_)) if of.0 == epoch))
+    };
+    assert!(status(0), "it repeats where it stands in its own epoch");
+    assert!(line.bench.log.records.iter().all(|it| crate::Promised::epoch(it) == Epoch(0)));
+}
+
+#[test]
+fn a_restart_at_the_end_of_an_epoch_closes_it_again() {
+    let line = Line::begun(1, &[0, 1, 2, 3]);
+    let next = line.next_setup(&[0, 1, 2, 3]);
+    let records = line.replica.records();
+    let replica = Replica::<Pbft>::open(next, Some(line.bench.setup()), &line.tip(), records);
+    let replica = replica.expect("its own log opens");
+    assert!(replica.closing().is_some_and(|it| it.has_ended()));
+    assert_eq!(replica.epoch(), Epoch(1));
+}
+
+/// The ledger lost its tail and stands in the epoch before: what was signed since is found again when that epoch begins
+/// again.
+#[test]
+fn votes_of_an_epoch_that_the_ledger_lost_are_kept_until_it_begins_again() {
+    let mut line = Line::begun(1, &[0, 1, 2, 3]);
+    let closing = line.closing();
+    let block = line.first_of_next(closing.payload.anchor());
+    let message = line.pre_prepare(&block, Some(closing.clone()));
+    line.receive(0, message);
+    let accept = crate::Verdict::Accept(Arc::clone(&block));
+    line.event(Event::Checked { block: block.hash(), verdict: accept });
+    let voted = |records: &[Record]| {
+        records.iter().any(|it| matches!(it, Record::Voted { vote, .. } if vote.payload.epoch == Epoch(1)))
+    };
+    assert!(voted(&line.bench.log.records));
+
+    let tip = super::bench::genesis_tip(&line.bench.scope);
+    let records = line.bench.log.records.clone();
+    line.replica = Replica::open(line.bench.setup(), None, &tip, records).expect("its own log opens");
+    assert!(voted(&line.replica.records()), "a compaction keeps them");
+    line.answer_questions(0);
+    let certified = line.bench.certified(&line.blocks, &[0, 2, 3]);
+    line.event(certified);
+    for place in 0..2 {
+        let outcome = line.outcome(place);
+        line.event(Event::Executed { outcome });
+    }
+    let (setup, tip) = (line.next_setup(&[0, 1, 2, 3]), line.tip());
+    line.input(Input::Begin { setup: Box::new(setup), tip: Box::new(tip) });
+    line.answer_questions(1);
+    // Another block at the same place gets no vote.
+    let mut header = block.header().clone();
+    header.time = UnixMillis(header.time.0 + 1);
+    let other = Arc::new(Block::new(header, Vec::new()));
+    let message = line.pre_prepare(&other, Some(closing));
+    assert!(
+        line.receive(0, message)
+            .iter()
+            .all(|(_, it)| !matches!(it, Action::Check { .. } | Action::Send { .. }))
+    );
+}

@@ -1,0 +1,210 @@
+//! `docs/pbft.md` §6: before its first signature a replica hears from Q - 1 others what they hold of its own.
+
+use quorate_ledger::{Height, View};
+
+use super::bench::{Bench, delivered, genesis_tip, index, sent};
+use crate::{
+    engine::{Action, Engine as _, Event, To},
+    evidence::VoteKind,
+    pbft::{
+        Message, Record,
+        message::{Holdings, Recall, Statement},
+    },
+};
+
+/// Replica 1 of four that has started again, has asked, and has heard nobody yet.
+fn asking() -> Bench {
+    let mut bench = Bench::new(4, 1);
+    bench.reopen(genesis_tip(&bench.scope));
+    bench.step(Event::Tick);
+    bench
+}
+
+fn votes(actions: &[Action<Message>]) -> usize {
+    let signed = |it: &Message| !matches!(it, Message::Status(_) | Message::Recall(_) | Message::Holdings(_));
+    sent(actions).iter().filter(|(_, it)| signed(it)).count()
+}
+
+fn abstains(actions: &[Action<Message>]) -> bool {
+    actions.iter().any(|it| matches!(it, Action::Abstain { .. }))
+}
+
+#[test]
+fn nothing_is_signed_before_q_minus_1_others_have_answered() {
+    let mut bench = asking();
+    let block = bench.first();
+    assert_eq!(votes(&bench.propose(&block)), 0);
+    let answer = bench.holdings(Vec::new());
+    assert_eq!(votes(&bench.receive(0, answer.clone())), 0);
+    assert_eq!(votes(&bench.receive(0, answer.clone())), 0, "one validator is one witness");
+    assert_eq!(votes(&bench.receive(1, answer.clone())), 0, "its own answer is none");
+    let Message::Holdings(holdings) = &answer else { unreachable!("it was made above") };
+    let stale = Message::Holdings(Box::new(Holdings { nonce: holdings.nonce + 1, ..(**holdings).clone() }));
+    assert_eq!(votes(&bench.receive(2, stale)), 0, "that answered a question of an earlier life");
+    assert!(bench.engine.status().silent.is_some());
+    let vote = Message::Prepare(bench.vote(VoteKind::Prepare, 1, &block));
+    assert!(sent(&bench.receive(2, answer)).contains(&(To::All, vote)));
+    assert_eq!(bench.engine.status().silent, None);
+}
+
+#[test]
+fn the_question_is_repeated_until_it_is_answered() {
+    let mut bench = asking();
+    let question = Message::Recall(Recall { epoch: bench.scope.epoch, nonce: bench.setup().seed });
+    bench.after_millis(bench.parameters.resend_ms);
+    assert!(sent(&bench.step(Event::Tick)).contains(&(To::All, question.clone())));
+    bench.hear_holdings();
+    bench.after_millis(bench.parameters.resend_ms);
+    assert!(!sent(&bench.step(Event::Tick)).contains(&(To::All, question)));
+}
+
+#[test]
+fn who_asks_is_answered_and_asked_back_until_it_has_answered() {
+    let mut bench = asking();
+    let theirs = Message::Recall(Recall { epoch: bench.scope.epoch, nonce: 99 });
+    let empty = Holdings { epoch: bench.scope.epoch, nonce: 99, statements: Vec::new() };
+    let answer = (To::One(index(3)), Message::Holdings(Box::new(empty)));
+    let back = Message::Recall(Recall { epoch: bench.scope.epoch, nonce: bench.setup().seed });
+    let back = (To::One(index(3)), back);
+    assert_eq!(sent(&bench.receive(3, theirs.clone())), vec![answer.clone(), back]);
+    let holdings = bench.holdings(Vec::new());
+    bench.receive(3, holdings);
+    assert_eq!(sent(&bench.receive(3, theirs)), vec![answer]);
+}
+
+#[test]
+fn a_validator_alone_has_nobody_to_ask() {
+    let mut bench = Bench::new(1, 0);
+    bench.reopen(genesis_tip(&bench.scope));
+    bench.step(Event::Tick);
+    assert_eq!(bench.engine.status().role, "primary");
+}
+
+#[test]
+fn an_answer_holds_every_message_of_the_asker_that_is_here() {
+    let mut bench = Bench::new(4, 1);
+    let block = bench.first();
+    bench.propose(&block);
+    for signer in [2, 3] {
+        let vote = bench.prepare(signer, &block);
+        bench.receive(signer, vote);
+    }
+    let commit = bench.commit(2, &block);
+    bench.receive(2, commit);
+    let change = bench.change(2, 1, Vec::new());
+    bench.receive(2, Message::ViewChange(Box::new(change.clone())));
+    let result = bench.result(&block);
+    let checkpoint = bench.checkpoint(2, result);
+    bench.receive(2, Message::Checkpoint(checkpoint.clone()));
+    let statements = vec![
+        Statement::ViewChange(Box::new(change)),
+        Statement::Commit(bench.vote(VoteKind::Commit, 2, &block)),
+        Statement::Prepare(bench.vote(VoteKind::Prepare, 2, &block)),
+        Statement::Checkpoint(checkpoint),
+    ];
+    let recall = Message::Recall(Recall { epoch: bench.scope.epoch, nonce: 5 });
+    let holdings = Holdings { epoch: bench.scope.epoch, nonce: 5, statements };
+    assert_eq!(
+        sent(&bench.receive(2, recall)),
+        vec![(To::One(index(2)), Message::Holdings(Box::new(holdings)))]
+    );
+}
+
+/// An older copy of the log was put back within the same view: neither log nor mark shows it.
+#[test]
+fn a_vote_that_the_log_does_not_know_silences_the_replica() {
+    let block = Bench::new(4, 1).first();
+    for kind in [VoteKind::Prepare, VoteKind::Commit] {
+        let mut bench = asking();
+        bench.propose(&block);
+        let vote = bench.vote(kind, 1, &block);
+        let held = match kind {
+            VoteKind::Prepare => Statement::Prepare(vote),
+            VoteKind::Commit => Statement::Commit(vote),
+        };
+        let answer = bench.holdings(vec![held]);
+        assert!(abstains(&bench.receive(0, answer)));
+        assert!(bench.hear_holdings().is_empty(), "however many others know nothing of it");
+        assert_eq!(bench.engine.status().role, "follower");
+        assert!(bench.engine.status().silent.is_some_and(|why| why.contains("of height 1 in view 0")));
+        // It goes on following.
+        let actions = bench.step(bench.certified(std::slice::from_ref(&block), &[0, 2, 3]));
+        assert_eq!(delivered(&actions), vec![(1, true)]);
+    }
+}
+
+#[test]
+fn what_the_log_knows_or_has_dropped_proves_nothing() {
+    let mut bench = Bench::new(4, 1);
+    let blocks = bench.chain(2);
+    bench.propose(&blocks[1 - 1]);
+    let held = Statement::Prepare(bench.vote(VoteKind::Prepare, 1, &blocks[0]));
+    bench.reopen(genesis_tip(&bench.scope));
+    let answer = bench.holdings(vec![held]);
+    assert!(!abstains(&bench.receive(0, answer)), "it is in the log");
+
+    // Height 1 was dropped; 2 is one past it.
+    for (block, strange) in [(&blocks[0], false), (&blocks[1], true)] {
+        let mut bench = Bench::new(4, 1);
+        let (epoch, height) = (bench.scope.epoch, Height(1));
+        bench.log.records = vec![Record::Dropped { epoch, height, checkpoint: Height(0) }];
+        bench.reopen(genesis_tip(&bench.scope));
+        let held = Statement::Commit(bench.vote(VoteKind::Commit, 1, block));
+        let answer = bench.holdings(vec![held]);
+        assert_eq!(abstains(&bench.receive(0, answer)), strange);
+    }
+}
+
+#[test]
+fn a_checkpoint_above_the_stable_one_must_be_in_the_log() {
+    for (checkpoint, strange) in [(Height(1), false), (Height(0), true)] {
+        let mut bench = Bench::new(4, 1);
+        let result = bench.result(&bench.first());
+        let (epoch, height) = (bench.scope.epoch, Height(0));
+        bench.log.records = vec![Record::Dropped { epoch, height, checkpoint }];
+        bench.reopen(genesis_tip(&bench.scope));
+        let answer = bench.holdings(vec![Statement::Checkpoint(bench.checkpoint(1, result))]);
+        assert_eq!(abstains(&bench.receive(0, answer)), strange);
+    }
+}
+
+#[test]
+fn a_view_change_at_or_above_the_promise_must_be_the_one_in_the_log() {
+    let promised = |bench: &mut Bench| {
+        let change = bench.change(1, 2, Vec::new());
+        bench.log.records = vec![Record::ViewChanged(Box::new(change))];
+        bench.reopen(genesis_tip(&bench.scope));
+        assert_eq!(bench.engine.status().view, View(2));
+    };
+    let other = |bench: &Bench, view: u64| {
+        let base = bench.base(&bench.first(), &[0, 2, 3]);
+        bench.change_from(1, view, base, Vec::new())
+    };
+    for (view, strange) in [(1, false), (2, true), (3, true)] {
+        let mut bench = Bench::new(4, 1);
+        promised(&mut bench);
+        let held = Statement::ViewChange(Box::new(other(&bench, view)));
+        let answer = bench.holdings(vec![held]);
+        assert_eq!(abstains(&bench.receive(0, answer)), strange, "view {view}");
+    }
+    let mut bench = Bench::new(4, 1);
+    promised(&mut bench);
+    let same = Statement::ViewChange(Box::new(bench.change(1, 2, Vec::new())));
+    let answer = bench.holdings(vec![same]);
+    assert!(!abstains(&bench.receive(0, answer)), "the bytes in the log");
+}
+
+#[test]
+fn messages_of_others_in_an_answer_are_nobodys_proof() {
+    let mut bench = asking();
+    let answer = bench.holdings(vec![Statement::Prepare(bench.vote(VoteKind::Prepare, 2, &bench.first()))]);
+    assert!(!abstains(&bench.receive(0, answer)));
+}
+
+#[test]
+fn an_answer_with_a_forged_message_is_refused() {
+    let bench = asking();
+    let mut vote = bench.vote(VoteKind::Prepare, 2, &bench.first());
+    vote.signer = index(1);
+    bench.refused(bench.holdings(vec![Statement::Prepare(vote)]));
+}

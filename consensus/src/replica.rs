@@ -1,0 +1,183 @@
+//! One replica through all epochs (`docs/pbft.md` §7): the engine's instance of the current epoch, and that of the epoch
+//! before while it is *closing*.
+//!
+//! ```text
+//!  epoch e       … h ──── h + W            decided by the set of e; nothing above h + W
+//!                └ change approved
+//!  closing e               executed ──── answers STATUS, repeats its CHECKPOINT ────┐ until
+//!  epoch e + 1             └ begins, view 0 ── first block anchors that checkpoint ─┴ a commit certificate of e + 1
+//! ```
+//!
+//! Events go to the instance of their epoch; what is of no epoch here is dropped, since nobody here could judge it. A
+//! validator that leaves holds its closing instance like all others, and in the next epoch one without a voice.
+//!
+//! Invariants: at most two instances, of neighbouring epochs; the earlier one has ended; records of epochs that the
+//! ledger has not reached again (it lost its tail) are kept until the instance that wrote them begins again.
+
+use quorate_ledger::{Epoch, Tip};
+
+use crate::engine::{
+    Action, Engine, Event, Horizon, Input, Mono, Now, OpenError, Output, Promised as _, Setup,
+};
+
+/// The line of a replica's instances.
+#[derive(Debug)]
+pub struct Replica<E: Engine> {
+    current: E,
+    closing: Option<E>,
+    /// What the log holds of epochs above the current one.
+    later: Vec<E::Record>,
+    /// An instance halted: none of them signs anything more.
+    halted: bool,
+}
+
+impl<E: Engine> Replica<E> {
+    /// Starts where the ledger stands, with everything that the log holds. `closing` is the setup of the epoch before: it
+    /// is given where the ledger stands at that epoch's last block, for then no commit certificate of the current epoch is
+    /// known here.
+    ///
+    /// # Errors
+    /// [`OpenError`] of either instance.
+    ///
+    /// # Panics
+    /// If the two are not of neighbouring epochs.
+    pub fn open(
+        setup: Setup,
+        closing: Option<Setup>,
+        tip: &Tip,
+        records: Vec<E::Record>,
+    ) -> Result<Self, OpenError> {
+        let epoch = setup.scope.epoch;
+        let of = |wanted: Epoch| records.iter().filter(move |it| it.epoch() == wanted).cloned().collect();
+        let closing = closing.map(|setup| {
+            assert_eq!(setup.scope.epoch.next(), epoch, "the epoch before closes");
+            let records = of(setup.scope.epoch);
+            E::open(setup, tip.clone(), records)
+        });
+        let (current, closing) = (E::open(setup, tip.clone(), of(epoch))?, closing.transpose()?);
+        let later = records.into_iter().filter(|it| it.epoch() > epoch).collect();
+        let replica = Self { current, closing, later, halted: false };
+        replica.assert_invariants();
+        Ok(replica)
+    }
+
+    /// Takes one input.
+    ///
+    /// # Panics
+    /// If an epoch is to begin that is not the next, or before the current one has ended: the ledger says so only then.
+    pub fn step(&mut self, now: Now, input: Input<E::Message>, out: &mut Output<E>) {
+        if self.halted {
+            return;
+        }
+        let before = out.acted();
+        match input {
+            Input::Event(event) => self.route(now, event, out),
+            Input::Begin { setup, tip } => self.begin(now, *setup, *tip, out),
+        }
+        self.hand_over(now, before, out);
+        self.halted = out.acted_since(before).iter().any(|(_, it)| matches!(it, Action::Halt { .. }));
+        if self.current.has_begun() {
+            self.closing = None;
+        }
+        self.assert_invariants();
+    }
+
+    /// Gives an event to the instance that it is for.
+    fn route(&mut self, now: Now, event: Event<E::Message>, out: &mut Output<E>) {
+        let epoch = match &event {
+            Event::Tick => {
+                if let Some(closing) = &mut self.closing {
+                    out.turn_to(closing.epoch());
+                    closing.step(now, Event::Tick, out);
+                }
+                self.current.epoch()
+            }
+            Event::Message { message, .. } => E::epoch_of(message.inner()),
+            // A closing instance wants no blocks and builds none.
+            Event::Backlog(_) | Event::Built { .. } | Event::Checked { .. } | Event::Fetched { .. } => {
+                self.current.epoch()
+            }
+            Event::Executed { outcome } => outcome.checkpoint.epoch,
+            Event::Certified(certified) => certified.certificate.payload.epoch,
+            Event::Checkpoint(certificate) => certificate.payload.epoch,
+        };
+        if let Some(instance) = self.instance_mut(epoch) {
+            out.turn_to(epoch);
+            instance.step(now, event, out);
+        }
+    }
+
+    fn begin(&mut self, now: Now, setup: Setup, tip: Tip, out: &mut Output<E>) {
+        let epoch = setup.scope.epoch;
+        assert_eq!(self.current.epoch().next(), epoch, "epochs follow each other");
+        assert!(self.current.has_ended(), "an epoch begins when the one before has ended");
+        let own: Vec<_> = self.later.extract_if(.., |it| it.epoch() == epoch).collect();
+        let next = E::open(setup, tip, own).expect("the log's records were read when it was opened");
+        self.closing = Some(std::mem::replace(&mut self.current, next));
+        out.turn_to(epoch);
+        self.current.step(now, Event::Tick, out);
+    }
+
+    /// The checkpoint that closes an epoch is what the next one starts from.
+    fn hand_over(&mut self, now: Now, before: usize, out: &mut Output<E>) {
+        let Some(closing) = &self.closing else { return };
+        let epoch = closing.epoch();
+        let stable = out.acted_since(before).iter().rev().find_map(|(of, action)| {
+            if let Action::Stable { certificate } = action {
+                (*of == epoch).then(|| certificate.clone())
+            } else {
+                None
+            }
+        });
+        if let Some(certificate) = stable {
+            out.turn_to(self.current.epoch());
+            self.current.step(now, Event::Checkpoint(certificate), out);
+        }
+    }
+
+    fn instance_mut(&mut self, epoch: Epoch) -> Option<&mut E> {
+        let instances = std::iter::once(&mut self.current).chain(&mut self.closing);
+        instances.into_iter().find(|it| it.epoch() == epoch)
+    }
+
+    /// The current epoch.
+    pub fn epoch(&self) -> Epoch {
+        self.current.epoch()
+    }
+
+    /// The instance of the current epoch.
+    pub fn current(&self) -> &E {
+        &self.current
+    }
+
+    /// The instance of the epoch before, until the current one has begun.
+    pub fn closing(&self) -> Option<&E> {
+        self.closing.as_ref()
+    }
+
+    /// How far each instance has come, the current one first.
+    pub fn horizons(&self) -> impl Iterator<Item = (Epoch, Horizon)> {
+        std::iter::once(&self.current).chain(&self.closing).map(|it| (it.epoch(), it.horizon()))
+    }
+
+    /// When [`Event::Tick`] is due next.
+    pub fn deadline(&self) -> Option<Mono> {
+        if self.halted {
+            return None;
+        }
+        std::iter::once(&self.current).chain(&self.closing).filter_map(E::deadline).min()
+    }
+
+    /// What still matters of every record ever written.
+    pub fn records(&self) -> Vec<E::Record> {
+        let instances = self.closing.iter().chain([&self.current]);
+        instances.flat_map(E::records).chain(self.later.iter().cloned()).collect()
+    }
+
+    fn assert_invariants(&self) {
+        if let Some(closing) = &self.closing {
+            assert_eq!(closing.epoch().next(), self.current.epoch(), "neighbouring epochs");
+            assert!(closing.has_ended(), "an epoch that closes has ended");
+        }
+    }
+}
