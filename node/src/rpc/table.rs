@@ -49,6 +49,7 @@ const SUBMIT: &[Reason] = &[
     Reason::PoolFull,
     Reason::AccountFull,
     Reason::FeesExceedBalance,
+    Reason::InsufficientFunds,
     Reason::ShuttingDown,
 ];
 

@@ -286,6 +286,19 @@ pub(crate) enum SubmitError {
         /// Fees of the sender's waiting transactions, without this one.
         pending: Amount,
     },
+    /// The sender's committed balance does not pay what the transaction moves and its fee.
+    #[error(
+        "it takes {needed} from its sender, who has {balance} at height {height}, and nothing that waits here pays the \
+         sender"
+    )]
+    InsufficientFunds {
+        /// Committed balance.
+        balance: Amount,
+        /// The height it is of.
+        height: Height,
+        /// What is moved and the fee.
+        needed: Amount,
+    },
     /// The node is stopping.
     #[error("the node is shutting down")]
     ShuttingDown,
