@@ -77,6 +77,8 @@ pub(crate) struct Context {
     pub(crate) outcomes: Outcomes,
     /// One permit for each call that waits.
     pub(crate) waits: Semaphore,
+    /// The largest answer.
+    pub(crate) response_bytes_max: u32,
     /// Set when the server stops: whoever waits then ends.
     pub(crate) stopping: watch::Receiver<bool>,
 }
@@ -115,6 +117,7 @@ pub(crate) async fn serve(node: NodeHandle, config: &RpcConfig) -> Result<RpcSer
         verify: VerifyPool::new(verify::workers()),
         outcomes: Outcomes::follow(node.reader.clone(), node.tip.clone(), stopping.clone()),
         waits: Semaphore::new(transactions::WAITS_MAX),
+        response_bytes_max,
         stopping,
         node: node.clone(),
     };

@@ -14,7 +14,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use quorate_consensus::{Action, Engine, Event, Evidence, Horizon, Log, Now, Rejection, Scope, To, drive};
+use quorate_consensus::{Action, Engine, Event, Horizon, Log, Now, Rejection, Scope, To, drive};
 use quorate_crypto::{Hash, encode};
 use quorate_ledger::{Height, ValidatorIndex};
 use quorate_network::{Class, Network};
@@ -22,8 +22,9 @@ use tokio::sync::watch;
 
 use super::{
     clock::{self, Clock},
+    evidence::Recorder,
     executor::ExecutorCommand,
-    handle::{ConsensusView, EvidenceShelf, TipView},
+    handle::{ConsensusView, TipView},
     inbox::{Inbox, Turn},
     pool::PoolCommand,
 };
@@ -68,7 +69,7 @@ pub(super) struct Outlets {
     pub(super) view: watch::Sender<Arc<ConsensusView>>,
     pub(super) horizon: Arc<SharedHorizon>,
     pub(super) syncing: Arc<AtomicBool>,
-    pub(super) evidence: EvidenceShelf,
+    pub(super) evidence: Recorder,
     pub(super) metrics: Metrics,
     /// Why a node with a validator's key does not vote.
     pub(super) refused: Option<String>,
@@ -81,7 +82,6 @@ struct Told {
     accepted: Vec<Hash>,
     /// Those of them that are in flight in the current view.
     in_flight: Vec<Hash>,
-    evidence_count: u64,
     halted: Option<String>,
     published_at: Option<Instant>,
     dirty: bool,
@@ -185,7 +185,6 @@ impl<E: Engine, L: Log<E::Record>> Consensus<E, L> {
         let mut view = ConsensusView::of(self.engine.status());
         view.index = self.outlets.index;
         view.syncing = self.outlets.syncing.load(Ordering::Relaxed);
-        view.evidence_count = told.evidence_count;
         view.halted.clone_from(&told.halted);
         view.refused.clone_from(&self.outlets.refused);
         self.outlets.view.send_if_modified(|shown| {
@@ -238,8 +237,8 @@ impl Outlets {
             }
             Action::Serve { to, above } => self.offer(to, above),
             Action::Accuse { evidence } => {
-                told.evidence_count += 1;
-                self.accuse(*evidence);
+                self.metrics.accused(&evidence);
+                self.evidence.record(clock::wall(), *evidence);
             }
             Action::Reject { from, why } => self.reject(from, &why),
             Action::Halt { fault } => {
@@ -288,16 +287,6 @@ impl Outlets {
         if let Some(key) = self.scope.validators.key(to) {
             self.network.send(key, Class::Urgent, encode(&Frame::<()>::Offer { height }));
         }
-    }
-
-    fn accuse(&self, evidence: Evidence) {
-        let (epoch, height) = evidence.place();
-        tracing::warn!(
-            validator = %evidence.signer(), %epoch, %height,
-            "evidence: a validator signed what no correct one signs; `consensus_getEvidence` has the proof"
-        );
-        self.metrics.accused(&evidence);
-        self.evidence.add(clock::wall(), evidence);
     }
 
     fn reject(&self, from: ValidatorIndex, why: &Rejection) {

@@ -17,6 +17,7 @@
 //! | `consensus` | [`consensus`] | the engine and its log |
 //! | `pool` | [`pool`] | what waits and what may go into blocks |
 //! | `executor` | [`executor`] | the ledger |
+//! | `evidence` | [`evidence`] | proofs that validators broke the protocol |
 //! | `verifier…` | [`intake`] | nothing: they verify what peers send |
 //! | intake, sync (tasks) | [`intake`], [`sync`] | the network's channel; whom to catch up from |
 //!
@@ -26,6 +27,7 @@
 mod clock;
 mod conduct;
 mod consensus;
+mod evidence;
 mod executor;
 mod handle;
 mod inbox;
@@ -46,7 +48,8 @@ use tokio::{
     sync::mpsc,
 };
 
-pub(crate) use handle::{ConsensusView, FoundEvidence, NodeHandle, Role, SubmitError, TipView};
+pub(crate) use evidence::FoundEvidence;
+pub(crate) use handle::{ConsensusView, NodeHandle, Role, SubmitError, TipView};
 pub(crate) use node::{Keys, Node, StartError};
 
 use self::threads::Failure;

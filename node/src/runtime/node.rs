@@ -25,8 +25,9 @@ use super::{
     clock::{self, Clock},
     conduct::Conduct,
     consensus::{Consensus, Outlets, SharedHorizon},
+    evidence::{self, Keeper, Recorder},
     executor::{self, Executor},
-    handle::{ConsensusView, EvidenceShelf, NodeHandle, PoolHandle, PoolShared, Role, TipView},
+    handle::{ConsensusView, NodeHandle, PoolHandle, PoolShared, Role, TipView},
     inbox::Inbox,
     intake::Intake,
     lanes::{Lanes, Serves},
@@ -115,7 +116,6 @@ struct Shared {
     view: watch::Sender<Arc<ConsensusView>>,
     horizon: Arc<SharedHorizon>,
     syncing: Arc<AtomicBool>,
-    evidence: EvidenceShelf,
 }
 
 impl Node {
@@ -169,7 +169,6 @@ impl Node {
             view: view.clone(),
             horizon: Arc::new(SharedHorizon::default()),
             syncing: Arc::new(AtomicBool::new(false)),
-            evidence: EvidenceShelf::default(),
         };
         let (mut threads, failures) = Threads::new();
         let votes = voter.is_some();
@@ -186,6 +185,9 @@ impl Node {
         let (intake, sync) = make_edges(&shared, &opened, &pool_shared, votes);
         let reader = opened.reader.clone();
         let commands = spawn_executor(&mut threads, &shared, opened.ledger, tip_sender)?;
+        let keeper = Keeper::open(home.evidence_dir());
+        let evidence = keeper.shelf();
+        let recorder = spawn_keeper(&mut threads, keeper)?;
         let consensus = Consensus {
             engine,
             log: part.log,
@@ -201,7 +203,7 @@ impl Node {
                 view: view.clone(),
                 horizon: shared.horizon,
                 syncing: shared.syncing,
-                evidence: shared.evidence.clone(),
+                evidence: recorder,
                 metrics: shared.metrics,
                 refused: part.refused,
             },
@@ -220,7 +222,7 @@ impl Node {
             role,
             registry: Arc::new(Mutex::new(registry)),
             started,
-            evidence: shared.evidence,
+            evidence,
         };
         Ok(Self { handle, inbox: shared.inbox, intake, pool: pool_sender, threads, failures })
     }
@@ -415,6 +417,16 @@ fn spawn_executor(
     };
     threads.spawn("executor", move || executor.run(&commands).map_err(Failure::Ledger))?;
     Ok(sender)
+}
+
+/// Ends when the consensus thread, the only one that accuses, has ended.
+fn spawn_keeper(threads: &mut Threads, keeper: Keeper) -> Result<Recorder, StartError> {
+    let (queue, accusations) = sync_channel(evidence::ACCUSATIONS_MAX);
+    threads.spawn("evidence", move || {
+        keeper.run(&accusations);
+        Ok(())
+    })?;
+    Ok(Recorder::new(queue))
 }
 
 fn spawn_intake(
