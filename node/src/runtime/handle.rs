@@ -6,7 +6,7 @@
 //! costs the writers nothing.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::HashMap,
     sync::{
         Arc, Mutex, RwLock,
         atomic::{AtomicU64, Ordering},
@@ -52,6 +52,16 @@ pub(crate) struct NodeHandle {
     pub(crate) started: UnixMillis,
     /// Proofs that validators did what a correct one never does.
     pub(crate) evidence: EvidenceShelf,
+}
+
+impl NodeHandle {
+    /// By how many milliseconds the chain's time is ahead of this machine's clock, if that is more than the chain's clocks
+    /// may differ: no honest validator accepts a block of this node then.
+    pub(crate) fn ahead_ms(&self) -> Option<u64> {
+        let (time, now) = (self.tip.borrow().time, clock::wall());
+        let drift = self.genesis.parameters().max_clock_drift_ms;
+        (time > now.plus_millis(drift)).then(|| time.millis_since(now))
+    }
 }
 
 /// What a node was started as. A validator may still be kept from voting: [`ConsensusView::role`] tells.

@@ -69,6 +69,12 @@ pub(crate) async fn run(home: Home, config: Config, genesis: Genesis, keys: Keys
     for address in node.handle().network.listen_addresses() {
         tracing::info!(%address, "listening for peers");
     }
+    if let Some(ahead_ms) = node.handle().ahead_ms() {
+        tracing::warn!(
+            ahead_ms,
+            "the chain's time is ahead of this machine's clock, at height 0 the genesis time: no block comes before it"
+        );
+    }
     let rpc = match crate::rpc::serve(node.handle(), &config.rpc).await {
         Ok(rpc) => rpc,
         Err(error) => {
@@ -120,7 +126,8 @@ async fn next(terminate: &mut Signal, interrupt: &mut Signal) -> &'static str {
 fn start_fault(error: StartError) -> anyhow::Error {
     let words = error.to_string();
     match error {
-        StartError::Ledger(LedgerError::WrongGenesis { .. } | LedgerError::Genesis(_))
+        StartError::Window { .. }
+        | StartError::Ledger(LedgerError::WrongGenesis { .. } | LedgerError::Genesis(_))
         | StartError::Network(NetworkError::Listen { .. } | NetworkError::Limit { .. }) => {
             Fault::Usage(words).into()
         }

@@ -81,6 +81,20 @@ pub(crate) enum StartError {
     /// The network.
     #[error(transparent)]
     Network(#[from] NetworkError),
+    /// Parameters of the chain that no network can serve.
+    #[error(
+        "the chain's parameters allow {window} blocks of {block_bytes_max} bytes in flight; whoever falls behind by as much \
+         could not be sent them in one message ({bytes} bytes, at most {MESSAGE_BYTES_CEILING}); choose a smaller `window` \
+         or `block_bytes_max`"
+    )]
+    Window {
+        /// `window`.
+        window: u32,
+        /// `block_bytes_max`.
+        block_bytes_max: u32,
+        /// What they could be together.
+        bytes: usize,
+    },
     /// The machine has no thread or no randomness left.
     #[error("the machine refuses: {0}")]
     Machine(#[from] std::io::Error),
@@ -150,7 +164,7 @@ impl Node {
         };
         let engine = ChainEngine::open(setup, opened.ledger.tip(), part.records)?;
 
-        let network_config = network_config(home, config, &opened, &keys);
+        let network_config = network_config(home, config, &opened, &keys)?;
         let (network, inbound) = quorate_network::start(network_config, &mut registry).await?;
         network.set_validators(opened.scope.validators.keys().to_vec());
 
@@ -277,9 +291,14 @@ fn open_ledger(home: &Home, genesis: &Genesis) -> Result<Opened, StartError> {
     Ok(Opened { ledger, reader, epoch, scope, rules })
 }
 
-fn network_config(home: &Home, config: &Config, opened: &Opened, keys: &Keys) -> quorate_network::Config {
+fn network_config(
+    home: &Home,
+    config: &Config,
+    opened: &Opened,
+    keys: &Keys,
+) -> Result<quorate_network::Config, StartError> {
     let parameters = &opened.epoch.parameters;
-    quorate_network::Config {
+    Ok(quorate_network::Config {
         chain: opened.scope.chain,
         listen: config.p2p.listen.clone(),
         external: config.p2p.external.clone(),
@@ -288,24 +307,31 @@ fn network_config(home: &Home, config: &Config, opened: &Opened, keys: &Keys) ->
         identity: keys.node.clone(),
         validator: keys.validator.clone(),
         sequence_file: home.announcement_file(),
-        limits: network_limits(parameters),
+        limits: network_limits(parameters)?,
         max_clock_drift_ms: parameters.max_clock_drift_ms,
-    }
+    })
 }
 
 /// Limits that let everything pass that the chain's parameters allow, and as little else as that.
-fn network_limits(parameters: &Parameters) -> Limits {
+///
+/// # Errors
+/// [`StartError::Window`].
+fn network_limits(parameters: &Parameters) -> Result<Limits, StartError> {
     let defaults = Limits::default();
     let bundle = BUNDLE_BYTES.max(parameters.transaction_bytes_max as usize) + MESSAGE_BYTES_SLACK;
     // A certificate may come only after a whole window of blocks that have none of their own.
     let blocks = (parameters.window as usize + 1)
         .saturating_mul(parameters.block_bytes_max as usize + MESSAGE_BYTES_SLACK)
         .saturating_add(ANSWER_BYTES);
-    Limits {
-        gossip_bytes_max: defaults.gossip_bytes_max.max(bundle),
-        response_bytes_max: defaults.response_bytes_max.max(blocks).min(MESSAGE_BYTES_CEILING),
-        ..defaults
+    if blocks > MESSAGE_BYTES_CEILING {
+        let (window, block_bytes_max) = (parameters.window, parameters.block_bytes_max);
+        return Err(StartError::Window { window, block_bytes_max, bytes: blocks });
     }
+    Ok(Limits {
+        gossip_bytes_max: defaults.gossip_bytes_max.max(bundle),
+        response_bytes_max: defaults.response_bytes_max.max(blocks),
+        ..defaults
+    })
 }
 
 fn pool_shared(config: &PoolConfig) -> PoolShared {
@@ -446,4 +472,24 @@ fn spawn_intake(
     }
     threads.spawn_task("intake", Arc::clone(intake).run(inbound));
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_default_parameters_can_be_served() {
+        let limits = network_limits(&Parameters::default()).expect("the default");
+        limits.check().expect("well formed");
+    }
+
+    #[test]
+    fn a_window_of_blocks_that_no_message_holds_is_refused_in_words() {
+        let parameters = Parameters { window: 128, block_bytes_max: 16 << 20, ..Parameters::default() };
+        let refused = network_limits(&parameters).expect_err("two gigabytes").to_string();
+        assert!(refused.contains("128 blocks of 16777216 bytes"), "{refused}");
+        let parameters = Parameters { window: 12, ..parameters };
+        network_limits(&parameters).expect("a quarter of a gigabyte").check().expect("well formed");
+    }
 }
