@@ -97,23 +97,16 @@ pub(crate) fn parse() -> Cli {
 
 /// The commands, each showing in its help those options that mean something to it.
 fn command() -> clap::Command {
-    let mut command = Cli::command();
-    // Gives every command the options of all.
-    command.build();
-    command.mut_subcommands(|command| {
+    let whole = Cli::command();
+    let shared: Vec<clap::Arg> = whole.get_arguments().cloned().collect();
+    whole.mut_subcommands(|command| {
         let name = command.get_name().to_owned();
-        MEANT_FOR
-            .iter()
-            .filter(|(_, commands)| !commands.contains(&name.as_str()))
-            .fold(command, |command, (option, _)| hidden(command, option))
+        let idle = MEANT_FOR.iter().filter(|(_, commands)| !commands.contains(&name.as_str()));
+        // A command that has an option of that name already is not given the one that all share.
+        let hidden =
+            idle.filter_map(|(option, _)| shared.iter().find(|argument| argument.get_id() == option));
+        hidden.fold(command, |command, argument| command.arg(argument.clone().hide(true)))
     })
-}
-
-/// A command and those under it without `option` in their help.
-fn hidden(command: clap::Command, option: &'static str) -> clap::Command {
-    let takes = command.get_arguments().any(|argument| argument.get_id() == option);
-    let command = if takes { command.mut_arg(option, |argument| argument.hide(true)) } else { command };
-    command.mut_subcommands(|command| hidden(command, option))
 }
 
 /// Runs one command to its end.

@@ -89,7 +89,8 @@ fn damaged_files_are_left_alone_and_cost_nothing_but_themselves() {
     fs::write(files.join(".draft"), "cut short").expect("writable");
 
     assert_eq!(heights(&kept(dir.path(), Vec::new())), [5]);
-    let again = kept(dir.path(), vec![double_commit(0, 4, b"two")]);
+    // Found at another time than before, so under another name.
+    let again = kept(dir.path(), vec![double_commit(0, 5, b"two"), double_commit(0, 4, b"two")]);
     assert_eq!(heights(&again), [5, 4], "the damaged one can be proven anew");
     assert_eq!(fs::read(&names[0]).expect("still there"), bytes);
     assert!(files.join("notes.txt").exists());
