@@ -36,16 +36,9 @@ impl Stuck {
 impl fmt::Display for Stuck {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::StandStill(_) => write!(f, "no timer runs")?,
-            Self::NoView(_) => write!(f, "view after view ends without a block")?,
+            Self::StandStill(_) => write!(f, "no timer runs"),
+            Self::NoView(_) => write!(f, "view after view ends without a block"),
         }
-        for (index, replica) in self.state().replicas.iter().enumerate() {
-            match replica.started {
-                Some(new_view) => write!(f, "; r{index} is in view {} ({new_view})", replica.view())?,
-                None => write!(f, "; r{index} waits for view {}", replica.view())?,
-            }
-        }
-        Ok(())
     }
 }
 

@@ -8,8 +8,7 @@ use crate::state::{State, VIEWS};
 use crate::view_change::NewView;
 
 impl State {
-    /// The state as it is when all correct replicas know what one of them knows committed, or all of them can count, and
-    /// without what is of no use from then on: what stands at those heights, and votes in views where nobody is who would
+    /// The state as it is [`told`](Self::told), without what is of no use from then on: what stands at those heights, and votes in views where nobody is who would
     /// repeat or remember them. What a pending or later VIEW-CHANGE reports stays.
     #[must_use]
     pub fn essence(&self, protocol: &Protocol, memory: Memory) -> Self {
@@ -21,8 +20,9 @@ impl State {
         };
         let lowest = protocol.correct().map(|r| self.replica(r).view()).min().expect("somebody is correct");
         let mut essence = Self::new();
+        let told = self.told(protocol, memory);
         for index in protocol.correct() {
-            let replica = self.replica(index);
+            let replica = told.replica(index);
             let votes = match memory {
                 Memory::Lost => replica.view(),
                 Memory::Kept => lowest,
@@ -30,7 +30,6 @@ impl State {
             let mut left = replica.forget(votes, committed.height());
             left.started = left.started.map(shorten);
             essence.replicas[index] = left;
-            Protocol::learn(&mut essence, index, committed);
         }
         if memory == Memory::Kept {
             for view in lowest..VIEWS {
@@ -40,9 +39,20 @@ impl State {
         essence
     }
 
+    /// The state when all correct replicas know what one of them knows committed, or all of them can count.
+    #[must_use]
+    pub fn told(&self, protocol: &Protocol, memory: Memory) -> Self {
+        let committed = self.known(protocol, memory);
+        let mut told = self.clone();
+        for replica in protocol.correct() {
+            Protocol::learn(&mut told, replica, committed);
+        }
+        told
+    }
+
     /// The highest block of which some correct replica knows a commit certificate, or all can make one of what they
     /// remember.
-    pub(crate) fn known(&self, protocol: &Protocol, memory: Memory) -> Block {
+    fn known(&self, protocol: &Protocol, memory: Memory) -> Block {
         let known = protocol.correct().map(|r| self.replica(r).committed());
         let remembered = match memory {
             Memory::Lost => 0..0,

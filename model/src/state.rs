@@ -1,5 +1,7 @@
 //! What exists: every signature of a correct replica, and where each replica stands.
 
+use std::fmt;
+
 use crate::block::{Block, HEIGHTS, Height};
 use crate::normal::REPLICAS;
 use crate::view_change::NewView;
@@ -69,6 +71,16 @@ impl Default for State {
     }
 }
 
+impl fmt::Display for Replica {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.started {
+            Some(new_view) => write!(f, "is in view {} ({new_view})", self.view)?,
+            None => write!(f, "waits for view {}", self.view)?,
+        }
+        write!(f, ", {} committed", self.committed)
+    }
+}
+
 impl Replica {
     /// The view it is in or has asked for.
     #[must_use]
@@ -80,6 +92,12 @@ impl Replica {
     #[must_use]
     pub fn is_active(&self) -> bool {
         self.started.is_some()
+    }
+
+    /// The NEW-VIEW with which it has.
+    #[must_use]
+    pub fn started(&self) -> Option<NewView> {
+        self.started
     }
 
     /// The highest block it knows a commit certificate of.
