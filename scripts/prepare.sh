@@ -116,7 +116,8 @@ outputs=${CARGO_TARGET_DIR:-target}
 if [ -d "$outputs/release" ] && [ "$(cat "$outputs/checkout" 2>/dev/null)" != "$PWD" ]; then
   members=$(sed -n 's/^members = \[\(.*\)\]/\1/p' Cargo.toml | tr -d '",')
   # shellcheck disable=SC2046,SC2086 # words are what is meant
-  cargo clean --release --quiet $(printf -- '-p quorate-%s ' $members) >&2
+  say "Another checkout was built into $outputs: dropping what it made of our own code."
+  cargo clean --release $(printf -- '-p quorate-%s ' $members) >&2
 fi
 mkdir -p "$outputs" && printf '%s' "$PWD" >"$outputs/checkout"
 

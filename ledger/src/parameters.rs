@@ -13,6 +13,8 @@ use crate::primitives::Amount;
 pub const BLOCK_BYTES_LIMIT: u32 = 16 << 20;
 /// Most that `block_transactions_max` can be.
 pub const BLOCK_TRANSACTIONS_LIMIT: u32 = 65_536;
+/// Most that `window` + 1 blocks of `block_bytes_max` can be.
+const IN_FLIGHT_BYTES_LIMIT: u64 = 192 << 20;
 /// Most that `transaction_bytes_max` can be.
 pub const TRANSACTION_BYTES_LIMIT: u32 = 1 << 20;
 /// Most that `operations_max` can be.
@@ -187,6 +189,14 @@ impl Parameters {
             ("key_bytes_max", self.key_bytes_max),
             ("transaction_bytes_max", self.transaction_bytes_max),
         )?;
+        // All that is in flight goes to whoever is behind in one answer, which has to have an end.
+        let in_flight = (u64::from(self.window) + 1) * u64::from(self.block_bytes_max);
+        if in_flight > IN_FLIGHT_BYTES_LIMIT {
+            let value = u128::from(self.window);
+            let most = IN_FLIGHT_BYTES_LIMIT / u64::from(self.block_bytes_max) - 1;
+            let reason = format!("must be at most {most} with blocks of {} bytes", self.block_bytes_max);
+            return Err(ParameterError { key: "window", value, reason });
+        }
         // `docs/pbft.md §3.1`: L is at least 2 W, or a window could never be filled past the last checkpoint.
         let least = 2 * self.window;
         if self.log_window < least {

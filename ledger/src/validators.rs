@@ -127,7 +127,7 @@ pub(crate) fn approved<R: Read>(reader: &mut R) -> IoResult<ValidatorSet> {
     if let Some(pair) = keys.windows(2).find(|pair| pair[0].as_bytes() >= pair[1].as_bytes()) {
         return Err(invalid(format!("the validator key {} is out of order", pair[1])));
     }
-    if keys.is_empty() { Err(invalid("no validators")) } else { Ok(ValidatorSet(keys)) }
+    if keys.is_empty() { Err(invalid(ValidatorSetError::Empty.to_string())) } else { Ok(ValidatorSet(keys)) }
 }
 
 /// How many of `n` validators may lie, and how many votes two of which always share an honest voter.

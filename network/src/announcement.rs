@@ -4,7 +4,8 @@
 //! nobody else can speak for it, and the node's, so that a validator cannot claim somebody else's node (the frames
 //! of that node would then be taken for the claimer's). The sequence is a time in Unix milliseconds; of two
 //! announcements of one validator the one with the higher sequence counts, and one that is ahead of the clock by
-//! more than the permitted drift does not count yet, so that no announcement can be valid for ever.
+//! more than the permitted drift does not count yet, so that no announcement can be valid for ever. Sequences are at least
+//! a step apart, so that a validator cannot keep the others busy with announcements.
 //!
 //! Everything here is pure: the clock is an argument. Invariants of a [`Book`]: only validators of the current set
 //! are bound, each to one peer; no peer is bound to two validators; the sequence of a binding only grows.
@@ -15,7 +16,7 @@ use borsh::{BorshDeserialize, BorshSerialize};
 use libp2p::{Multiaddr, PeerId, identity::ed25519, multiaddr::Protocol};
 use quorate_crypto::{Domain, Hash, PublicKey, SecretKey, Signature, verify};
 
-use crate::limits::{ADDRESS_BYTES_MAX, ADDRESSES_MAX};
+use crate::limits::{ADDRESS_BYTES_MAX, ADDRESSES_MAX, ANNOUNCE_STEP_MS};
 
 /// What a validator says about itself.
 #[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
@@ -70,6 +71,14 @@ pub enum Refusal {
         /// The sequence that is known.
         known: u64,
     },
+    /// Newer than what is known, but too little to be told from a flood.
+    #[error("sequence {sequence} is less than {ANNOUNCE_STEP_MS} above {known}")]
+    TooSoon {
+        /// Its sequence.
+        sequence: u64,
+        /// The sequence that is known.
+        known: u64,
+    },
     /// From the future. Clocks differ, so this is no proof of a fault.
     #[error("sequence {sequence} is ahead of the clock ({now_ms}) by more than the drift allows")]
     Ahead {
@@ -102,6 +111,7 @@ impl Refusal {
             Refusal::Malformed(_) | Refusal::ValidatorSignature | Refusal::NodeSignature => true,
             Refusal::NotAValidator(_)
             | Refusal::NotNewer { .. }
+            | Refusal::TooSoon { .. }
             | Refusal::Ahead { .. }
             | Refusal::PeerTaken(_)
             | Refusal::OurKey(_) => false,
@@ -233,9 +243,14 @@ impl Book {
             return Err(Refusal::NotAValidator(validator));
         }
         if let Some(Binding { sequence: known, .. }) = self.bindings.get(&validator)
-            && sequence <= *known
+            && sequence < known.saturating_add(ANNOUNCE_STEP_MS)
         {
-            return Err(Refusal::NotNewer { sequence, known: *known });
+            let known = *known;
+            return Err(if sequence <= known {
+                Refusal::NotNewer { sequence, known }
+            } else {
+                Refusal::TooSoon { sequence, known }
+            });
         }
         if sequence > now_ms.saturating_add(self.drift_ms) {
             return Err(Refusal::Ahead { sequence, now_ms });

@@ -38,6 +38,7 @@ pub mod limits;
 mod metrics;
 mod names;
 mod peer;
+mod quota;
 mod sequence;
 mod status;
 mod streams;

@@ -99,7 +99,7 @@ impl Limits {
 pub const MESSAGE_BYTES_CEILING: usize = 256 << 20;
 
 /// Validators of one set, hence announcements held and exchanged at once.
-pub const VALIDATORS_MAX: usize = 256;
+pub const VALIDATORS_MAX: usize = 200;
 /// Addresses in one announcement, and taken from one peer's identification.
 pub const ADDRESSES_MAX: usize = 8;
 /// Bytes of one address in an announcement (a DNS name has up to 253).
@@ -127,10 +127,23 @@ pub const GOSSIP_SEND_QUEUE_MAX: usize = 512;
 
 /// Requests of others being answered.
 pub const REQUESTS_IN_MAX: usize = 64;
+/// Those of them that peers without a validator's key may have. Answers to whoever asks too fast are held back, and must
+/// not take the places of validators meanwhile.
+pub const REQUESTS_IN_OF_STRANGERS_MAX: usize = 48;
 /// Requests of one peer being answered.
 pub const REQUESTS_IN_PER_PEER_MAX: usize = 8;
 /// Requests of ours under way.
 pub const REQUESTS_OUT_MAX: usize = 128;
+/// What a request costs whoever asks, beside its answer: it may make 200 a second.
+pub const REQUEST_COST: Duration = Duration::from_millis(5);
+/// Bytes that one peer is answered in a second.
+pub const ANSWER_BYTES_PER_SECOND: u64 = 32 << 20;
+/// How far ahead of paying a peer may be before its answers are held back.
+pub const CREDIT: Duration = Duration::from_secs(1);
+/// The longest that an answer is held back; what would have to wait longer is refused. Shorter than a request may take.
+pub const DELAY_MAX: Duration = Duration::from_secs(3);
+/// How many times as much a validator is answered.
+pub const VALIDATORS_SHARE: u32 = 4;
 /// Request streams on one connection, both directions together.
 pub const REQUEST_STREAMS_MAX: usize = 64;
 
@@ -157,6 +170,9 @@ pub const DIAL_BACKOFF: (Duration, Duration) = (Duration::from_millis(200), Dura
 pub const EXCHANGE_BACKOFF: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(60));
 /// Shortest time between two announcements of our own, as addresses come and go.
 pub const ANNOUNCE_INTERVAL_MIN: Duration = Duration::from_secs(1);
+/// Least difference between the sequences, which are milliseconds, of two announcements of one validator. Since no sequence
+/// may be ahead of the clock, a validator is heard no more often than this, whatever it signs.
+pub const ANNOUNCE_STEP_MS: u64 = 500;
 /// How often due dials, exchanges and expiries are looked at.
 pub const TICK: Duration = Duration::from_millis(100);
 /// How long an address may take to be listened on.

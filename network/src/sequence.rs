@@ -7,6 +7,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use crate::limits::ANNOUNCE_STEP_MS;
+
 /// The last sequence used, in memory and on disk.
 #[derive(Debug)]
 pub(crate) struct Sequence {
@@ -39,10 +41,10 @@ impl Sequence {
         self.last = self.last.max(sequence);
     }
 
-    /// The next sequence: the time, or one more than the last if the clock stands or went back. It is on disk when
-    /// this returns.
+    /// The next sequence: the time, or a step more than the last if that is later, as after a quick restart or where the
+    /// clock went back. It is on disk when this returns.
     pub(crate) fn next(&mut self, now_ms: u64) -> io::Result<u64> {
-        let next = now_ms.max(self.last.saturating_add(1));
+        let next = now_ms.max(self.last.saturating_add(ANNOUNCE_STEP_MS));
         let temporary = self.path.with_extension("new");
         let mut file = File::create(&temporary)?;
         writeln!(file, "{next}")?;
@@ -65,14 +67,16 @@ mod tests {
         let folder = tempfile::tempdir().expect("temporary folder");
         let path = folder.path().join("sequence");
         let mut sequence = Sequence::open(&path).expect("no file yet");
+        let step = ANNOUNCE_STEP_MS;
         assert_eq!(sequence.next(1_000).expect("written"), 1_000);
-        assert_eq!(sequence.next(1_000).expect("written"), 1_001);
-        assert_eq!(sequence.next(10).expect("written"), 1_002);
+        assert_eq!(sequence.next(1_000).expect("written"), 1_000 + step);
+        assert_eq!(sequence.next(10).expect("written"), 1_000 + 2 * step);
         let mut sequence = Sequence::open(&path).expect("written before");
-        assert_eq!(sequence.next(900).expect("written"), 1_003);
+        assert_eq!(sequence.next(900).expect("written"), 1_000 + 3 * step);
         sequence.observe(5_000);
         sequence.observe(4_000);
-        assert_eq!(sequence.next(2_000).expect("written"), 5_001);
+        assert_eq!(sequence.next(2_000).expect("written"), 5_000 + step);
+        assert_eq!(sequence.next(9_000).expect("written"), 9_000);
     }
 
     #[test]

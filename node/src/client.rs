@@ -11,9 +11,9 @@ use quorate_ledger::{Account, Height};
 
 use crate::rpc::table::{self, Method};
 use crate::rpc::types::{
-    AccountAnswer, AccountParameters, BlockAnswer, BlockParameters, Bytes, KeyAnswer, KeyParameters,
-    NoParameters, NodeStatus, Submitted, TransactionParameters, TransactionStatus, TxGetParameters,
-    ValidatorsAnswer, ValidatorsParameters, WaitParameters,
+    AccountAnswer, AccountParameters, BlockAnswer, BlockParameters, Bytes, EvidenceAnswer, KeyAnswer,
+    KeyParameters, NoParameters, NodeStatus, Submitted, TransactionParameters, TransactionStatus,
+    TxGetParameters, ValidatorsAnswer, ValidatorsParameters, WaitParameters,
 };
 
 /// Where a node listens unless it is told otherwise.
@@ -163,6 +163,16 @@ impl Client {
         height: Option<Height>,
     ) -> Result<Option<ValidatorsAnswer>, ClientError> {
         self.call::<table::ValidatorsGet>(&ValidatorsParameters { height }).await
+    }
+
+    /// `consensus_getEvidence`.
+    pub(crate) async fn evidence(&self) -> Result<EvidenceAnswer, ClientError> {
+        self.call::<table::ConsensusGetEvidence>(&NoParameters {}).await
+    }
+
+    /// Where the node is.
+    pub(crate) fn url(&self) -> &str {
+        &self.url
     }
 
     async fn call<M: Method>(&self, parameters: &M::Parameters) -> Result<M::Answer, ClientError> {

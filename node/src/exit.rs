@@ -49,7 +49,8 @@ pub(crate) fn words(error: &anyhow::Error) -> String {
     words
 }
 
-fn number(error: &anyhow::Error) -> u8 {
+/// The exit code of an error, as a number.
+pub(crate) fn number(error: &anyhow::Error) -> u8 {
     for cause in error.chain() {
         if let Some(fault) = cause.downcast_ref::<Fault>() {
             return match fault {

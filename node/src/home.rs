@@ -9,6 +9,7 @@
 //!     /data/ledger             RocksDB
 //!          /votes              the engine's own log; no backup carries it
 //!          /announcement       sequence number of the last announcement
+//!          /evidence/          proofs that validators broke the protocol, a file each
 //!     /lock                    held by the running process
 //! ```
 //!
@@ -138,6 +139,11 @@ impl Home {
     /// `data/announcement`: sequence of the last announcement signed.
     pub(crate) fn announcement_file(&self) -> PathBuf {
         self.data_dir().join("announcement")
+    }
+
+    /// `data/evidence`: proofs that validators broke the protocol.
+    pub(crate) fn evidence_dir(&self) -> PathBuf {
+        self.data_dir().join("evidence")
     }
 
     /// `lock`: held while a process runs here.

@@ -4,6 +4,9 @@
 //! - An account has at most [`Limits::per_account_max`] transactions here, and together their fees are at most its
 //!   committed balance. A pool at its limits refuses; what it took it keeps until the transaction is included or has
 //!   expired, so that `Ok` to a client means something.
+//! - A client is told at once that its transaction cannot pay what it moves ([`Mempool::check_funds`]). That is advice, no
+//!   rule of the chain: only the committed balance is looked at, and what comes from a peer is not judged by it, since two
+//!   pools may see different balances for a moment and neither may be blamed for what the other left out.
 //! - Senders are taken in turn, each in order of arrival; a sender that was served goes behind those that were not.
 //!   One account with thousands of transactions delays another's by one place, not by thousands.
 //! - *Expired* is a fact of the chain: the tip's time has reached `expires_at`. Before that, when only the wall clock has,
@@ -22,7 +25,7 @@ use std::{
 
 use quorate_consensus::{Backlog, Mono};
 use quorate_crypto::Hash;
-use quorate_ledger::{Account, Amount, Block, Height, Transaction, UnixMillis};
+use quorate_ledger::{Account, Amount, Block, Height, Operation, Transaction, UnixMillis};
 
 #[cfg(test)]
 mod tests;
@@ -66,6 +69,16 @@ pub(crate) enum Refusal {
         balance: Amount,
         /// Fees of what waits or was included and is not yet executed.
         pending: Amount,
+    },
+    /// The sender's balance does not pay what this transaction moves and its fee, and nothing here pays the sender.
+    #[error("the balance of {balance} at height {height} does not pay the {needed} that it takes")]
+    InsufficientFunds {
+        /// Committed balance.
+        balance: Amount,
+        /// The height it is of.
+        height: Height,
+        /// What is moved and the fee; the largest number there is if it is more than that.
+        needed: Amount,
     },
 }
 
@@ -126,6 +139,10 @@ pub(crate) struct Mempool {
     in_flight: HashMap<Hash, usize>,
     /// Fees that are owed until the block at that height is executed.
     settling: VecDeque<(Height, Account, Amount)>,
+    /// How many transfers to an account are here, or in blocks that are not executed yet.
+    incoming: HashMap<Account, usize>,
+    /// Blocks whose transfers count there until they are executed.
+    arriving: VecDeque<Arc<Block>>,
     bytes: usize,
     next_sequence: Sequence,
     next_turn: Turn,
@@ -149,6 +166,8 @@ impl Mempool {
             accepted: HashMap::new(),
             in_flight: HashMap::new(),
             settling: VecDeque::new(),
+            incoming: HashMap::new(),
+            arriving: VecDeque::new(),
             bytes: 0,
             next_sequence: 0,
             next_turn: 0,
@@ -186,6 +205,7 @@ impl Mempool {
         self.bytes += transaction.size();
         self.ids.insert(transaction.hash(), id);
         self.expiry.insert((transaction.expires_at(), sequence), id);
+        self.expect(&transaction);
         self.entries
             .insert(id, Entry { transaction, sequence, arrived: now, eligible: None, waiting: false });
         self.settle_place(&id);
@@ -211,6 +231,24 @@ impl Mempool {
             Some(fees) if fees <= balance => Ok(fees),
             Some(_) | None => Err(Refusal::FeesExceedBalance { balance, pending }),
         }
+    }
+
+    /// Whether a client's transaction can pay what it moves: from the sender's committed balance, or because a transfer to
+    /// the sender is on its way here. `balance` is asked for only if something is moved.
+    ///
+    /// # Errors
+    /// [`Refusal::InsufficientFunds`].
+    pub(crate) fn check_funds(
+        &self,
+        transaction: &Transaction,
+        balance: impl FnOnce() -> (Height, Amount),
+    ) -> Result<(), Refusal> {
+        let Some(needed) = needed(transaction) else { return Ok(()) };
+        if self.incoming.contains_key(&transaction.sender()) {
+            return Ok(());
+        }
+        let (height, balance) = balance();
+        if needed <= balance { Ok(()) } else { Err(Refusal::InsufficientFunds { balance, height, needed }) }
     }
 
     /// Says which blocks are accepted and not yet delivered. What they hold is no work; what only a block that is no
@@ -255,8 +293,10 @@ impl Mempool {
     }
 
     /// Forgets what a committed block holds. Its fees are owed until [`Mempool::settle`].
-    pub(crate) fn include(&mut self, block: &Block) {
+    pub(crate) fn include(&mut self, block: &Arc<Block>) {
+        self.arriving.push_back(Arc::clone(block));
         for transaction in block.transactions() {
+            self.expect(transaction);
             let Some(kept) = self.remove(&transaction.id()) else { continue };
             let fee = kept.payload().fee;
             let account = kept.sender();
@@ -272,6 +312,12 @@ impl Mempool {
 
     /// Says that balances now show what the blocks up to `height` cost.
     pub(crate) fn settle(&mut self, height: Height) {
+        while self.arriving.front().is_some_and(|block| block.height() <= height) {
+            let block = self.arriving.pop_front().expect("there is a first one");
+            for transaction in block.transactions() {
+                self.arrived(transaction);
+            }
+        }
         while let Some((owed, account, fee)) = self.settling.front().copied() {
             if owed > height {
                 break;
@@ -454,9 +500,28 @@ impl Mempool {
         self.ids.remove(&entry.transaction.hash());
         self.expiry.remove(&(entry.transaction.expires_at(), entry.sequence));
         self.bytes -= entry.transaction.size();
+        self.arrived(&entry.transaction);
         let sender = self.senders.get_mut(&entry.transaction.sender()).expect("it had one here until now");
         sender.count -= 1;
         Some(entry.transaction)
+    }
+
+    /// Counts the transfers of a transaction as on their way.
+    fn expect(&mut self, transaction: &Transaction) {
+        for (to, _) in transfers(transaction) {
+            *self.incoming.entry(to).or_default() += 1;
+        }
+    }
+
+    /// Counts them no longer: they have come, or will not.
+    fn arrived(&mut self, transaction: &Transaction) {
+        for (to, _) in transfers(transaction) {
+            let count = self.incoming.get_mut(&to).expect("each transfer was counted before");
+            *count -= 1;
+            if *count == 0 {
+                self.incoming.remove(&to);
+            }
+        }
     }
 
     /// Forgets a sender that has nothing here and owes nothing.
@@ -466,6 +531,26 @@ impl Mempool {
             assert!(sender.fees == 0, "a sender with nothing here owes nothing");
         }
     }
+}
+
+/// To whom a transaction moves how much; what it moves to its own sender is left out.
+fn transfers(transaction: &Transaction) -> impl Iterator<Item = (Account, Amount)> {
+    let sender = transaction.sender();
+    transaction.payload().operations.iter().filter_map(move |operation| match operation {
+        Operation::Transfer { to, amount } if *to != sender => Some((*to, *amount)),
+        Operation::Transfer { .. }
+        | Operation::Put { .. }
+        | Operation::Delete { .. }
+        | Operation::Check(_)
+        | Operation::Approve { .. } => None,
+    })
+}
+
+/// What a transaction takes from its sender, if it moves anything; whether the fee alone can be paid is another rule's.
+fn needed(transaction: &Transaction) -> Option<Amount> {
+    transfers(transaction)
+        .any(|(_, amount)| amount > 0)
+        .then(|| transaction.least_balance().unwrap_or(Amount::MAX))
 }
 
 /// What may be proposed: the first of each sender, then the second of each, and so on.

@@ -4,7 +4,7 @@
 //! | --- | --- | --- |
 //! | frame | validator to validator | [`Frame`]: consensus messages, transactions that waited too long, offers of blocks |
 //! | gossip, transactions | anybody | [`Bundle`] |
-//! | gossip, blocks | anybody | [`Announcement`] |
+//! | gossip, blocks | anybody | [`BlockNotice`] |
 //! | request | anybody | [`Request`], answered by [`Response`] |
 //!
 //! Every list has a bound that the decoder enforces before it believes a length. A frame's first byte tells its kind, so
@@ -87,7 +87,7 @@ impl BorshDeserialize for Bundle {
 
 /// "There is a block": gossiped by whoever has executed it. It claims, it proves nothing; equal ones are one message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
-pub(crate) struct Announcement {
+pub(crate) struct BlockNotice {
     /// The block's height.
     pub(crate) height: Height,
     /// Its hash.
@@ -273,10 +273,10 @@ mod tests {
 
     #[test]
     fn bytes_left_over_are_refused() {
-        let mut bytes = encode(&Announcement { height: Height(1), hash: Hash::ZERO });
-        assert!(decode::<Announcement>(&bytes).is_ok());
+        let mut bytes = encode(&BlockNotice { height: Height(1), hash: Hash::ZERO });
+        assert!(decode::<BlockNotice>(&bytes).is_ok());
         bytes.push(0);
-        assert!(decode::<Announcement>(&bytes).is_err());
+        assert!(decode::<BlockNotice>(&bytes).is_err());
     }
 
     #[test]

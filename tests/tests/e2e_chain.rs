@@ -5,10 +5,11 @@ use std::path::Path;
 
 use futures::future::{join_all, try_join_all};
 use quorate_crypto::{decode, from_hex, to_hex};
-use quorate_ledger::{CommitCertificate, Header};
-use quorate_tests::client::{Client, Place, Status};
+use quorate_ledger::{CommitCertificate, Header, Operation};
+use quorate_tests::client::{CallError, Client, Place, Status};
 use quorate_tests::program::{finish, paste, run};
 use quorate_tests::testnet::Testnet;
+use quorate_tests::wait::SOON;
 use serde_json::{Value, json};
 use tokio::process::Command;
 
@@ -188,15 +189,33 @@ async fn what_fails_is_final_too_and_does_nothing() {
     let (alice, bob) = (testnet.wallet("alice"), testnet.wallet("bob"));
     let client = testnet.client(2);
     let has = client.balance(alice.account(), 0).await;
-    let status =
-        client.try_submit_and_wait(&alice.transfer(bob.account(), has + 1), quorate_tests::wait::SOON).await;
+    let operations = vec![
+        Operation::Transfer { to: bob.account(), amount: 1 },
+        Operation::Delete { key: b"never put".to_vec() },
+    ];
+    let status = client.try_submit_and_wait(&alice.sign(alice.payload(operations)), SOON).await;
     let Ok(Status::Committed { receipt, height, .. }) = status else { panic!("{status:?}") };
-    assert_eq!(
-        receipt["outcome"],
-        json!({ "status": "failed", "operation": 0, "reason": "INSUFFICIENT_FUNDS" })
-    );
+    assert_eq!(receipt["outcome"], json!({ "status": "failed", "operation": 1, "reason": "KEY_NOT_FOUND" }));
     testnet.agreed(height).await;
     for client in testnet.clients() {
         assert_eq!(client.balance(alice.account(), height).await, has);
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_its_sender_cannot_pay_is_refused_unless_a_payment_is_on_its_way() {
+    let testnet = Testnet::up().await;
+    let (alice, bob) = (testnet.wallet("alice"), testnet.wallet("bob"));
+    let client = testnet.client(2);
+    let has = client.balance(alice.account(), 0).await;
+    let refused = client.try_submit_and_wait(&alice.transfer(bob.account(), has + 1), SOON).await;
+    let Err(CallError::Refused { reason, .. }) = &refused else { panic!("{refused:?}") };
+    assert_eq!(reason.as_deref(), Some("INSUFFICIENT_FUNDS"));
+    assert_eq!(client.balance(alice.account(), 0).await, has);
+
+    // Paid and spent without waiting in between: the same node has seen both. Which comes first is the primary's to say.
+    client.submit(&bob.transfer(alice.account(), 1)).await;
+    let spent = client.try_submit_and_wait(&alice.transfer(bob.account(), has + 1), SOON).await;
+    let Ok(Status::Committed { height, .. }) = spent else { panic!("{spent:?}") };
+    testnet.agreed(height).await;
 }

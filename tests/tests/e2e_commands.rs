@@ -66,10 +66,32 @@ async fn what_was_understood_and_failed_ends_with_one() {
 
     let too_much = transfer("1000000000001", &["--json"]).await;
     assert_eq!(too_much.code, Some(1), "{too_much}");
-    assert!(too_much.stderr.contains("INSUFFICIENT_FUNDS"), "{too_much}");
+    assert!(too_much.stderr.contains("INSUFFICIENT_FUNDS") && too_much.stdout.is_empty(), "{too_much}");
+    assert!(
+        too_much.stderr.contains("1000000000001") && too_much.stderr.contains("1000000000000"),
+        "{too_much}"
+    );
+
+    let put = async |owner: &str| {
+        let key = testnet.key_file(owner).to_string_lossy().into_owned();
+        run(["tx", "put", "name", owner, "--key", &key, "--rpc", rpc, "--json"]).await
+    };
+    put("bob").await.success();
+    let taken = put("alice").await;
+    assert_eq!(taken.code, Some(1), "{taken}");
+    assert!(taken.stderr.contains("NOT_OWNER") && taken.stderr.contains(&bob), "whose it is: {taken}");
     let outcome: serde_json::Value =
-        serde_json::from_str(&too_much.stdout).expect("one JSON value all the same");
+        serde_json::from_str(&taken.stdout).expect("one JSON value all the same");
     assert_eq!(outcome["status"], "committed");
+
+    let missing = run(["query", "key", "nothing", "--rpc", rpc, "--json"]).await;
+    assert_eq!(missing.code, Some(1), "{missing}");
+    assert!(missing.stderr.contains("there is no key nothing at height"), "{missing}");
+    let answer: serde_json::Value =
+        serde_json::from_str(&missing.stdout).expect("one JSON value all the same");
+    assert!(answer["value"].is_null(), "{answer}");
+    let there = run(["query", "key", "name", "--rpc", rpc, "--json"]).await.json();
+    assert_eq!(there["owner"], *bob);
 
     let taken = transfer("1", &["--no-wait", "--json"]).await.json();
     let id = taken["id"].as_str().expect("an id");

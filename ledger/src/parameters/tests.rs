@@ -60,6 +60,14 @@ fn a_refusal_names_parameter_value_and_what_is_allowed() {
 }
 
 #[test]
+fn what_is_in_flight_fits_one_answer() {
+    let full = |window| Parameters { window, block_bytes_max: BLOCK_BYTES_LIMIT, ..Parameters::default() };
+    assert_eq!(full(11).check(), Ok(()));
+    let error = full(12).check().expect_err("one past the bound");
+    assert_eq!(error.to_string(), "window = 12: must be at most 11 with blocks of 16777216 bytes");
+}
+
+#[test]
 fn the_log_window_is_at_least_twice_the_window() {
     let of = |window, log_window| Parameters { window, log_window, ..Parameters::default() }.check();
     assert_eq!(of(8, 16), Ok(()));

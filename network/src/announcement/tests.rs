@@ -73,14 +73,27 @@ fn newer_announcement_wins_and_the_older_never_returns() {
     let mut book = book();
     let older = announce(1, 101, NOW_MS);
     let first = book.merge(older.clone(), NOW_MS).expect("valid").binding;
-    let merged = book.merge(announce(1, 102, NOW_MS + 1), NOW_MS).expect("newer");
+    let newer = NOW_MS + ANNOUNCE_STEP_MS;
+    let merged = book.merge(announce(1, 102, newer), NOW_MS).expect("newer");
     assert_eq!(merged.previous, Some(first));
     assert_eq!(book.validator_of(&peer(101)), None);
     assert_eq!(book.validator_of(&peer(102)), Some(secret(1).public()));
-    let refused = Refusal::NotNewer { sequence: NOW_MS, known: NOW_MS + 1 };
+    let refused = Refusal::NotNewer { sequence: NOW_MS, known: newer };
     assert_eq!(book.merge(older, NOW_MS), Err(refused));
-    let refused = Refusal::NotNewer { sequence: NOW_MS + 1, known: NOW_MS + 1 };
-    assert_eq!(book.merge(announce(1, 103, NOW_MS + 1), NOW_MS), Err(refused), "the first of equals stays");
+    let refused = Refusal::NotNewer { sequence: newer, known: newer };
+    assert_eq!(book.merge(announce(1, 103, newer), NOW_MS), Err(refused), "the first of equals stays");
+}
+
+#[test]
+fn announcements_are_a_step_apart_at_least() {
+    let mut book = book();
+    book.merge(announce(1, 101, NOW_MS), NOW_MS).expect("the first");
+    let sequence = NOW_MS + ANNOUNCE_STEP_MS - 1;
+    let refusal = book.merge(announce(1, 102, sequence), NOW_MS).expect_err("one below the step");
+    assert_eq!(refusal, Refusal::TooSoon { sequence, known: NOW_MS });
+    assert!(!refusal.is_fault(), "whoever passes it on may not know the other");
+    book.merge(announce(1, 102, NOW_MS + ANNOUNCE_STEP_MS), NOW_MS).expect("at the step");
+    assert_eq!(book.validator_of(&peer(102)), Some(secret(1).public()));
 }
 
 #[test]
@@ -221,8 +234,9 @@ proptest! {
 
     #[test]
     fn order_of_arrival_does_not_matter(
-        mut sequences in prop::collection::hash_set(1..1_000u64, 1..8).prop_map(Vec::from_iter),
+        steps in prop::collection::hash_set(1..1_000u64, 1..8),
     ) {
+        let mut sequences: Vec<u64> = steps.iter().map(|step| step * ANNOUNCE_STEP_MS).collect();
         let mut book = book();
         for sequence in &sequences {
             // Older ones are refused.

@@ -2,21 +2,26 @@
 
 use std::{io, time::Instant};
 
-use futures::future::{BoxFuture, FutureExt};
+use futures::future::{BoxFuture, FutureExt, join};
 use libp2p::{
     PeerId,
     gossipsub::{self, MessageAcceptance, MessageId, PublishError},
     request_response::{self, Message, OutboundFailure, ResponseChannel},
 };
-use tokio::{sync::oneshot, time::timeout};
+use quorate_crypto::PublicKey;
+use tokio::{
+    sync::oneshot,
+    time::{sleep, timeout},
+};
 use tracing::{debug, error};
 
 use super::Loop;
 use crate::{
     GossipToken, GossipVerdict, Inbound, RequestError, Target, Topic,
     codec::{Request, Response},
-    limits::{REQUESTS_IN_MAX, REQUESTS_IN_PER_PEER_MAX, REQUESTS_OUT_MAX},
+    limits::{REQUESTS_IN_MAX, REQUESTS_IN_OF_STRANGERS_MAX, REQUESTS_IN_PER_PEER_MAX, REQUESTS_OUT_MAX},
     metrics::{Direction, GossipOutcome, RequestOutcome},
+    quota::Asker,
 };
 
 /// A request being answered by the application.
@@ -25,6 +30,7 @@ pub(super) type Reply = BoxFuture<'static, Replied>;
 /// What came of it: `None` if the application declined or took too long.
 pub(super) struct Replied {
     peer: PeerId,
+    asker: Asker,
     channel: ResponseChannel<Response>,
     answer: Option<Vec<u8>>,
 }
@@ -213,26 +219,44 @@ impl Loop {
 
     fn on_request(&mut self, peer: PeerId, request: Vec<u8>, channel: ResponseChannel<Response>) {
         let of_peer = self.replies_per_peer.get(&peer).copied().unwrap_or_default();
-        if self.replies.len() >= REQUESTS_IN_MAX || of_peer >= REQUESTS_IN_PER_PEER_MAX {
+        let validator = self.book.validator_of(&peer);
+        let asker = asker(validator);
+        let full = match asker {
+            Asker::Validator => self.replies.len() >= REQUESTS_IN_MAX,
+            Asker::Stranger => self.replies_to_strangers >= REQUESTS_IN_OF_STRANGERS_MAX,
+        };
+        if full || of_peer >= REQUESTS_IN_PER_PEER_MAX {
             return self.respond(channel, Response::Refused);
         }
+        let Some(delay) = self.quota.request(peer, asker, Instant::now()) else {
+            return self.respond(channel, Response::Refused);
+        };
         let (reply, answer) = oneshot::channel();
-        let validator = self.book.validator_of(&peer);
         let inbound = Inbound::Request { from: peer, validator, bytes: request, reply };
         if self.lanes.requests.try_send(inbound).is_err() {
             return self.respond(channel, Response::Refused);
         }
         *self.replies_per_peer.entry(peer).or_default() += 1;
+        self.replies_to_strangers += usize::from(asker == Asker::Stranger);
         let patience = self.config.limits.request_timeout;
         let reply = async move {
             // Either error means that there is no answer.
-            let answer = timeout(patience, answer).await.ok().and_then(Result::ok);
-            Replied { peer, channel, answer }
+            let answer = async { timeout(patience, answer).await.ok().and_then(Result::ok) };
+            // A sleep of no time would cost the millisecond that timers are precise to.
+            let (answer, ()) = join(answer, async {
+                if !delay.is_zero() {
+                    sleep(delay).await;
+                }
+            })
+            .await;
+            Replied { peer, asker, channel, answer }
         };
         self.replies.push(reply.boxed());
     }
 
-    pub(super) fn on_reply(&mut self, Replied { peer, channel, answer }: Replied) {
+    pub(super) fn on_reply(&mut self, Replied { peer, asker, channel, answer }: Replied) {
+        self.quota.answered(peer, asker, answer.as_ref().map_or(0, Vec::len), Instant::now());
+        self.replies_to_strangers -= usize::from(asker == Asker::Stranger);
         let of_peer = self.replies_per_peer.get_mut(&peer).expect("every request being answered is counted");
         *of_peer -= 1;
         if *of_peer == 0 {
@@ -258,4 +282,8 @@ impl Loop {
         // An error means that the peer is gone or no longer waits.
         let _ = self.swarm.behaviour_mut().requests.send_response(channel, response);
     }
+}
+
+fn asker(validator: Option<PublicKey>) -> Asker {
+    if validator.is_some() { Asker::Validator } else { Asker::Stranger }
 }

@@ -59,6 +59,7 @@ use crate::{
     },
     metrics::Metrics,
     names::Names,
+    quota::Quota,
     sequence::Sequence,
     streams::Fault,
 };
@@ -245,6 +246,8 @@ struct Loop {
     requests: HashMap<OutboundRequestId, oneshot::Sender<Result<Vec<u8>, RequestError>>>,
     replies: FuturesUnordered<Reply>,
     replies_per_peer: HashMap<PeerId, usize>,
+    replies_to_strangers: usize,
+    quota: Quota,
 }
 
 /// A peer to find the others through.
@@ -304,6 +307,8 @@ impl Loop {
             requests: HashMap::new(),
             replies: FuturesUnordered::new(),
             replies_per_peer: HashMap::new(),
+            replies_to_strangers: 0,
+            quota: Quota::default(),
         }
     }
 
@@ -376,6 +381,7 @@ impl Loop {
 
     fn on_tick(&mut self, now: Instant) {
         self.gossip.expire(now);
+        self.quota.expire(now);
         self.expire_held(now);
         self.expel_unidentified(now);
         self.announce_if_due(now);

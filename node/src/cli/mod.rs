@@ -3,6 +3,7 @@
 //! Results go to stdout, with `--json` as exactly one JSON value; everything else, progress too, to stderr.
 
 mod config_show;
+mod evidence;
 mod genesis;
 mod init;
 mod key;
@@ -18,7 +19,7 @@ use std::future::Future;
 use std::path::PathBuf;
 
 use anyhow::Context as _;
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 use crate::client::{Client, DEFAULT_URL};
 use crate::exit::usage;
@@ -72,9 +73,47 @@ enum Command {
     /// Read the chain and its state
     #[command(subcommand)]
     Query(query::QueryCommand),
+    /// Check proofs that a validator broke the protocol
+    #[command(subcommand)]
+    Evidence(evidence::EvidenceCommand),
     /// Show the configuration in force
     #[command(subcommand)]
     Config(config_show::ConfigCommand),
+}
+
+/// Options that every command takes, so that a script may set them for all, and which commands they mean something to.
+const MEANT_FOR: [(&str, &[&str]); 4] = [
+    ("home", &["init", "start", "config"]),
+    ("rpc", &["tx", "query"]),
+    ("json", &["testnet", "init", "genesis", "key", "tx", "query", "evidence", "config"]),
+    ("passphrase_file", &["init", "start", "key", "tx"]),
+];
+
+/// The command line of this process; ends it where it is wrong, or asks for help.
+pub(crate) fn parse() -> Cli {
+    let matches = command().get_matches();
+    Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
+}
+
+/// The commands, each showing in its help those options that mean something to it.
+fn command() -> clap::Command {
+    let mut command = Cli::command();
+    // Gives every command the options of all.
+    command.build();
+    command.mut_subcommands(|command| {
+        let name = command.get_name().to_owned();
+        MEANT_FOR
+            .iter()
+            .filter(|(_, commands)| !commands.contains(&name.as_str()))
+            .fold(command, |command, (option, _)| hidden(command, option))
+    })
+}
+
+/// A command and those under it without `option` in their help.
+fn hidden(command: clap::Command, option: &'static str) -> clap::Command {
+    let takes = command.get_arguments().any(|argument| argument.get_id() == option);
+    let command = if takes { command.mut_arg(option, |argument| argument.hide(true)) } else { command };
+    command.mut_subcommands(|command| hidden(command, option))
 }
 
 /// Runs one command to its end.
@@ -88,6 +127,7 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Key(command) => key::run(&globals, command),
         Command::Tx(command) => tx::run(&globals, command),
         Command::Query(command) => query::run(&globals, command),
+        Command::Evidence(command) => evidence::run(&globals, command),
         Command::Config(command) => config_show::run(&globals, command),
     }
 }

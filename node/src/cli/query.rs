@@ -1,16 +1,21 @@
 //! `quorate query`: reads from a node.
+//!
+//! What does not exist is no error of the node, but a script must be able to tell: the command then ends with 1, says so on
+//! stderr, and with `--json` prints the node's answer all the same.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
+use anyhow::Context as _;
 use clap::{Args, Subcommand};
 use quorate_crypto::Hash;
-use quorate_ledger::{Account, Height, LedgerEvent, Outcome, Receipt, UnixMillis};
+use quorate_ledger::{Account, Amount, Height, LedgerEvent, Outcome, Receipt, UnixMillis};
+use serde::Serialize;
 
-use super::{Globals, block_on, output, tx, values};
+use super::{Globals, block_on, evidence, init, output, tx, values};
 use crate::exit::usage;
 use crate::rpc::types::{
-    AccountAnswer, BlockAnswer, BlockParameters, Bytes, HeightOrLatest, KeyAnswer, NodeStatus,
-    TransactionStatus, ValidatorsAnswer,
+    AccountAnswer, BlockAnswer, BlockParameters, Bytes, EvidenceAnswer, HeightOrLatest, KeyAnswer,
+    NodeStatus, TransactionStatus, ValidatorsAnswer,
 };
 
 #[derive(Debug, Subcommand)]
@@ -50,6 +55,12 @@ pub(super) enum QueryCommand {
         #[arg(long, value_parser = height)]
         height: Option<Height>,
     },
+    /// Proofs of misbehaviour that the node holds
+    Evidence {
+        /// Write each proof to a file in this directory, for `quorate evidence verify`
+        #[arg(long, value_name = "DIR")]
+        out: Option<PathBuf>,
+    },
 }
 
 /// How fresh the state must be.
@@ -70,10 +81,7 @@ pub(super) fn run(globals: &Globals, command: QueryCommand) -> anyhow::Result<()
         }
         QueryCommand::Block { block } => {
             let block = block_on(async { Ok(client.block(&block).await?) })?;
-            output::result(json, &block, |block| match block {
-                Some(block) => block_text(block),
-                None => "There is no such block here.\n".to_owned(),
-            })
+            found(json, &block, block.as_ref(), block_text, || "there is no such block here".to_owned())
         }
         QueryCommand::Tx { transaction } => {
             let status = match transaction.parse::<Hash>() {
@@ -87,22 +95,61 @@ pub(super) fn run(globals: &Globals, command: QueryCommand) -> anyhow::Result<()
                     block_on(async { Ok(client.transaction_of_bytes(bytes).await?) })?
                 }
             };
-            output::result(json, &status, transaction_text)
+            let known = (!matches!(status, TransactionStatus::Unknown { .. })).then_some(&status);
+            found(json, &status, known, transaction_text, || {
+                "this node has not seen the transaction; ask with its signed bytes, which carry the expiry, or ask the \
+                 node that took it"
+                    .to_owned()
+            })
         }
         QueryCommand::Account { address, at } => {
             let account = block_on(async { Ok(client.account(address, at.min_height).await?) })?;
-            output::result(json, &account, account_text)
+            let there = account.balance.map(|balance| (&account, balance));
+            found(json, &account, there, account_text, || {
+                format!(
+                    "there is no account {} at height {}: it holds nothing",
+                    account.account, account.height
+                )
+            })
         }
         QueryCommand::Key { key: Bytes(key), at } => {
             let key = block_on(async { Ok(client.key(key, at.min_height).await?) })?;
-            output::result(json, &key, key_text)
+            let there = key.value.is_some().then_some(&key);
+            found(json, &key, there, key_text, || {
+                format!("there is no key {} at height {}", values::shown(&key.key.0), key.height)
+            })
         }
         QueryCommand::Validators { height } => {
             let validators = block_on(async { Ok(client.validators(height).await?) })?;
-            output::result(json, &validators, |validators| match validators {
-                Some(validators) => validators_text(validators),
-                None => "That height is not executed here yet.\n".to_owned(),
+            found(json, &validators, validators.as_ref(), validators_text, || {
+                "that height is not executed here yet".to_owned()
             })
+        }
+        QueryCommand::Evidence { out } => {
+            let evidence = block_on(async { Ok(client.evidence().await?) })?;
+            if let Some(dir) = &out {
+                write_proofs(dir, &evidence)?;
+            }
+            output::result(json, &evidence, |evidence| evidence_text(evidence, out.as_deref()))
+        }
+    }
+}
+
+/// Prints an answer, or fails with `missing` if what was asked for is not there.
+fn found<A: Serialize, T>(
+    json: bool,
+    answer: &A,
+    there: Option<T>,
+    text: impl FnOnce(T) -> String,
+    missing: impl FnOnce() -> String,
+) -> anyhow::Result<()> {
+    match there {
+        Some(there) => output::result(json, answer, |_| text(there)),
+        None => {
+            if json {
+                output::result(json, answer, |_| String::new())?;
+            }
+            Err(anyhow::anyhow!(missing()))
         }
     }
 }
@@ -131,7 +178,10 @@ fn ago(time: UnixMillis) -> String {
 
 fn status_text(status: &NodeStatus) -> String {
     let primary = match &status.primary {
-        Some(primary) => format!("view {}, primary validator {}", status.view, primary.index),
+        Some(primary) => {
+            let name = primary.name.as_deref().map_or(String::new(), |name| format!(" ({name})"));
+            format!("view {}, primary validator {}{name}", status.view, primary.index)
+        }
         None => format!("view {}, no primary yet", status.view),
     };
     let ready = if status.ready { "yes".to_owned() } else { format!("no: {}", status.not_ready.join("; ")) };
@@ -239,26 +289,19 @@ fn event_text(event: &LedgerEvent) -> String {
     }
 }
 
-fn account_text(answer: &AccountAnswer) -> String {
-    let balance =
-        answer.balance.map_or("none: there is no such account".to_owned(), |amount| amount.to_string());
+fn account_text((answer, balance): (&AccountAnswer, Amount)) -> String {
     output::pairs(&[
         ("account", answer.account.to_string()),
-        ("balance", balance),
+        ("balance", balance.to_string()),
         ("at height", answer.height.to_string()),
     ])
 }
 
 fn key_text(answer: &KeyAnswer) -> String {
     let mut pairs = vec![("key", values::shown(&answer.key.0))];
-    match (&answer.value, answer.version, &answer.owner) {
-        (Some(value), Some(version), Some(owner)) => pairs.extend([
-            ("value", values::shown(&value.0)),
-            ("version", version.to_string()),
-            ("owner", owner.to_string()),
-        ]),
-        _ => pairs.push(("value", "none: there is no such key".to_owned())),
-    }
+    pairs.extend(answer.value.as_ref().map(|value| ("value", values::shown(&value.0))));
+    pairs.extend(answer.version.map(|version| ("version", version.to_string())));
+    pairs.extend(answer.owner.map(|owner| ("owner", owner.to_string())));
     pairs.push(("at height", answer.height.to_string()));
     output::pairs(&pairs)
 }
@@ -291,6 +334,50 @@ fn validators_text(answer: &ValidatorsAnswer) -> String {
         answer.faulty_max,
         output::lines(&table)
     )
+}
+
+/// Writes each proof to a file named after its hash; what is there already is the same proof.
+fn write_proofs(dir: &Path, answer: &EvidenceAnswer) -> anyhow::Result<()> {
+    std::fs::create_dir_all(dir).with_context(|| dir.display().to_string())?;
+    for entry in &answer.evidence {
+        let file = proof_file(dir, &entry.hash);
+        match &entry.proof {
+            Some(Bytes(_)) if file.exists() => {}
+            Some(Bytes(bytes)) => init::write_new(&file, bytes)?,
+            None => output::note(&format!(
+                "{}: {} bytes, too many for one answer; the node has it in data/evidence",
+                entry.hash, entry.size
+            )),
+        }
+    }
+    Ok(())
+}
+
+fn proof_file(dir: &Path, hash: &Hash) -> PathBuf {
+    dir.join(format!("{}.evidence", &hash.to_string()[2..]))
+}
+
+fn evidence_text(answer: &EvidenceAnswer, dir: Option<&Path>) -> String {
+    if answer.evidence.is_empty() {
+        return "The node holds no evidence against any validator.\n".to_owned();
+    }
+    let mut text = format!("{} pieces of evidence, the newest last.\n", answer.count);
+    for entry in &answer.evidence {
+        let name = entry.name.as_deref().map_or(String::new(), |name| format!(" ({name})"));
+        let mut pairs = vec![
+            ("offence", format!("{}: {}", entry.kind, evidence::in_words(&entry.kind))),
+            ("validator", format!("{}{name}", entry.validator)),
+            ("place", format!("epoch {}, height {}", entry.epoch, entry.height)),
+            ("found", ago(entry.at)),
+            ("hash", entry.hash.to_string()),
+        ];
+        if let (Some(dir), Some(_)) = (dir, &entry.proof) {
+            pairs.push(("file", proof_file(dir, &entry.hash).display().to_string()));
+        }
+        text.push('\n');
+        text.push_str(&output::pairs(&pairs));
+    }
+    text
 }
 
 #[cfg(test)]

@@ -36,6 +36,33 @@ fn every_argument_of_a_command_has_a_name_of_its_own() {
 }
 
 #[test]
+fn help_shows_the_options_that_mean_something() {
+    let help = |line: &str| {
+        let error = super::command().try_get_matches_from(line.split(' ')).expect_err("help is no command");
+        error.to_string()
+    };
+    let start = help("quorate start --help");
+    assert!(start.contains("--home") && start.contains("--passphrase-file"), "{start}");
+    assert!(!start.contains("--rpc ") && !start.contains("--json"), "{start}");
+    let block = help("quorate query block --help");
+    assert!(block.contains("--rpc") && block.contains("--json"), "{block}");
+    assert!(!block.contains("--home") && !block.contains("--passphrase-file"), "{block}");
+    let all = help("quorate --help");
+    for (option, commands) in super::MEANT_FOR {
+        assert!(all.contains(&format!("--{}", option.replace('_', "-"))), "{option}: {all}");
+        for command in commands {
+            assert!(super::command().find_subcommand(command).is_some(), "{command}");
+        }
+    }
+}
+
+#[test]
+fn an_option_that_is_not_shown_is_taken_all_the_same() {
+    let line = "quorate start --json --rpc http://x:1 --home /tmp/home";
+    super::command().try_get_matches_from(line.split(' ')).expect("taken");
+}
+
+#[test]
 fn what_the_interface_promises_is_understood() {
     let address = "qr1gwnjuu2yq9mzmantdrpxm77ly6p24myly36wefrp8epy5ra6l57qu8gycm";
     let lines = [
@@ -70,6 +97,8 @@ fn what_the_interface_promises_is_understood() {
         &format!("quorate query account {address} --min-height 7"),
         "quorate query key greeting",
         "quorate query validators --height 7",
+        "quorate query evidence --out /tmp/proofs",
+        "quorate evidence verify proof --genesis genesis.json",
         "quorate config show",
     ];
     for line in lines {

@@ -11,12 +11,13 @@ use clap::{Args, Subcommand};
 use quorate_crypto::{Hash, decode, encode, from_hex, to_hex};
 use quorate_genesis::Genesis;
 use quorate_ledger::{
-    Account, Amount, Condition, Operation, Outcome, Parameters, Payload, ProposedChange, Transaction, Version,
+    Account, Amount, Condition, Height, Operation, Outcome, Parameters, Payload, ProposedChange, Transaction,
+    Version,
 };
 use serde::Serialize;
 
 use super::{Globals, block_on, init, output, passphrase, query, values};
-use crate::client::Client;
+use crate::client::{Client, DEFAULT_URL};
 use crate::exit::usage;
 use crate::rpc::types::{Bytes, Rules, TransactionStatus};
 
@@ -264,13 +265,23 @@ fn send(globals: &Globals, waiting: &WaitingArgs, transaction: &Transaction) -> 
     if waiting.no_wait {
         let submitted = block_on(async { Ok(client.submit(bytes).await?) })?;
         return output::result(globals.json, &submitted, |submitted| {
-            format!("{}\nAsk what became of it: quorate query tx {}\n", submitted.id, submitted.id)
+            let ask = ask_again(&client, &submitted.id);
+            format!("{}\nAsk what became of it: {ask}\n", submitted.id)
         });
     }
     let status = block_on(outcome(&client, bytes, waiting.timeout))
         .with_context(|| format!("transaction {}", transaction.id()))?;
     output::result(globals.json, &status, query::transaction_text)?;
-    verdict(&status)
+    verdict(&client, &status)
+}
+
+/// The command that tells what became of a transaction, at the node that was given it.
+fn ask_again(client: &Client, id: &Hash) -> String {
+    let rpc = match client.url() {
+        DEFAULT_URL => String::new(),
+        url => format!(" --rpc {}", output::quoted(url.as_ref())),
+    };
+    format!("quorate query tx {id}{rpc}")
 }
 
 /// Asks until the outcome is final or the wait is over.
@@ -305,27 +316,69 @@ async fn outcome(client: &Client, bytes: Vec<u8>, timeout: Duration) -> anyhow::
 }
 
 /// Success only for what was executed with success.
-fn verdict(status: &TransactionStatus) -> anyhow::Result<()> {
+fn verdict(client: &Client, status: &TransactionStatus) -> anyhow::Result<()> {
     match status {
-        TransactionStatus::Committed { receipt, .. } => match receipt.outcome {
+        TransactionStatus::Committed { receipt, payload, height, .. } => match receipt.outcome {
             Outcome::Ok => Ok(()),
             Outcome::FeeUnpaid => Err(anyhow::anyhow!(
                 "the sender could not pay the fee; nothing else was done; fund it and send anew"
             )),
-            Outcome::Failed { operation, reason } => Err(anyhow::anyhow!(
-                "operation {operation} failed: {}; none of the transaction took effect except its fee",
-                reason.reason()
-            )),
+            Outcome::Failed { operation, reason } => {
+                let now = block_on(async {
+                    let operation = payload.operations.get(operation as usize);
+                    Ok(match operation {
+                        Some(operation) => state_now(client, payload.sender, operation, *height).await,
+                        None => None,
+                    })
+                })?;
+                let now = now.map_or(String::new(), |now| format!(" ({now})"));
+                Err(anyhow::anyhow!(
+                    "operation {operation} failed: {}{now}; none of the transaction took effect except its fee",
+                    reason.reason()
+                ))
+            }
         },
         TransactionStatus::Expired { .. } => Err(anyhow::anyhow!(
             "the transaction expired without being included and never will be; send a new one"
         )),
         TransactionStatus::Pending { id, .. } | TransactionStatus::Unknown { id, .. } => {
             Err(anyhow::anyhow!(
-                "no outcome yet; it may still be included until it expires; ask again with `quorate query tx {id}`"
+                "no outcome yet; it may still be included until it expires; ask again with `{}`",
+                ask_again(client, id)
             ))
         }
     }
+}
+
+/// What the node knows now of that on which an operation failed: receipts, which all nodes must compute alike, say only
+/// why. It may have changed since the block, so the height is told; where the node does not answer nothing is.
+async fn state_now(client: &Client, sender: Account, failed: &Operation, since: Height) -> Option<String> {
+    match failed {
+        Operation::Transfer { amount, .. } => {
+            let account = client.account(sender, Some(since)).await.ok()?;
+            let balance = account.balance.unwrap_or(0);
+            Some(format!("it moves {amount}; at height {} the sender has {balance}", account.height))
+        }
+        Operation::Put { key, .. } | Operation::Delete { key } => key_now(client, key, since).await,
+        Operation::Check(
+            Condition::KeyAbsent { key }
+            | Condition::KeyPresent { key }
+            | Condition::KeyAtVersion { key, .. }
+            | Condition::KeyEquals { key, .. },
+        ) => key_now(client, key, since).await,
+        Operation::Approve { .. } => None,
+    }
+}
+
+async fn key_now(client: &Client, key: &[u8], since: Height) -> Option<String> {
+    let answer = client.key(key.to_vec(), Some(since)).await.ok()?;
+    let name = values::shown(key);
+    Some(match (&answer.owner, answer.version) {
+        (Some(owner), Some(version)) => {
+            format!("at height {} {name} belongs to {owner} and has version {version}", answer.height)
+        }
+        _ => format!("at height {} there is no {name}", answer.height),
+    })
 }
 
 /// A transaction decoded.

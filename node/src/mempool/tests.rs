@@ -176,6 +176,77 @@ fn an_included_fee_is_owed_until_its_block_is_executed() {
     assert_eq!(pool.admit(paying(1, 1, 4), Mono(0), || 4), Ok(Admitted::New));
 }
 
+/// A transfer from `sender` to `to`.
+fn moving(sender: u8, to: u8, amount: Amount, fee: Amount) -> Arc<Transaction> {
+    let payload = Payload {
+        version: Payload::VERSION,
+        chain: Hash::ZERO,
+        sender: account(sender),
+        nonce: 0,
+        expires_at: LATER,
+        fee,
+        operations: vec![Operation::Transfer { to: account(to), amount }],
+    };
+    Arc::new(Transaction::sign(payload, &key(sender)))
+}
+
+fn funds(pool: &Mempool, transaction: &Transaction, balance: Amount) -> Result<(), Refusal> {
+    pool.check_funds(transaction, || (Height(3), balance))
+}
+
+#[test]
+fn what_is_moved_and_its_fee_must_be_there_to_the_coin() {
+    let pool = pool(10, 10);
+    let transfer = moving(1, 2, 10, 3);
+    assert_eq!(funds(&pool, &transfer, 13), Ok(()));
+    let refusal = Refusal::InsufficientFunds { balance: 12, height: Height(3), needed: 13 };
+    assert_eq!(funds(&pool, &transfer, 12), Err(refusal));
+    let all = Refusal::InsufficientFunds { balance: 1, height: Height(3), needed: Amount::MAX };
+    assert_eq!(funds(&pool, &moving(1, 2, Amount::MAX, 1), 1), Err(all), "more than there can be");
+}
+
+#[test]
+fn who_moves_nothing_is_not_asked_what_it_has() {
+    let pool = pool(10, 10);
+    for transaction in [moving(1, 1, 10, 3), moving(1, 2, 0, 3)] {
+        pool.check_funds(&transaction, || panic!("nobody needs to know")).expect("the fee is another rule's");
+    }
+}
+
+/// A client that is being paid and spends what it is paid would else be refused for the moment in between.
+#[test]
+fn whoever_is_being_paid_is_not_refused_until_the_payment_is_executed() {
+    let mut pool = pool(10, 10);
+    let (payment, spending) = (moving(1, 2, 50, 0), moving(2, 3, 50, 0));
+    assert!(funds(&pool, &spending, 0).is_err());
+    admit(&mut pool, &payment).expect("there is room");
+    assert_eq!(funds(&pool, &spending, 0), Ok(()), "it waits here");
+    pool.include(&block(7, vec![payment]));
+    assert_eq!(funds(&pool, &spending, 0), Ok(()), "it is committed and not executed");
+    pool.settle(Height(6));
+    assert_eq!(funds(&pool, &spending, 0), Ok(()));
+    pool.settle(Height(7));
+    assert!(funds(&pool, &spending, 49).is_err(), "now the balance tells");
+    assert_eq!(funds(&pool, &spending, 50), Ok(()));
+}
+
+#[test]
+fn a_payment_that_never_came_through_here_counts_while_its_block_is_not_executed() {
+    let mut pool = pool(10, 10);
+    pool.include(&block(7, vec![moving(1, 2, 50, 0)]));
+    assert_eq!(funds(&pool, &moving(2, 3, 50, 0), 0), Ok(()));
+    pool.settle(Height(7));
+    assert!(funds(&pool, &moving(2, 3, 50, 0), 0).is_err());
+}
+
+#[test]
+fn a_payment_that_expired_counts_no_more() {
+    let mut pool = pool(10, 10);
+    admit(&mut pool, &moving(1, 2, 50, 0)).expect("there is room");
+    pool.expire(LATER);
+    assert!(funds(&pool, &moving(2, 3, 50, 0), 0).is_err());
+}
+
 #[test]
 fn what_is_in_flight_is_no_work_until_its_block_is_given_up() {
     let mut pool = pool(10, 10);

@@ -137,6 +137,9 @@ reasons! {
     NotYet = -32040, "NOT_YET", ["height", "min_height"],
         "The state of the height asked for is not executed here yet.",
         "Ask again later, or another node.";
+    InsufficientFunds = -32041, "INSUFFICIENT_FUNDS", ["needed", "balance", "height"],
+        "The transaction moves more than the sender has, its fee counted, and nothing that waits here pays the sender.",
+        "Fund the account and wait until that is committed, then send it again.";
     BadValidators = -32050, "BAD_VALIDATORS", ["operation", "detail"],
         "The transaction approves of keys that are no validator set.",
         "Approve of 1 to 200 different ed25519 keys.";
@@ -283,6 +286,11 @@ impl From<SubmitError> for RpcError {
                 Reason::FeesExceedBalance,
                 error,
                 json!({ "balance": balance.to_string(), "pending": pending.to_string() }),
+            ),
+            SubmitError::InsufficientFunds { balance, height, needed } => Self::refused(
+                Reason::InsufficientFunds,
+                error,
+                json!({ "needed": needed.to_string(), "balance": balance.to_string(), "height": height }),
             ),
             SubmitError::ShuttingDown => Self::shutting_down(),
         }

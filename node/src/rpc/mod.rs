@@ -36,12 +36,14 @@ mod verify;
 
 use std::net::SocketAddr;
 use std::sync::{Arc, MutexGuard};
+use std::thread::available_parallelism;
 
 use jsonrpsee::server::stop_channel;
 use jsonrpsee::{Methods, RpcModule};
 use prometheus_client::encoding::text::encode;
 use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
+use tokio::runtime::{Builder, Runtime};
 use tokio::sync::{Semaphore, watch};
 
 use crate::config::RpcConfig;
@@ -61,6 +63,15 @@ pub(crate) const RETRY_AFTER_MS: u64 = 500;
 /// operations grow most.
 const RESPONSE_PER_BLOCK_BYTE: u32 = 32;
 
+/// What a call may be beside the transaction in it, which is hex there.
+const CALL_BYTES: u32 = 4 << 10;
+
+/// Threads that drive connections, at most.
+const WORKERS_MAX: usize = 4;
+
+/// Threads that read the store for clients, at most; more reads wait for one of them.
+const READERS_MAX: usize = 64;
+
 /// What responses may be beside the block they hold.
 const RESPONSE_BYTES_BASE: u32 = 1 << 20;
 
@@ -76,6 +87,8 @@ pub(crate) struct Context {
     pub(crate) outcomes: Outcomes,
     /// One permit for each call that waits.
     pub(crate) waits: Semaphore,
+    /// The largest answer.
+    pub(crate) response_bytes_max: u32,
     /// Set when the server stops: whoever waits then ends.
     pub(crate) stopping: watch::Receiver<bool>,
 }
@@ -83,24 +96,86 @@ pub(crate) struct Context {
 /// A running server.
 pub(crate) struct RpcServer {
     server: Server,
+    runtime: Threads,
 }
 
 /// Why the server cannot run: the operator's to mend.
 #[derive(Debug, thiserror::Error)]
-#[error(
-    "cannot listen for JSON-RPC at {address}: {source}; set `rpc.listen` to an address of this machine that is free"
-)]
-pub(crate) struct ServeError {
-    address: SocketAddr,
-    source: std::io::Error,
+pub(crate) enum ServeError {
+    /// The address.
+    #[error(
+        "cannot listen for JSON-RPC at {address}: {source}; set `rpc.listen` to an address of this machine that is free"
+    )]
+    Listen {
+        /// As configured.
+        address: SocketAddr,
+        /// What the machine said.
+        source: std::io::Error,
+    },
+    /// The machine has no thread left.
+    #[error("the threads of JSON-RPC cannot be started: {0}")]
+    Threads(std::io::Error),
 }
 
-/// Listens and answers until [`RpcServer::stop`].
+/// The server's own threads. Whatever clients ask, and however much, the threads on which this node fetches, checks and
+/// serves blocks are others.
+struct Threads(Option<Runtime>);
+
+impl Threads {
+    fn start() -> Result<Self, ServeError> {
+        let runtime = Builder::new_multi_thread()
+            .worker_threads(available_parallelism().map_or(2, |cores| cores.get().clamp(2, WORKERS_MAX)))
+            .max_blocking_threads(READERS_MAX + verify::workers())
+            .thread_name("rpc")
+            .enable_all()
+            .build();
+        runtime.map(|runtime| Self(Some(runtime))).map_err(ServeError::Threads)
+    }
+
+    /// Runs something there to its end.
+    async fn run<T: Send + 'static>(&self, work: impl Future<Output = T> + Send + 'static) -> T {
+        let runtime = self.0.as_ref().expect("there until dropped");
+        runtime.spawn(work).await.expect("nothing ends a task of the server but its own end")
+    }
+}
+
+impl Drop for Threads {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.0.take() {
+            // Not waiting for what a read that hangs does: nothing of the store is written from there.
+            runtime.shutdown_background();
+        }
+    }
+}
+
+/// Listens and answers until [`RpcServer::stop`], on threads of its own.
 ///
 /// # Errors
 /// When the address cannot be listened at.
 pub(crate) async fn serve(node: NodeHandle, config: &RpcConfig) -> Result<RpcServer, ServeError> {
-    let failed = |source| ServeError { address: config.listen, source };
+    let runtime = Threads::start()?;
+    let config = with_room(config, node.genesis.parameters().transaction_bytes_max);
+    let server = runtime.run(async move { start(node, &config).await }).await?;
+    tracing::info!(address = %server.address(), "JSON-RPC is served");
+    Ok(RpcServer { server, runtime })
+}
+
+/// The configuration with bodies large enough for the largest transaction of the chain: it would be of no use else, and the
+/// operator's limit is meant against what is of no use.
+fn with_room(config: &RpcConfig, transaction_bytes_max: u32) -> RpcConfig {
+    let least = transaction_bytes_max.saturating_mul(2).saturating_add(CALL_BYTES);
+    if config.body_bytes_max < least {
+        tracing::warn!(
+            configured = config.body_bytes_max,
+            least,
+            "`rpc.body_bytes_max` is too small for the largest transaction of this chain; the least that is not is in force"
+        );
+    }
+    RpcConfig { body_bytes_max: config.body_bytes_max.max(least), ..config.clone() }
+}
+
+async fn start(node: NodeHandle, config: &RpcConfig) -> Result<Server, ServeError> {
+    let failed = |source| ServeError::Listen { address: config.listen, source };
     let listener = TcpListener::bind(config.listen).await.map_err(failed)?;
     let (stop, stopping) = watch::channel(false);
     let parameters = node.genesis.parameters();
@@ -114,15 +189,13 @@ pub(crate) async fn serve(node: NodeHandle, config: &RpcConfig) -> Result<RpcSer
         verify: VerifyPool::new(verify::workers()),
         outcomes: Outcomes::follow(node.reader.clone(), node.tip.clone(), stopping.clone()),
         waits: Semaphore::new(transactions::WAITS_MAX),
+        response_bytes_max,
         stopping,
         node: node.clone(),
     };
     let (stopped, web_sockets) = stop_channel();
     let site = Site::new(methods(context), config, response_bytes_max, metrics, health(node), stopped);
-    let server =
-        Server::start(listener, site.router(), config.connections_max, stop, web_sockets).map_err(failed)?;
-    tracing::info!(address = %server.address(), "JSON-RPC is served");
-    Ok(RpcServer { server })
+    Server::start(listener, site.router(), config.connections_max, stop, web_sockets).map_err(failed)
 }
 
 impl RpcServer {
@@ -133,7 +206,7 @@ impl RpcServer {
 
     /// Takes no more calls, lets those in hand end, and closes.
     pub(crate) async fn stop(self) {
-        self.server.stop().await;
+        self.runtime.run(self.server.stop()).await;
     }
 }
 
@@ -183,4 +256,26 @@ fn methods(context: Context) -> Methods {
         assert!(module.method(row.name).is_some(), "{} is in the table but nothing answers it", row.name);
     }
     module.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bodies_are_large_enough_for_the_largest_transaction() {
+        let small = RpcConfig { body_bytes_max: 1_000, ..RpcConfig::default() };
+        assert_eq!(with_room(&small, 10_000).body_bytes_max, 20_000 + CALL_BYTES);
+        let enough = RpcConfig { body_bytes_max: 20_000 + CALL_BYTES, ..RpcConfig::default() };
+        assert_eq!(with_room(&enough, 10_000), enough);
+        assert_eq!(with_room(&small, u32::MAX).body_bytes_max, u32::MAX, "no more can be said");
+    }
+
+    #[tokio::test]
+    async fn the_server_has_threads_of_its_own_and_ends_them() {
+        let threads = Threads::start().expect("the machine has threads");
+        let name = threads.run(async { std::thread::current().name().map(str::to_owned) }).await;
+        assert_eq!(name.as_deref(), Some("rpc"));
+        drop(threads);
+    }
 }

@@ -105,6 +105,8 @@ pub(crate) struct Readiness {
     connected: usize,
     /// How many of them decide.
     quorum: usize,
+    /// By how much the chain's time is ahead of this machine's clock, in milliseconds, beyond what the chain tolerates.
+    ahead_ms: Option<u64>,
 }
 
 impl Readiness {
@@ -127,6 +129,7 @@ impl Readiness {
             halted: view.halted.clone(),
             connected: connected.len(),
             quorum: set.quorum().q(),
+            ahead_ms: node.ahead_ms(),
         }
     }
 
@@ -136,7 +139,13 @@ impl Readiness {
         let unconnected = (self.connected < self.quorum)
             .then(|| format!("connected with {} validators, {} make a quorum", self.connected, self.quorum));
         let halted = self.halted.as_ref().map(|why| format!("halted: {why}"));
-        [syncing, unconnected, halted].into_iter().flatten().collect()
+        let ahead = self.ahead_ms.map(|ahead_ms| match self.height {
+            Height(0) => format!(
+                "the genesis time is {ahead_ms} ms ahead of this machine's clock: no block comes before it"
+            ),
+            _ => format!("the chain's time is {ahead_ms} ms ahead of this machine's clock: set the clock"),
+        });
+        [syncing, unconnected, halted, ahead].into_iter().flatten().collect()
     }
 }
 
@@ -144,14 +153,34 @@ impl Readiness {
 mod tests {
     use super::*;
 
-    const READY: Readiness =
-        Readiness { height: Height(7), syncing: false, halted: None, connected: 3, quorum: 3 };
+    const READY: Readiness = Readiness {
+        height: Height(7),
+        syncing: false,
+        halted: None,
+        connected: 3,
+        quorum: 3,
+        ahead_ms: None,
+    };
 
     #[test]
     fn a_node_is_ready_with_a_quorum_within_reach_and_not_with_one_less() {
         assert_eq!(READY.reasons(), Vec::<String>::new());
         let fewer = Readiness { connected: 2, ..READY };
         assert_eq!(fewer.reasons(), ["connected with 2 validators, 3 make a quorum"]);
+    }
+
+    #[test]
+    fn a_chain_that_is_ahead_of_the_clock_is_told_by_whose_fault_it_may_be() {
+        let behind = Readiness { ahead_ms: Some(60_000), ..READY };
+        assert_eq!(
+            behind.reasons(),
+            ["the chain's time is 60000 ms ahead of this machine's clock: set the clock"]
+        );
+        let early = Readiness { height: Height(0), ..behind };
+        assert_eq!(
+            early.reasons(),
+            ["the genesis time is 60000 ms ahead of this machine's clock: no block comes before it"]
+        );
     }
 
     #[test]

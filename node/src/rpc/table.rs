@@ -51,6 +51,7 @@ const SUBMIT: &[Reason] = &[
     Reason::PoolFull,
     Reason::AccountFull,
     Reason::FeesExceedBalance,
+    Reason::InsufficientFunds,
     Reason::ShuttingDown,
 ];
 

@@ -15,10 +15,8 @@ use std::{
 };
 
 use borsh::{BorshDeserialize, BorshSerialize};
-
 use quorate_consensus::{
-    Action, Engine, Event, Evidence, Horizon, Input, Now, Promised, Rejection, Replica, Scope, Setup, To,
-    drive,
+    Action, Engine, Event, Horizon, Input, Now, Promised, Rejection, Replica, Scope, Setup, To, drive,
 };
 use quorate_crypto::{Hash, PublicKey, encode};
 use quorate_ledger::{Epoch, EpochStart, Height, Parameters, Reader, Tip, ValidatorIndex};
@@ -28,8 +26,9 @@ use tokio::sync::watch;
 use super::{
     clock::{self, Clock},
     epochs::{Epochs, scope_of},
+    evidence::Recorder,
     executor::ExecutorCommand,
-    handle::{ConsensusView, EvidenceShelf, TipView},
+    handle::{ConsensusView, TipView},
     inbox::{Arrival, Inbox, Turn},
     pool::{NextEpoch, PoolCommand},
     voting::Part,
@@ -62,7 +61,7 @@ pub(super) struct Outlets {
     pub(super) view: watch::Sender<Arc<ConsensusView>>,
     pub(super) epochs: Arc<Epochs>,
     pub(super) syncing: Arc<AtomicBool>,
-    pub(super) evidence: EvidenceShelf,
+    pub(super) evidence: Recorder,
     pub(super) metrics: Metrics,
 }
 
@@ -73,7 +72,6 @@ struct Told {
     accepted: Vec<Hash>,
     /// Those of them that are in flight in the current view.
     in_flight: Vec<Hash>,
-    evidence_count: u64,
     halted: Option<String>,
     published_at: Option<Instant>,
     dirty: bool,
@@ -264,7 +262,6 @@ impl<E: Engine> Consensus<E> {
         let mut view = ConsensusView::of(status);
         view.index = self.outlets.own.and_then(|own| scope.validators.index_of(&own));
         view.syncing = self.outlets.syncing.load(Ordering::Relaxed);
-        view.evidence_count = told.evidence_count;
         view.halted.clone_from(&told.halted);
         view.refused = silent;
         self.outlets.view.send_if_modified(|shown| {
@@ -318,8 +315,8 @@ impl Outlets {
             }
             Action::Serve { to, above } => self.offer(scope, to, above),
             Action::Accuse { evidence } => {
-                told.evidence_count += 1;
-                self.accuse(*evidence);
+                self.metrics.accused(&evidence);
+                self.evidence.record(clock::wall(), *evidence);
             }
             Action::Reject { from, why } => self.reject(from, &why),
             Action::Abstain { why } => tracing::error!(
@@ -373,16 +370,6 @@ impl Outlets {
         if let Some(key) = scope.validators.key(to) {
             self.network.send(key, Class::Urgent, encode(&Frame::<()>::Offer { height }));
         }
-    }
-
-    fn accuse(&self, evidence: Evidence) {
-        let (epoch, height) = evidence.place();
-        tracing::warn!(
-            validator = %evidence.signer(), %epoch, %height,
-            "evidence: a validator signed what no correct one signs; `consensus_getEvidence` has the proof"
-        );
-        self.metrics.accused(&evidence);
-        self.evidence.add(clock::wall(), evidence);
     }
 
     fn reject(&self, from: ValidatorIndex, why: &Rejection) {

@@ -6,7 +6,7 @@
 //! costs the writers nothing.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::HashMap,
     sync::{
         Arc, Mutex, RwLock,
         atomic::{AtomicU64, Ordering},
@@ -15,7 +15,7 @@ use std::{
 };
 
 use prometheus_client::registry::Registry;
-use quorate_consensus::{Evidence, Status};
+use quorate_consensus::Status;
 use quorate_crypto::Hash;
 use quorate_genesis::Genesis;
 use quorate_ledger::{
@@ -24,10 +24,7 @@ use quorate_ledger::{
 use quorate_network::Network;
 use tokio::sync::{oneshot, watch};
 
-use super::pool::PoolCommand;
-
-/// Evidence kept in memory and served; beyond it the oldest goes (each piece was logged and counted when it came).
-pub(crate) const EVIDENCE_KEPT_MAX: usize = 1_000;
+use super::{clock, evidence::EvidenceShelf, pool::PoolCommand};
 
 /// What a refused client is told to wait when the pool or its queue is full.
 pub(crate) const RETRY_AFTER_MS: u64 = 500;
@@ -55,6 +52,16 @@ pub(crate) struct NodeHandle {
     pub(crate) started: UnixMillis,
     /// Proofs that validators did what a correct one never does.
     pub(crate) evidence: EvidenceShelf,
+}
+
+impl NodeHandle {
+    /// By how many milliseconds the chain's time is ahead of this machine's clock, if that is more than the chain's clocks
+    /// may differ: no honest validator accepts a block of this node then.
+    pub(crate) fn ahead_ms(&self) -> Option<u64> {
+        let (time, now) = (self.tip.borrow().time, clock::wall());
+        let drift = self.genesis.parameters().max_clock_drift_ms;
+        (time > now.plus_millis(drift)).then(|| time.millis_since(now))
+    }
 }
 
 /// What a node was started as. A validator may still be kept from voting: [`ConsensusView::role`] tells.
@@ -110,8 +117,6 @@ pub(crate) struct ConsensusView {
     pub(crate) in_flight: Vec<InFlightView>,
     /// Whether peers are known to be further than this node is.
     pub(crate) syncing: bool,
-    /// Pieces of evidence seen since the start.
-    pub(crate) evidence_count: u64,
     /// Why the engine stopped signing, if it did.
     pub(crate) halted: Option<String>,
     /// Why a node with a validator's key does not vote, if it does not.
@@ -155,40 +160,9 @@ impl ConsensusView {
             stable: status.stable,
             in_flight,
             syncing: false,
-            evidence_count: 0,
             halted: None,
             refused: None,
         }
-    }
-}
-
-/// A proof and when it was found.
-#[derive(Clone, Debug)]
-pub(crate) struct FoundEvidence {
-    /// By the wall clock.
-    pub(crate) at: UnixMillis,
-    /// The proof.
-    pub(crate) evidence: Arc<Evidence>,
-}
-
-/// The newest pieces of evidence, oldest first.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct EvidenceShelf {
-    found: Arc<Mutex<VecDeque<FoundEvidence>>>,
-}
-
-impl EvidenceShelf {
-    /// All that is kept, oldest first.
-    pub(crate) fn list(&self) -> Vec<FoundEvidence> {
-        self.found.lock().expect("no holder of this lock panics").iter().cloned().collect()
-    }
-
-    pub(super) fn add(&self, at: UnixMillis, evidence: Evidence) {
-        let mut found = self.found.lock().expect("no holder of this lock panics");
-        if found.len() == EVIDENCE_KEPT_MAX {
-            found.pop_front();
-        }
-        found.push_back(FoundEvidence { at, evidence: Arc::new(evidence) });
     }
 }
 
@@ -285,6 +259,19 @@ pub(crate) enum SubmitError {
         balance: Amount,
         /// Fees of the sender's waiting transactions, without this one.
         pending: Amount,
+    },
+    /// The sender's committed balance does not pay what the transaction moves and its fee.
+    #[error(
+        "it takes {needed} from its sender, who has {balance} at height {height}, and nothing that waits here pays the \
+         sender"
+    )]
+    InsufficientFunds {
+        /// Committed balance.
+        balance: Amount,
+        /// The height it is of.
+        height: Height,
+        /// What is moved and the fee.
+        needed: Amount,
     },
     /// The node is stopping.
     #[error("the node is shutting down")]

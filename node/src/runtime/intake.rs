@@ -3,7 +3,7 @@
 //! ```text
 //!  network ──▶ one task ──▶ lanes: a queue for each source ──▶ verifiers ──▶ consensus   votes, proposals
 //!                  │                                              ├───────▶ pool        bundles
-//!                  │                                              └───────▶ sync        offers, announcements
+//!                  │                                              └───────▶ sync        offers, notices
 //!                  └─ requests ──▶ a task each, a few at a time ──▶ answer
 //! ```
 //!
@@ -37,7 +37,7 @@ use super::{
 use crate::{
     metrics::Metrics,
     wire::{
-        ANSWER_BYTES, Announcement, BLOCKS_PER_ANSWER_MAX, Bodies, Bundle, Frame, Hashes, Lane, Request,
+        ANSWER_BYTES, BLOCKS_PER_ANSWER_MAX, BlockNotice, Bodies, Bundle, Frame, Hashes, Lane, Request,
         Response, Stretch,
     },
 };
@@ -145,9 +145,9 @@ impl<E: Engine + 'static> Intake<E> {
     }
 
     fn announced(&self, source: PeerId, bytes: &[u8], token: GossipToken) {
-        match decode::<Announcement>(bytes) {
-            Ok(announcement) => {
-                let hint = Hint::Announced { source, announcement, token };
+        match decode::<BlockNotice>(bytes) {
+            Ok(notice) => {
+                let hint = Hint::Announced { source, notice, token };
                 if let Err(mpsc::error::TrySendError::Full(Hint::Announced { token, .. })) =
                     self.hints.try_send(hint)
                 {
@@ -156,7 +156,7 @@ impl<E: Engine + 'static> Intake<E> {
             }
             Err(error) => {
                 self.network.accept(token, GossipVerdict::Reject);
-                self.offended(Source::Peer(source), &format!("an announcement that is none: {error}"));
+                self.offended(Source::Peer(source), &format!("a block notice that is none: {error}"));
             }
         }
     }

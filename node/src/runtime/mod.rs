@@ -17,6 +17,7 @@
 //! | `consensus` | [`consensus`] | the engine and its log |
 //! | `pool` | [`pool`] | what waits and what may go into blocks |
 //! | `executor` | [`executor`] | the ledger |
+//! | `evidence` | [`evidence`] | proofs that validators broke the protocol |
 //! | `verifier…` | [`intake`] | nothing: they verify what peers send |
 //! | intake, sync (tasks) | [`intake`], [`sync`] | the network's channel; whom to catch up from |
 //!
@@ -27,6 +28,7 @@ mod clock;
 mod conduct;
 mod consensus;
 mod epochs;
+mod evidence;
 mod executor;
 mod handle;
 mod inbox;
@@ -48,7 +50,8 @@ use tokio::{
 };
 
 pub(crate) use epochs::CurrentRules;
-pub(crate) use handle::{ConsensusView, FoundEvidence, NodeHandle, SubmitError, TipView};
+pub(crate) use evidence::FoundEvidence;
+pub(crate) use handle::{ConsensusView, NodeHandle, SubmitError, TipView};
 pub(crate) use node::{Keys, Node, StartError};
 
 use self::threads::Failure;
@@ -67,6 +70,12 @@ pub(crate) async fn run(home: Home, config: Config, genesis: Genesis, keys: Keys
     let mut node = Node::start(&home, &config, genesis, keys).await.map_err(start_fault)?;
     for address in node.handle().network.listen_addresses() {
         tracing::info!(%address, "listening for peers");
+    }
+    if let Some(ahead_ms) = node.handle().ahead_ms() {
+        tracing::warn!(
+            ahead_ms,
+            "the chain's time is ahead of this machine's clock, at height 0 the genesis time: no block comes before it"
+        );
     }
     let rpc = match crate::rpc::serve(node.handle(), &config.rpc).await {
         Ok(rpc) => rpc,

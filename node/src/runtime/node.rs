@@ -25,8 +25,9 @@ use super::{
     conduct::Conduct,
     consensus::{Consensus, Outlets, setup_of},
     epochs::{CurrentRules, Epochs, scope_of},
+    evidence::{self, Keeper, Recorder},
     executor::{self, Executor},
-    handle::{ConsensusView, EvidenceShelf, NodeHandle, PoolHandle, PoolShared, Role, TipView},
+    handle::{ConsensusView, NodeHandle, PoolHandle, PoolShared, Role, TipView},
     inbox::Inbox,
     intake::Intake,
     lanes::{Lanes, Serves},
@@ -49,6 +50,8 @@ type ChainMessage = <ChainEngine as Engine>::Message;
 
 /// Verifying threads: at least two, so that one can serve urgent things alone; at most so many.
 const VERIFIERS_MAX: usize = 8;
+// A set that the ledger allows must be one that the network can bind.
+const _: () = assert!(quorate_ledger::VALIDATORS_MAX == quorate_network::limits::VALIDATORS_MAX);
 /// What a message may be beyond the transactions in it: headers, lengths, certificates.
 const MESSAGE_BYTES_SLACK: usize = 256 << 10;
 
@@ -115,7 +118,6 @@ struct Shared {
     view: watch::Sender<Arc<ConsensusView>>,
     epochs: Arc<Epochs>,
     syncing: Arc<AtomicBool>,
-    evidence: EvidenceShelf,
 }
 
 impl Node {
@@ -173,7 +175,6 @@ impl Node {
             view: view.clone(),
             epochs: Arc::clone(&epochs),
             syncing: Arc::new(AtomicBool::new(false)),
-            evidence: EvidenceShelf::default(),
         };
         let (mut threads, failures) = Threads::new();
 
@@ -196,6 +197,9 @@ impl Node {
         let (intake, sync) = make_edges(&shared, &opened, &pool_shared);
         let reader = opened.reader.clone();
         let commands = spawn_executor(&mut threads, &shared, opened.ledger, tip_sender)?;
+        let keeper = Keeper::open(home.evidence_dir());
+        let evidence = keeper.shelf();
+        let recorder = spawn_keeper(&mut threads, keeper)?;
         let consensus = Consensus {
             replica,
             part,
@@ -212,7 +216,7 @@ impl Node {
                 view: view.clone(),
                 epochs: shared.epochs,
                 syncing: shared.syncing,
-                evidence: shared.evidence.clone(),
+                evidence: recorder,
                 metrics: shared.metrics,
             },
         };
@@ -230,7 +234,7 @@ impl Node {
             role,
             registry: Arc::new(Mutex::new(registry)),
             started,
-            evidence: shared.evidence,
+            evidence,
         };
         Ok(Self { handle, inbox: shared.inbox, intake, pool: pool_sender, threads, failures })
     }
@@ -424,6 +428,16 @@ fn spawn_executor(
     Ok(sender)
 }
 
+/// Ends when the consensus thread, the only one that accuses, has ended.
+fn spawn_keeper(threads: &mut Threads, keeper: Keeper) -> Result<Recorder, StartError> {
+    let (queue, accusations) = sync_channel(evidence::ACCUSATIONS_MAX);
+    threads.spawn("evidence", move || {
+        keeper.run(&accusations);
+        Ok(())
+    })?;
+    Ok(Recorder::new(queue))
+}
+
 fn spawn_intake(
     threads: &mut Threads,
     intake: &Arc<Intake<ChainEngine>>,
@@ -441,4 +455,21 @@ fn spawn_intake(
     }
     threads.spawn_task("intake", Arc::clone(intake).run(inbound));
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whatever_a_chain_may_allow_can_be_served() {
+        let largest = Parameters { window: 11, block_bytes_max: BLOCK_BYTES_LIMIT, ..Parameters::default() };
+        let widest = Parameters { window: 128, log_window: 256, ..Parameters::default() };
+        for parameters in [Parameters::default(), largest, widest] {
+            parameters.check().expect("a chain may have these");
+            let limits = network_limits(&parameters);
+            limits.check().expect("well formed");
+            assert!(limits.response_bytes_max < MESSAGE_BYTES_CEILING, "nothing had to be cut off");
+        }
+    }
 }

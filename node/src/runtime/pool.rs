@@ -32,7 +32,7 @@ use std::{
 use quorate_consensus::{Mono, Proposal};
 use quorate_crypto::{Hash, PublicKey};
 use quorate_ledger::{
-    Account, Anchor, Block, Candidates, Epoch, EpochStart, Header, Height, Reader, Transaction,
+    Account, Amount, Anchor, Block, Candidates, Epoch, EpochStart, Header, Height, Reader, Transaction,
     TransactionError, UnixMillis,
 };
 use quorate_network::Network;
@@ -298,7 +298,8 @@ impl<M: Send + 'static> Pool<M> {
     }
 
     fn submit(&mut self, Submission { transaction, reply }: Submission) {
-        let result = match self.admit(Arc::clone(&transaction)) {
+        let result = match self.check_funds(&transaction).and_then(|()| self.admit(Arc::clone(&transaction)))
+        {
             Ok(Admitted::New) => {
                 self.spread.gossip(transaction, self.parts.clock.mono());
                 Ok(())
@@ -311,6 +312,17 @@ impl<M: Send + 'static> Pool<M> {
         }
         // The client may have gone; the transaction stays.
         let _ = reply.send(result);
+    }
+
+    /// Refuses a client's transaction that could not pay what it moves. One that is here or in the chain already is not
+    /// asked again: its answer is the same as before.
+    fn check_funds(&self, transaction: &Transaction) -> Result<(), SubmitError> {
+        let id = transaction.id();
+        if self.parts.mempool.contains(&id) || self.parts.candidates.contains_committed(&id).is_some() {
+            return Ok(());
+        }
+        let balance = || balance(&self.parts.reader, &transaction.sender());
+        Ok(self.parts.mempool.check_funds(transaction, balance)?)
     }
 
     /// Keeps a transaction whose signature is verified, if it may still be included and its sender may have one more.
@@ -329,14 +341,7 @@ impl<M: Send + 'static> Pool<M> {
         transaction.fits_time(earliest, rules.parameters.transaction_lifetime_max_ms)?;
         let now = self.parts.clock.mono();
         let reader = &self.parts.reader;
-        let balance = || match reader.account(&transaction.sender()) {
-            Ok((_, balance)) => balance.unwrap_or(0),
-            // The executor meets the same disk and ends the node; until then nothing can be paid.
-            Err(error) => {
-                tracing::error!(%error, "cannot read an account");
-                0
-            }
-        };
+        let balance = || balance(reader, &transaction.sender()).1;
         let admitted = self.parts.mempool.admit(Arc::clone(&transaction), now, balance)?;
         if admitted == Admitted::New {
             let mut ids = self.parts.shared.ids.write().expect("no holder of this lock panics");
@@ -438,12 +443,27 @@ impl<M: Send + 'static> Pool<M> {
     }
 }
 
+/// An account's committed balance, and the height it is of.
+fn balance(reader: &Reader, account: &Account) -> (Height, Amount) {
+    match reader.account(account) {
+        Ok((height, balance)) => (height, balance.unwrap_or(0)),
+        // The executor meets the same disk and ends the node; until then nothing can be paid.
+        Err(error) => {
+            tracing::error!(%error, "cannot read an account");
+            (reader.tip().0, 0)
+        }
+    }
+}
+
 impl From<Refusal> for SubmitError {
     fn from(refusal: Refusal) -> Self {
         match refusal {
             Refusal::Full => Self::PoolFull { retry_after_ms: RETRY_AFTER_MS },
             Refusal::AccountFull { max } => Self::AccountFull { max },
             Refusal::FeesExceedBalance { balance, pending } => Self::FeesExceedBalance { balance, pending },
+            Refusal::InsufficientFunds { balance, height, needed } => {
+                Self::InsufficientFunds { balance, height, needed }
+            }
         }
     }
 }
@@ -457,6 +477,7 @@ fn refusal_name(error: &SubmitError) -> &'static str {
         SubmitError::PoolFull { .. } => "pool_full",
         SubmitError::AccountFull { .. } => "account_full",
         SubmitError::FeesExceedBalance { .. } => "fees_exceed_balance",
+        SubmitError::InsufficientFunds { .. } => "insufficient_funds",
         SubmitError::ShuttingDown => "shutting_down",
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  offer (from a validator that saw we are behind) ─┐
-//!  announcement (gossip: there is a block)  ────────┴▶ claim ─▶ request Blocks{above} ─▶ check ─▶ consensus ─▶ executor
+//!  notice (gossip: there is a block)  ────────┴▶ claim ─▶ request Blocks{above} ─▶ check ─▶ consensus ─▶ executor
 //!                                                        ▲                                              │
 //!                                                        └───────────────── tip ◀───────────────────────┘
 //! ```
@@ -17,7 +17,7 @@
 //! - Every node that connects is asked once whether it has more: on an idle chain nobody announces anything.
 //! - A node that votes gets blocks by voting; it asks only when it is still behind after a moment of grace. One that
 //!   follows asks at once.
-//! - A block announcement is forwarded to others once the block is here and executed, never on its word alone. Who
+//! - A block notice is forwarded to others once the block is here and executed, never on its word alone. Who
 //!   executes a block that nobody has announced yet announces it.
 
 mod claims;
@@ -44,13 +44,13 @@ use super::{
 };
 use crate::{
     metrics::Metrics,
-    wire::{Announcement, Request, Response, Stretch},
+    wire::{BlockNotice, Request, Response, Stretch},
 };
 
 /// Hints that wait; beyond it they are lost, and come again.
 pub(super) const HINTS_MAX: usize = 256;
 /// Announcements that wait for their block before they are forwarded; beyond it the oldest is not.
-const ANNOUNCEMENTS_MAX: usize = 64;
+const NOTICES_MAX: usize = 64;
 /// How long a node that votes waits before it asks for what it may be about to commit itself.
 const GRACE_OF_VOTERS: Duration = Duration::from_millis(300);
 /// How long the executor may take for one answer before something else is tried.
@@ -71,7 +71,7 @@ pub(super) enum Hint {
         /// Who passed it on, so who has it.
         source: PeerId,
         /// Which block.
-        announcement: Announcement,
+        notice: BlockNotice,
         /// For the verdict.
         token: GossipToken,
     },
@@ -94,7 +94,7 @@ pub(super) struct SyncParts<M> {
 pub(super) struct Sync<M> {
     parts: SyncParts<M>,
     claims: Claims<Target>,
-    announcements: VecDeque<(Announcement, GossipToken)>,
+    notices: VecDeque<(BlockNotice, GossipToken)>,
     /// Highest block handed to consensus, or the tip.
     reached: Height,
     /// Highest block announced from here.
@@ -132,7 +132,7 @@ impl<M: Send + 'static> Sync<M> {
         Self {
             parts,
             claims: Claims::new(),
-            announcements: VecDeque::new(),
+            notices: VecDeque::new(),
             reached,
             told: reached,
             asked: HashSet::new(),
@@ -175,11 +175,11 @@ impl<M: Send + 'static> Sync<M> {
     fn note(&mut self, hint: Hint) {
         match hint {
             Hint::Offered { source, height } => self.claim(source, height, false),
-            Hint::Announced { source, announcement, token } => {
-                self.claim(Target::Peer(source), announcement.height, false);
-                self.announcements.push_back((announcement, token));
-                if self.announcements.len() > ANNOUNCEMENTS_MAX
-                    && let Some((_, token)) = self.announcements.pop_front()
+            Hint::Announced { source, notice, token } => {
+                self.claim(Target::Peer(source), notice.height, false);
+                self.notices.push_back((notice, token));
+                if self.notices.len() > NOTICES_MAX
+                    && let Some((_, token)) = self.notices.pop_front()
                 {
                     self.parts.network.accept(token, GossipVerdict::Ignore);
                 }
@@ -214,7 +214,7 @@ impl<M: Send + 'static> Sync<M> {
         if is_validator { Standing::Validator } else { Standing::Stranger }
     }
 
-    /// Draws what follows from the tip: claims that are met go, announcements that came true are forwarded.
+    /// Draws what follows from the tip: claims that are met go, notices that came true are forwarded.
     fn settle(&mut self) {
         // What others have announced already is forwarded, not announced again.
         while let Ok(hint) = self.parts.hints.try_recv() {
@@ -226,7 +226,7 @@ impl<M: Send + 'static> Sync<M> {
         let reached = self.reached;
         self.claims.met(reached);
         self.announce(shown);
-        self.forward_announcements(tip);
+        self.forward_notices(tip);
         // Only who delivers is believed to have more, or one liar could make every node look behind.
         let best = self.claims.best().unwrap_or(tip).max(reached);
         let window = self.parts.reader.epoch().parameters.window;
@@ -238,24 +238,24 @@ impl<M: Send + 'static> Sync<M> {
     }
 
     fn announce(&mut self, tip: TipView) {
-        let announcement = Announcement { height: tip.height, hash: tip.hash };
+        let notice = BlockNotice { height: tip.height, hash: tip.hash };
         let behind = self.parts.syncing.load(Ordering::Relaxed);
         if tip.height > self.told && !behind {
             self.told = tip.height;
-            if self.announcements.iter().all(|(heard, _)| *heard != announcement) {
-                self.parts.network.publish(Topic::Blocks, encode(&announcement));
+            if self.notices.iter().all(|(heard, _)| *heard != notice) {
+                self.parts.network.publish(Topic::Blocks, encode(&notice));
             }
         }
     }
 
-    fn forward_announcements(&mut self, tip: Height) {
-        for (announcement, token) in std::mem::take(&mut self.announcements) {
-            if announcement.height > tip {
-                self.announcements.push_back((announcement, token));
+    fn forward_notices(&mut self, tip: Height) {
+        for (notice, token) in std::mem::take(&mut self.notices) {
+            if notice.height > tip {
+                self.notices.push_back((notice, token));
                 continue;
             }
-            let verdict = match self.parts.reader.height_of(&announcement.hash) {
-                Ok(Some(height)) if height == announcement.height => GossipVerdict::Accept,
+            let verdict = match self.parts.reader.height_of(&notice.hash) {
+                Ok(Some(height)) if height == notice.height => GossipVerdict::Accept,
                 // An executed height has one block for ever, so nobody honest ever announced this.
                 Ok(_) => GossipVerdict::Reject,
                 Err(error) => {

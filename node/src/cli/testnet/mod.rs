@@ -30,6 +30,9 @@ use layout::Testnet;
 #[derive(Debug, Subcommand)]
 pub(super) enum TestnetCommand {
     /// Make the network if it is not there, start what does not run, wait until every node is ready
+    ///
+    /// Stays until Ctrl-C, which stops the nodes that it started; where all run already it only watches. With --detach it
+    /// returns and leaves them running.
     Up(up::UpArgs),
     /// Show every node
     Status(DirArgs),
@@ -71,7 +74,8 @@ pub(super) fn run(globals: &Globals, command: TestnetCommand) -> anyhow::Result<
         TestnetCommand::Status(args) => block_on(status::run(globals, &args)),
         TestnetCommand::Down(args) => {
             let mut testnet = Testnet::open(&args.dir)?;
-            block_on(process::stop_all(&testnet, process::How::Cleanly))?;
+            let nodes = testnet.description.nodes.iter();
+            block_on(process::stop_all(&testnet, nodes, process::How::Cleanly))?;
             after(globals, &mut testnet, "all nodes are stopped")
         }
         TestnetCommand::Stop(args) => {

@@ -114,12 +114,16 @@ async fn http_get(address: SocketAddr, path: &str) -> std::io::Result<(u16, Stri
     Ok((status, body.to_owned()))
 }
 
-/// Ends every node that runs; all are told before any is waited for.
-pub(super) async fn stop_all(testnet: &Testnet, how: How) -> anyhow::Result<()> {
-    for node in &testnet.description.nodes {
+/// Ends those of `nodes` that run; all are told before any is waited for.
+pub(super) async fn stop_all(
+    testnet: &Testnet,
+    nodes: impl Iterator<Item = &Node> + Clone,
+    how: How,
+) -> anyhow::Result<()> {
+    for node in nodes.clone() {
         signal(node, how)?;
     }
-    for node in &testnet.description.nodes {
+    for node in nodes {
         gone(testnet, node, how).await?;
     }
     Ok(())

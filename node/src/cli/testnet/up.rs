@@ -1,6 +1,6 @@
 //! `quorate testnet up`: from nothing, or from what is there, to a network that is ready.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -25,10 +25,14 @@ const READY_WITHIN: Duration = Duration::from_secs(120);
 /// Between two looks at nodes that start.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
+/// Between two looks at which nodes run, which costs nothing.
+const RUNNING_EVERY: Duration = Duration::from_millis(200);
+
 /// Between two summaries on a terminal, where the line is drawn over.
 const SUMMARY_EVERY: Duration = Duration::from_secs(1);
 
-/// Between two summaries elsewhere, where each is a line of its own and is printed only if it says something new.
+/// Between two summaries elsewhere, where each is a line of its own and is printed only if it says something new. That a
+/// node has ended or runs again is said at once.
 const SUMMARY_LINE_EVERY: Duration = Duration::from_secs(10);
 
 /// How much of the log of a node that died is shown.
@@ -81,14 +85,51 @@ pub(super) async fn run(globals: &Globals, args: UpArgs) -> anyhow::Result<()> {
         return Err(error);
     }
     testnet.refresh()?;
-    output::result(globals.json, &testnet.description, |_| welcome(&testnet, args.detach))?;
-    if args.detach {
+    let started: BTreeSet<String> = children.keys().cloned().collect();
+    let stay = if args.detach { Stay::Detached } else { Stay::of(&testnet, &started) };
+    output::result(globals.json, &testnet.description, |_| welcome(&testnet, &stay))?;
+    if stay == Stay::Detached {
         return Ok(());
     }
-
-    watch(&testnet, &mut signals).await?;
-    stop_all(&testnet, &mut signals).await?;
+    watch(&testnet, &stay, children, &mut signals).await?;
+    // What ran before belongs to whoever started it.
+    let nodes = testnet.description.nodes.iter().filter(|node| started.contains(&node.name));
+    stop_all(&testnet, nodes, &mut signals).await?;
     testnet.refresh()
+}
+
+/// What this command does once all nodes are ready.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Stay {
+    /// It returns.
+    Detached,
+    /// It watches, and at its end stops every node: it started them.
+    OwnsAll,
+    /// It watches, and at its end stops those of this text, which it started; the others ran before.
+    OwnsSome(String),
+    /// It only watches: all ran before.
+    OwnsNone,
+}
+
+impl Stay {
+    fn of(testnet: &Testnet, started: &BTreeSet<String>) -> Self {
+        if started.is_empty() {
+            Self::OwnsNone
+        } else if started.len() == testnet.description.nodes.len() {
+            Self::OwnsAll
+        } else {
+            Self::OwnsSome(started.iter().map(String::as_str).collect::<Vec<_>>().join(", "))
+        }
+    }
+
+    /// What Ctrl-C does.
+    fn end(&self) -> String {
+        match self {
+            Self::Detached | Self::OwnsNone => "Ctrl-C leaves them running".to_owned(),
+            Self::OwnsAll => "Ctrl-C stops all".to_owned(),
+            Self::OwnsSome(names) => format!("Ctrl-C stops {names}"),
+        }
+    }
 }
 
 /// Starts one node and waits until it runs; whether it can be ready depends on the others.
@@ -280,7 +321,13 @@ impl Signals {
 }
 
 /// Shows where the network stands until told to end.
-async fn watch(testnet: &Testnet, signals: &mut Signals) -> anyhow::Result<()> {
+async fn watch(
+    testnet: &Testnet,
+    stay: &Stay,
+    mut children: BTreeMap<String, Started>,
+    signals: &mut Signals,
+) -> anyhow::Result<()> {
+    let nodes = &testnet.description.nodes;
     let terminal = std::io::stderr().is_terminal();
     let line = ProgressBar::new_spinner();
     if !terminal {
@@ -289,34 +336,78 @@ async fn watch(testnet: &Testnet, signals: &mut Signals) -> anyhow::Result<()> {
     line.set_style(ProgressStyle::with_template("{spinner} {wide_msg}").expect("a constant template"));
     let every = if terminal { SUMMARY_EVERY } else { SUMMARY_LINE_EVERY };
     let mut said = String::new();
+    let mut running = status::running(testnet)?;
+    let mut due = Instant::now();
     loop {
-        let summary = status::summary(&status::look(testnet).await?);
-        line.set_message(format!("{summary} · Ctrl-C stops all"));
-        line.tick();
-        if !terminal && summary != said {
-            output::note(&summary);
-            said = summary;
+        let now = status::running(testnet)?;
+        if now != running {
+            let news = changes(testnet, &running, &now, &mut children);
+            line.suspend(|| news.iter().for_each(|news| output::note(news)));
+            running = now;
+            due = Instant::now();
+        }
+        if due <= Instant::now() {
+            let seen = tokio::select! {
+                () = signals.next() => break,
+                seen = status::look(testnet) => seen?,
+            };
+            let summary = status::summary(nodes, &seen);
+            line.set_message(format!("{summary} · {}", stay.end()));
+            line.tick();
+            if !terminal && summary != said {
+                output::note(&summary);
+                said = summary;
+            }
+            due = Instant::now() + every;
         }
         tokio::select! {
             () = signals.next() => break,
-            () = sleep(every) => {}
+            () = sleep(RUNNING_EVERY) => {}
         }
     }
     line.finish_and_clear();
     Ok(())
 }
 
-/// Stops all nodes cleanly; at once if asked a second time.
-async fn stop_all(testnet: &Testnet, signals: &mut Signals) -> anyhow::Result<()> {
-    output::note("stopping all nodes");
+/// Which nodes have ended or run again, a line each; how one ended, if this command had started it.
+fn changes(
+    testnet: &Testnet,
+    before: &BTreeSet<String>,
+    now: &BTreeSet<String>,
+    children: &mut BTreeMap<String, Started>,
+) -> Vec<String> {
+    let dir = output::quoted(&testnet.dir);
+    let ended = before.difference(now).map(|name| {
+        // Once: a process of the same name that comes later is another command's.
+        let status = children.remove(name).and_then(|mut started| started.child.try_wait().ok().flatten());
+        let how = status.map_or(String::new(), |status| format!(" ({status})"));
+        let program = program();
+        format!("{name} has ended{how}; see `{program} testnet logs {name} --dir {dir}`")
+    });
+    let begun = now.difference(before).map(|name| format!("{name} runs again"));
+    ended.chain(begun).collect()
+}
+
+/// Stops nodes cleanly; at once if asked a second time.
+async fn stop_all(
+    testnet: &Testnet,
+    nodes: impl Iterator<Item = &Node> + Clone,
+    signals: &mut Signals,
+) -> anyhow::Result<()> {
+    let names: Vec<&str> = nodes.clone().map(|node| node.name.as_str()).collect();
+    if names.is_empty() {
+        output::note("the nodes go on running");
+        return Ok(());
+    }
+    output::note(&format!("stopping {}", names.join(", ")));
     tokio::select! {
-        stopped = process::stop_all(testnet, How::Cleanly) => stopped,
-        () = signals.next() => process::stop_all(testnet, How::AtOnce).await,
+        stopped = process::stop_all(testnet, nodes.clone(), How::Cleanly) => stopped,
+        () = signals.next() => process::stop_all(testnet, nodes, How::AtOnce).await,
     }
 }
 
 /// Where everything is, and what to try.
-fn welcome(testnet: &Testnet, detached: bool) -> String {
+fn welcome(testnet: &Testnet, stay: &Stay) -> String {
     let description = &testnet.description;
     let program = program();
     let dir = output::quoted(&testnet.dir);
@@ -349,11 +440,18 @@ fn welcome(testnet: &Testnet, detached: bool) -> String {
             bob.address, first.rpc, bob.address, last.rpc, last.rpc
         ));
     }
-    if detached {
-        text.push_str(&format!("\nStop all: {program} testnet down --dir {dir}\n"));
-    } else {
-        text.push_str(&format!("\nState: {program} testnet status --dir {dir}\n"));
-    }
+    let down = format!("{program} testnet down --dir {dir}");
+    text.push_str(&match stay {
+        Stay::Detached => format!("\nStop all: {down}\n"),
+        Stay::OwnsAll => format!("\nState: {program} testnet status --dir {dir}\n"),
+        Stay::OwnsSome(names) => format!(
+            "\nThis command started {names}; the others ran already. Ctrl-C stops {names} and leaves the others running.\n\
+             Stop all: {down}\n"
+        ),
+        Stay::OwnsNone => format!(
+            "\nAll nodes ran already: this command only watches them, and Ctrl-C leaves them running.\nStop all: {down}\n"
+        ),
+    });
     text
 }
 
@@ -419,13 +517,40 @@ mod tests {
     fn what_to_try_names_files_and_addresses_that_exist() {
         let dir = tempfile::tempdir().expect("a temporary directory");
         let testnet = make(&args(dir.path())).expect("made");
-        let text = welcome(&testnet, true);
+        let text = welcome(&testnet, &Stay::Detached);
         let lines: Vec<&str> = text.lines().skip_while(|line| *line != "Try:").skip(1).take(3).collect();
         assert!(lines.iter().all(|line| line.contains("--rpc http://127.0.0.1:")), "{text}");
         assert!(lines[0].contains("tx transfer qr1") && lines[0].contains("alice.pem"), "{text}");
         assert!(lines[1].contains("query account qr1"), "{text}");
         assert!(lines[2].contains("tx put greeting hello"), "{text}");
         assert!(text.contains("testnet down --dir"), "{text}");
+    }
+
+    #[test]
+    fn what_ends_with_this_command_is_what_it_started() {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let testnet = make(&args(dir.path())).expect("made");
+        let started = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
+        let all = Stay::of(&testnet, &started(&["node0", "node1", "node2"]));
+        assert_eq!(all, Stay::OwnsAll);
+        let some = Stay::of(&testnet, &started(&["node0", "node2"]));
+        assert_eq!(some, Stay::OwnsSome("node0, node2".to_owned()));
+        assert!(welcome(&testnet, &some).contains("Ctrl-C stops node0, node2 and leaves the others running"));
+        let none = Stay::of(&testnet, &started(&[]));
+        assert_eq!(none, Stay::OwnsNone);
+        assert!(welcome(&testnet, &none).contains("Ctrl-C leaves them running"));
+    }
+
+    #[test]
+    fn what_has_changed_is_told_by_name() {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let testnet = make(&args(dir.path())).expect("made");
+        let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
+        let news =
+            changes(&testnet, &names(&["node0", "node1"]), &names(&["node1", "node2"]), &mut BTreeMap::new());
+        assert_eq!(news.len(), 2, "{news:?}");
+        assert!(news[0].starts_with("node0 has ended; see "), "{news:?}");
+        assert_eq!(news[1], "node2 runs again");
     }
 
     #[test]

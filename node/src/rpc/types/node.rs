@@ -73,6 +73,8 @@ pub(crate) struct Primary {
     /// Its key.
     #[schemars(with = "schema::PublicKey")]
     pub(crate) key: PublicKey,
+    /// What the genesis calls it.
+    pub(crate) name: Option<String>,
 }
 
 /// What waits in a pool.
@@ -157,7 +159,7 @@ pub(crate) struct Proposal {
 /// Proofs of misbehaviour that this node holds.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub(crate) struct EvidenceAnswer {
-    /// How many there have been since the node started.
+    /// How many it holds, also from before a restart.
     pub(crate) count: u64,
     /// The newest of them, newest last.
     pub(crate) evidence: Vec<EvidenceEntry>,
@@ -183,8 +185,14 @@ pub(crate) struct EvidenceEntry {
     /// The height they are about.
     #[schemars(with = "schema::Number")]
     pub(crate) height: Height,
-    /// The statements with their signatures (borsh): anyone who knows the set can check them.
-    pub(crate) proof: Bytes,
+    /// SHA-256 of the proof, which names it.
+    #[schemars(with = "schema::Hash")]
+    pub(crate) hash: Hash,
+    /// How many bytes the proof has.
+    pub(crate) size: u64,
+    /// The statements with their signatures (borsh): anyone who knows the set can check them, for instance with
+    /// `quorate evidence verify`. `null` where the newer ones fill the answer; the node holds it in `data/evidence`.
+    pub(crate) proof: Option<Bytes>,
 }
 
 /// The peers this node is connected with.
