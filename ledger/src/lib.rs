@@ -16,6 +16,8 @@ mod epoch;
 mod execute;
 #[cfg(test)]
 mod fixtures;
+#[cfg(test)]
+mod fuzz;
 mod ledger;
 mod operation;
 mod parameters;
