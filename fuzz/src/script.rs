@@ -32,11 +32,9 @@ fn step(script: &mut Script<'_>, bytes: &mut Vec<u8>, samples: &[Vec<u8>]) {
         // A byte: another, one bit of it, one more or less.
         0 => change(bytes, at, |_| amount),
         1 => change(bytes, at, |byte| byte ^ (1 << (amount % 8))),
-        2 => change(
-            bytes,
-            at,
-            |byte| if amount % 2 == 0 { byte.wrapping_add(1) } else { byte.wrapping_sub(1) },
-        ),
+        2 => change(bytes, at, |byte| {
+            if amount.is_multiple_of(2) { byte.wrapping_add(1) } else { byte.wrapping_sub(1) }
+        }),
         // What could be a length, of 32 or 64 bits, or a discriminant: edges.
         3 => overwrite(bytes, at, &edge(amount).to_le_bytes()[..4]),
         4 => overwrite(bytes, at, &edge(amount).to_le_bytes()),

@@ -357,7 +357,7 @@ impl World {
 
     /// One of the blocks there are, the latest more often.
     fn block(&self, which: u8) -> Option<Known> {
-        let recent = self.others.blocks.len().min(if which % 2 == 0 { 3 } else { 12 });
+        let recent = self.others.blocks.len().min(if which.is_multiple_of(2) { 3 } else { 12 });
         let back = usize::from(which / 2) % recent.max(1);
         self.others.blocks.iter().rev().nth(back).cloned()
     }
