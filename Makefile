@@ -13,7 +13,7 @@ QUORATE := $(CARGO_TARGET_DIR)/release/quorate
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help testnet build test prepare prepare-tests format lint unit simulator verifier end-to-end latency where
+.PHONY: help testnet build test prepare prepare-tests format lint unit simulator verifier end-to-end fuzz latency where
 
 help: ## List what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -42,6 +42,9 @@ unit: ## … unit, integration and doc tests of the crates
 verifier: ## … unit tests of the independent verifier
 simulator: ## … scenarios and seeds on the simulator
 end-to-end: ## … scenarios on real processes
+
+fuzz: prepare-tests ## Run every fuzz target for a minute each (FUZZ_SECONDS=600 for ten)
+	@exec scripts/fuzz.sh
 
 latency: build ## Measure commit latency and an idle node on this machine
 	@QUORATE_BIN="$(QUORATE)" cargo run $(PROFILE) --locked -p quorate-tests --bin latency

@@ -13,8 +13,9 @@ use std::{fmt, io, sync::Arc};
 use borsh::{BorshDeserialize, BorshSerialize};
 use quorate_crypto::{Hash, SecretKey};
 use quorate_ledger::{
-    Anchor, Block, CertifiedBlocks, CheckpointCertificate, CommitCertificate, Epoch, ExecutionOutcome,
-    Header, Height, Parameters, Quorum, Tip, UnixMillis, ValidatorIndex, ValidatorSet, View,
+    Anchor, BLOCK_TRANSACTIONS_LIMIT, Block, CertifiedBlocks, CheckpointCertificate, CommitCertificate,
+    Epoch, ExecutionOutcome, Header, Height, Parameters, Quorum, Tip, UnixMillis, ValidatorIndex,
+    ValidatorSet, View, bounded,
 };
 
 pub use crate::{evidence::Evidence, rejection::Rejection};
@@ -199,8 +200,14 @@ pub struct Backlog {
 pub struct Proposal {
     /// The header.
     pub header: Header,
-    /// Hashes of the transactions, in order.
+    /// Hashes of the transactions, in order; at most [`BLOCK_TRANSACTIONS_LIMIT`].
+    #[borsh(deserialize_with = "transaction_hashes")]
     pub transactions: Vec<Hash>,
+}
+
+fn transaction_hashes<R: io::Read>(reader: &mut R) -> io::Result<Vec<Hash>> {
+    let limit = usize::try_from(BLOCK_TRANSACTIONS_LIMIT).expect("a small constant");
+    bounded::list(reader, limit, "hashes of transactions", Hash::deserialize_reader)
 }
 
 /// What the ledger's rules say of a proposal.

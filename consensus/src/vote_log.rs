@@ -16,6 +16,8 @@
 //! restored log from the right one: the same key with another log, or an older state of it, might contradict itself.
 
 mod file;
+#[cfg(test)]
+mod fuzz;
 mod mark;
 #[cfg(test)]
 mod tests;

@@ -38,7 +38,10 @@ pub(crate) fn bytes<R: Read>(reader: &mut R, limit: usize, what: &str) -> Result
 }
 
 /// At most `limit` items behind their `u32` count, each read by `item`.
-pub(crate) fn list<T, R: Read>(
+///
+/// # Errors
+/// Above the limit, which is named together with `what` the items are; and those of the reader and of `item`.
+pub fn list<T, R: Read>(
     reader: &mut R,
     limit: usize,
     what: &str,

@@ -8,7 +8,7 @@
 mod anchors;
 mod approval;
 mod block;
-mod bounded;
+pub mod bounded;
 mod candidate;
 mod certificate;
 pub mod decimal;
@@ -16,6 +16,8 @@ mod epoch;
 mod execute;
 #[cfg(test)]
 mod fixtures;
+#[cfg(test)]
+mod fuzz;
 mod ledger;
 mod operation;
 mod parameters;
@@ -46,7 +48,7 @@ pub use ledger::{
 pub use operation::{Condition, Operation};
 pub use parameters::{
     BLOCK_BYTES_LIMIT, BLOCK_TRANSACTIONS_LIMIT, KEY_BYTES_LIMIT, OPERATIONS_LIMIT, ParameterError,
-    ParameterRow, Parameters, TRANSACTION_BYTES_LIMIT, VALUE_BYTES_LIMIT,
+    ParameterRow, Parameters, TRANSACTION_BYTES_LIMIT, VALUE_BYTES_LIMIT, WINDOW_LIMIT,
 };
 pub use primitives::{
     Account, AccountError, Amount, Epoch, Height, UnixMillis, ValidatorIndex, Version, VersionError, View,

@@ -23,6 +23,8 @@ pub const OPERATIONS_LIMIT: u32 = 1_024;
 pub const KEY_BYTES_LIMIT: u32 = 4_096;
 /// Most that `value_bytes_max` can be.
 pub const VALUE_BYTES_LIMIT: u32 = 1 << 20;
+/// Most that `window` can be.
+pub const WINDOW_LIMIT: u32 = 128;
 
 /// Most that either fee parameter can be: the fee of the largest transaction stays far below `u128::MAX`.
 const FEE_LIMIT: Amount = 10u128.pow(30);
@@ -128,7 +130,7 @@ parameters! {
     #[serde(with = "crate::decimal")]
     fee_per_byte: u128 = 0, "coins", 0 => FEE_LIMIT,
         "What every transaction pays on top for each of its bytes.";
-    window: u32 = 8, "blocks", 1 => 128,
+    window: u32 = 8, "blocks", 1 => WINDOW_LIMIT,
         "W: how many heights above the executed one may be in flight.";
     log_window: u32 = 128, "blocks", 2 => 4_096,
         "L: how many heights above the last stable checkpoint may be in flight, and for how many proofs are kept.";

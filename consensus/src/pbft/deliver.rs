@@ -54,7 +54,9 @@ impl Pbft {
     /// Delivers what is committed and here.
     pub(super) fn deliver_committed(&mut self, now: Now, out: &mut Output<Self>) -> bool {
         let mut changed = false;
-        while let Some((path, certificate)) = self.next_path() {
+        while self.halted.is_none()
+            && let Some((path, certificate)) = self.next_path()
+        {
             self.deliver_path(now, path, &certificate, out);
             changed = true;
         }

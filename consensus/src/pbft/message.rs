@@ -2,18 +2,36 @@
 //!
 //! Votes carry their signer, so they prove themselves whoever relays them. STATUS is not signed: it claims nothing that
 //! is believed without a certificate, and the stream it comes by is authenticated.
+//!
+//! Every list has a bound with a name that the decoder enforces before it believes a length. Each is what no parameters
+//! of a chain let a correct replica exceed; what the chain's own parameters allow is `verify`'s to judge.
 
-use std::sync::Arc;
+use std::{
+    io::{Read, Result as IoResult},
+    sync::Arc,
+};
 
 use borsh::{BorshDeserialize, BorshSerialize};
 use quorate_crypto::MultiSignature;
 use quorate_crypto::{Hash, Signature, Signers};
 use quorate_ledger::{
     Block, CheckpointCertificate, CheckpointPayload, CommitCertificate, CommitPayload, Epoch, Header, Height,
-    ValidatorIndex, View,
+    VALIDATORS_MAX, ValidatorIndex, View, WINDOW_LIMIT, bounded,
 };
 
 use crate::engine::Proposal;
+
+/// Prepared certificates in a VIEW-CHANGE: twice the widest window (`docs/pbft.md` §4.2).
+pub const PREPARED_MAX: usize = 2 * WINDOW_LIMIT as usize;
+/// Blocks that a NEW-VIEW proposes again: what a single VIEW-CHANGE may report is all that can be in flight.
+pub const REPROPOSED_MAX: usize = PREPARED_MAX;
+/// VIEW-CHANGEs in a NEW-VIEW: one of each validator of the largest set.
+pub const VIEW_CHANGES_MAX: usize = VALIDATORS_MAX;
+/// Heights that a STATUS may report, of votes and of CHECKPOINTs each; wider windows report their lowest heights.
+pub const STATUS_HEIGHTS_MAX: usize = 1_024;
+/// The most messages of the asker's that an answer may hold; of more, the newest are sent: one that its log does not know is
+/// enough.
+pub const STATEMENTS_MAX: usize = 1_024;
 
 /// A message of the PBFT engine.
 #[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
@@ -150,6 +168,7 @@ pub struct ViewChangePayload {
     /// Where the sender stands.
     pub base: BaseClaim,
     /// For each height above the base the prepared certificate of the highest view that the sender ever held.
+    #[borsh(deserialize_with = "prepared")]
     pub prepared: Vec<PreparedCertificate>,
 }
 
@@ -172,8 +191,10 @@ pub struct NewViewPayload {
     /// The view that starts.
     pub view: View,
     /// The VIEW-CHANGEs that it rests on.
+    #[borsh(deserialize_with = "view_changes")]
     pub changes: Vec<ViewChange>,
     /// The blocks that it proposes again, from the height above the highest base on.
+    #[borsh(deserialize_with = "reproposed")]
     pub blocks: Vec<Hash>,
 }
 
@@ -206,8 +227,10 @@ pub struct StatusReport {
     /// That checkpoint's certificate; none at the genesis.
     pub checkpoint: Option<CheckpointCertificate>,
     /// What it holds of its view above the delivered height; heights that are not named hold nothing.
+    #[borsh(deserialize_with = "heights")]
     pub heights: Vec<HeightReport>,
     /// Whose CHECKPOINTs it holds above the stable height; heights that are not named hold nothing.
+    #[borsh(deserialize_with = "checkpoints")]
     pub checkpoints: Vec<CheckpointReport>,
 }
 
@@ -250,6 +273,7 @@ pub struct Holdings {
     /// The question's.
     pub nonce: u64,
     /// The messages themselves.
+    #[borsh(deserialize_with = "statements")]
     pub statements: Vec<Statement>,
 }
 
@@ -295,4 +319,33 @@ impl Statement {
             Self::NewView(it) => format!("NEW-VIEW of view {}", it.payload.view),
         }
     }
+}
+
+fn prepared<R: Read>(reader: &mut R) -> IoResult<Vec<PreparedCertificate>> {
+    bounded::list(reader, PREPARED_MAX, "prepared certificates", PreparedCertificate::deserialize_reader)
+}
+
+fn view_changes<R: Read>(reader: &mut R) -> IoResult<Vec<ViewChange>> {
+    bounded::list(reader, VIEW_CHANGES_MAX, "VIEW-CHANGEs", ViewChange::deserialize_reader)
+}
+
+fn reproposed<R: Read>(reader: &mut R) -> IoResult<Vec<Hash>> {
+    bounded::list(reader, REPROPOSED_MAX, "blocks proposed again", Hash::deserialize_reader)
+}
+
+fn heights<R: Read>(reader: &mut R) -> IoResult<Vec<HeightReport>> {
+    bounded::list(reader, STATUS_HEIGHTS_MAX, "heights", HeightReport::deserialize_reader)
+}
+
+fn checkpoints<R: Read>(reader: &mut R) -> IoResult<Vec<CheckpointReport>> {
+    bounded::list(
+        reader,
+        STATUS_HEIGHTS_MAX,
+        "heights with CHECKPOINTs",
+        CheckpointReport::deserialize_reader,
+    )
+}
+
+fn statements<R: Read>(reader: &mut R) -> IoResult<Vec<Statement>> {
+    bounded::list(reader, STATEMENTS_MAX, "messages of the asker", Statement::deserialize_reader)
 }

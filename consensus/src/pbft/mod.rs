@@ -458,10 +458,15 @@ impl Pbft {
                 ))
             }
             Standing::Forgetful(why) => Some(why.clone()),
-            Standing::Sure if self.executed.checkpoint.height < self.dropped.votes => Some(format!(
-                "its ledger is behind its vote log, which has dropped what it signed up to height {}",
-                self.dropped.votes
-            )),
+            Standing::Sure if self.base.height.min(self.executed.checkpoint.height) < self.dropped.votes => {
+                Some(format!(
+                    "its ledger is behind its vote log, which has dropped what it signed up to height {}",
+                    self.dropped.votes
+                ))
+            }
+            Standing::Sure if !self.report_fits() => {
+                Some("its ledger is far behind its vote log, and must first catch up".to_owned())
+            }
             Standing::Sure => None,
         }
     }

@@ -19,9 +19,8 @@ use quorate_ledger::{CommitPayload, ValidatorIndex, View};
 
 use super::{
     Pbft,
-    message::{CheckpointVote, Holdings, Message, Recall, Statement, Vote},
+    message::{CheckpointVote, Holdings, Message, Recall, STATEMENTS_MAX, Statement, Vote},
     tally::Tally,
-    verify::STATEMENTS_MAX,
 };
 use crate::{
     engine::{Action, Output, To},

@@ -26,12 +26,13 @@ pub struct Reproposal {
 pub fn reproposal(changes: &[ViewChange]) -> Option<Reproposal> {
     let base = changes.iter().map(|it| &it.payload.base).max_by_key(|it| it.height)?.clone();
     let mut blocks = Vec::new();
-    let (mut height, mut below) = (base.height.next(), base.block);
-    while let Some(best) = highest_view_at(changes, height)
+    let (mut height, mut below) = (base.height, base.block);
+    // The claims may be a stranger's, in evidence that nobody has verified yet: a height may be any number.
+    while let Some(above) = height.0.checked_add(1).map(Height)
+        && let Some(best) = highest_view_at(changes, above)
         && best.header.parent == below
     {
-        below = best.payload.block;
-        height = height.next();
+        (height, below) = (above, best.payload.block);
         blocks.push(best.clone());
     }
     Some(Reproposal { base, blocks })

@@ -10,8 +10,7 @@ use quorate_ledger::{Height, ValidatorIndex};
 
 use super::{
     Pbft,
-    message::{CheckpointReport, HeightReport, Message, PrePrepare, StatusReport, Vote},
-    verify::STATUS_HEIGHTS_MAX,
+    message::{CheckpointReport, HeightReport, Message, PrePrepare, STATUS_HEIGHTS_MAX, StatusReport, Vote},
 };
 use crate::{
     engine::{Action, Output, To},

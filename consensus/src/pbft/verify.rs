@@ -13,7 +13,7 @@ use quorate_ledger::{
 use super::{
     message::{
         CheckpointVote, Holdings, Message, NewView, NewViewPayload, PrePrepare, PreparedCertificate,
-        Statement, StatusReport, ViewChange, ViewChangePayload, Vote,
+        STATEMENTS_MAX, STATUS_HEIGHTS_MAX, Statement, StatusReport, ViewChange, ViewChangePayload, Vote,
     },
     primary,
 };
@@ -22,12 +22,6 @@ use crate::{
     evidence::VoteKind,
     rejection::Rejection,
 };
-
-/// The most heights that a STATUS may report; wider windows report their lowest heights.
-pub const STATUS_HEIGHTS_MAX: usize = 1_024;
-/// The most messages of the asker's that an answer may hold; of more, the newest are sent: one that its log does not know is
-/// enough.
-pub const STATEMENTS_MAX: usize = 1_024;
 
 pub(super) fn verify(
     scope: &Scope,

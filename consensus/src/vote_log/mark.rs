@@ -92,7 +92,7 @@ impl Mark {
         sync_directory(parent(path))
     }
 
-    fn parse(text: &str) -> Option<Self> {
+    pub(super) fn parse(text: &str) -> Option<Self> {
         if text == UNUSED {
             return Some(Self::Unused);
         }
@@ -103,7 +103,9 @@ impl Mark {
         }
         let log = LogId(u128::from_str_radix(id, 16).ok()?.to_be_bytes());
         let promise = Promise { epoch: Epoch(epoch.parse().ok()?), view: View(view.parse().ok()?) };
-        Some(Self::Entered { log, promise })
+        let mark = Self::Entered { log, promise };
+        // Numbers can be written in more ways than one; a mark is written in one.
+        (mark.to_string() == text).then_some(mark)
     }
 }
 

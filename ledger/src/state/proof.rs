@@ -9,10 +9,13 @@
 //! the other side at each step. It ends at the record itself, at an empty subtree, or at the leaf of another record
 //! that stands alone where the one asked about would have to be.
 
+use std::io::{Read, Result as IoResult};
+
 use borsh::{BorshDeserialize, BorshSerialize};
 use quorate_crypto::{Domain, Hash};
 
 use super::records::{Record, RecordKey};
+use crate::bounded;
 
 /// A path has 256 bits, so no record stands deeper.
 pub const PROOF_SIBLINGS_MAX: usize = 256;
@@ -21,9 +24,14 @@ pub const PROOF_SIBLINGS_MAX: usize = 256;
 #[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
 pub struct StateProof {
     /// The hash of the subtree on the other side, from the root downwards.
+    #[borsh(deserialize_with = "siblings")]
     pub siblings: Vec<Hash>,
     /// What stands at the end of the walk.
     pub end: ProofEnd,
+}
+
+fn siblings<R: Read>(reader: &mut R) -> IoResult<Vec<Hash>> {
+    bounded::list(reader, PROOF_SIBLINGS_MAX, "siblings", Hash::deserialize_reader)
 }
 
 /// Where the walk ends.

@@ -202,3 +202,11 @@ fn a_path_is_changed_once_in_a_batch() {
     let change = LeafChange { path: Hash::ZERO, record: None };
     build(&Leaves::new(), 0).advance(vec![change, change]);
 }
+
+#[test]
+fn a_proof_decodes_with_as_many_siblings_as_a_path_has_bits_and_not_one_more() {
+    let proof = |count| StateProof { siblings: vec![Hash::ZERO; count], end: ProofEnd::Empty };
+    let read = |count| decode::<StateProof>(&encode(&proof(count)));
+    assert_eq!(read(PROOF_SIBLINGS_MAX), Ok(proof(PROOF_SIBLINGS_MAX)));
+    assert!(read(PROOF_SIBLINGS_MAX + 1).is_err());
+}

@@ -2,11 +2,11 @@
 
 use quorate_ledger::{Height, Quorum};
 
-use super::bench::{Bench, delivered, sent};
+use super::bench::{Bench, START, delivered, sent};
 use crate::{
     engine::{Action, Engine, To},
     evidence::VoteKind,
-    pbft::{Message, Record},
+    pbft::{Message, Record, message::StatusReport},
 };
 
 #[test]
@@ -163,4 +163,21 @@ fn two_committed_blocks_at_one_height_halt_the_replica() {
     assert_eq!(bench.engine.deadline(), None);
     let block = bench.first();
     assert!(bench.propose(&block).is_empty(), "it signs nothing more");
+}
+
+/// The blocks below a certificate may be here, and stand on another block than the one that was delivered: more than f lie.
+#[test]
+fn a_certified_chain_on_another_block_than_the_delivered_halts_the_replica() {
+    let mut bench = Bench::new(4, 1);
+    let blocks = bench.chain(2);
+    for block in &blocks {
+        bench.propose(block);
+    }
+    let other = bench.block(Height(1), bench.scope.chain, START.plus_millis(9));
+    bench.step(bench.certified(&[other], &[0, 2, 3]));
+    let certificate = Some(bench.certificate(&blocks[1], &[0, 2, 3]));
+    let status = StatusReport { certificate, ..bench.empty_status() };
+    let actions = bench.receive(2, Message::Status(Box::new(status)));
+    assert!(actions.iter().any(|it| matches!(it, Action::Halt { .. })), "{actions:?}");
+    assert_eq!(bench.engine.status().role, "halted");
 }

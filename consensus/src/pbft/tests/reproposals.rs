@@ -248,3 +248,12 @@ fn the_order_of_the_requests_does_not_matter() {
         assert_eq!(reproposal(&order.map(|it: usize| requests[it].clone())).as_ref(), Some(&expected));
     }
 }
+
+#[test]
+fn nothing_follows_on_the_highest_number_there_is() {
+    let bench = Bench::new(4, 1);
+    let base = BaseClaim { height: Height(u64::MAX), block: Hash::of(b"no block"), certificate: None };
+    let claims = [bench.change_from(2, 1, base.clone(), Vec::new())];
+    let start = reproposal(&claims).expect("one claim");
+    assert_eq!((start.base, start.blocks), (base, Vec::new()));
+}

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use proptest::prelude::*;
 use quorate_crypto::{Hash, codec};
-use quorate_ledger::{Epoch, Height, View};
+use quorate_ledger::{BLOCK_TRANSACTIONS_LIMIT, Epoch, Height, View};
 
 use super::bench::{Bench, index};
 use crate::{
@@ -12,8 +12,10 @@ use crate::{
     evidence::VoteKind,
     pbft::{
         Message, Pbft, Record,
-        message::{HeightReport, PrePrepare, StatusReport},
-        verify::STATUS_HEIGHTS_MAX,
+        message::{
+            CheckpointReport, HeightReport, PREPARED_MAX, PrePrepare, REPROPOSED_MAX, STATEMENTS_MAX,
+            STATUS_HEIGHTS_MAX, Statement, StatusReport, VIEW_CHANGES_MAX,
+        },
     },
     rejection::Rejection,
 };
@@ -148,6 +150,54 @@ fn messages_survive_their_encoding() {
             assert!(codec::decode::<Message>(&bytes[..cut]).is_err(), "cut at {cut}");
         }
     }
+}
+
+/// That a message decodes with lists as long as they may be, and not with one item more.
+fn assert_bound(limit: usize, message: impl Fn(usize) -> Message) {
+    assert!(codec::decode::<Message>(&codec::encode(&message(limit))).is_ok(), "at {limit}");
+    let past = codec::decode::<Message>(&codec::encode(&message(limit + 1)));
+    let reason = past.expect_err("one past the bound").to_string();
+    assert!(reason.contains(&format!("at most {limit} are allowed")), "{reason}");
+}
+
+#[test]
+fn lists_decode_up_to_their_bounds_and_not_one_past_them() {
+    let bench = Bench::new(4, 1);
+    let block = bench.first();
+    let certificate = bench.prepared(0, &block, &[0, 1, 2]);
+    assert_bound(PREPARED_MAX, |count| {
+        let mut change = bench.change(2, 1, Vec::new());
+        change.payload.prepared = vec![certificate.clone(); count];
+        Message::ViewChange(Box::new(change))
+    });
+    let change = bench.change(2, 1, Vec::new());
+    assert_bound(VIEW_CHANGES_MAX, |count| {
+        Message::NewView(Box::new(bench.new_view(1, vec![change.clone(); count], Vec::new())))
+    });
+    assert_bound(REPROPOSED_MAX, |count| {
+        Message::NewView(Box::new(bench.new_view(1, Vec::new(), vec![block.hash(); count])))
+    });
+    let prepares = bench.signers(&[1]);
+    let height =
+        HeightReport { height: Height(1), proposal: true, prepares: prepares.clone(), commits: prepares };
+    assert_bound(STATUS_HEIGHTS_MAX, |count| {
+        let heights = vec![height.clone(); count];
+        Message::Status(Box::new(StatusReport { heights, ..bench.empty_status() }))
+    });
+    let checkpoint = CheckpointReport { height: Height(1), signers: bench.signers(&[1]) };
+    assert_bound(STATUS_HEIGHTS_MAX, |count| {
+        let checkpoints = vec![checkpoint.clone(); count];
+        Message::Status(Box::new(StatusReport { checkpoints, ..bench.empty_status() }))
+    });
+    assert_bound(STATEMENTS_MAX, |count| {
+        bench.holdings(vec![Statement::Commit(bench.vote(VoteKind::Commit, 1, &block)); count])
+    });
+    let transactions = usize::try_from(BLOCK_TRANSACTIONS_LIMIT).expect("a small constant");
+    assert_bound(transactions, |count| {
+        let proposal = Proposal { header: block.header().clone(), transactions: vec![Hash::ZERO; count] };
+        let prepare = bench.vote(VoteKind::Prepare, 0, &block);
+        Message::PrePrepare(PrePrepare { proposal: Arc::new(proposal), prepare, anchor: None })
+    });
 }
 
 proptest! {
