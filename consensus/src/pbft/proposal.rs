@@ -77,7 +77,7 @@ impl Pbft {
             return Ok(());
         }
         self.count_vote(VoteKind::Prepare, &message.prepare, out);
-        let near = view == self.view || view == View(self.view.0 + 1);
+        let near = view == self.view || Some(view) == self.next_view();
         let wanted = match &self.round(height, view).proposal {
             Stage::Empty => true,
             // Whoever relays it may have left the anchor's certificate out.

@@ -10,6 +10,7 @@ mod checkpoints;
 mod cluster;
 mod commits;
 mod epochs;
+mod evidence;
 mod fuzz;
 mod proposals;
 mod recall;

@@ -92,7 +92,7 @@ impl Pbft {
         if over(self.timers.new_view) {
             self.timers.failures = self.timers.failures.saturating_add(1);
             self.timers.new_view = None;
-            self.ask_for(View(self.view.0 + 1), out);
+            self.ask_for_next(out);
         } else if over(self.timers.proposal)
             || over(self.timers.progress)
             || self.inclusion_at().is_some_and(|at| at <= now.mono)
@@ -110,7 +110,7 @@ impl Pbft {
         if !self.timers.fruitful {
             self.timers.failures = self.timers.failures.saturating_add(1);
         }
-        self.ask_for(View(self.view.0 + 1), out);
+        self.ask_for_next(out);
     }
 
     /// Starts timers whose condition holds now and clears those whose does not.
@@ -207,7 +207,7 @@ impl Pbft {
     /// The next view whose primary takes part, if it is another than this one's.
     fn next_present_view(&self) -> Option<View> {
         let n = u64::try_from(self.quorum.n()).expect("a set's size fits 64 bits");
-        let views = (1..n).map(|ahead| View(self.view.0 + ahead));
-        views.into_iter().find(|view| !self.participation.is_absent(self.primary_of(*view)))
+        let mut views = (1..n).filter_map(|ahead| self.view.0.checked_add(ahead)).map(View);
+        views.find(|view| !self.participation.is_absent(self.primary_of(*view)))
     }
 }

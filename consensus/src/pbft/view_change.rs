@@ -109,6 +109,18 @@ impl Pbft {
         out.act(Action::Send { to: To::All, message: Message::ViewChange(Box::new(change)) });
     }
 
+    /// Leaves for the view after this one.
+    pub(super) fn ask_for_next(&mut self, out: &mut Output<Self>) {
+        if let Some(view) = self.next_view() {
+            self.ask_for(view, out);
+        }
+    }
+
+    /// The view after this one. None follows the last number, to which one message brings everybody where f is 0.
+    pub(super) fn next_view(&self) -> Option<View> {
+        self.view.0.checked_add(1).map(View)
+    }
+
     /// Stops taking part until the view has started.
     fn leave_for(&mut self, view: View) {
         self.view = view;

@@ -47,7 +47,7 @@ impl Pbft {
     /// Whether votes of a view are kept: of this one and the next, and of older ones whose round is there until the height
     /// commits.
     pub(super) fn hears(&self, view: View, height: Height) -> bool {
-        let near = view == self.view || view == View(self.view.0 + 1);
+        let near = view == self.view || Some(view) == self.next_view();
         near || self.slots.get(&height).is_some_and(|slot| slot.rounds.contains_key(&view))
     }
 

@@ -241,3 +241,19 @@ fn a_log_that_is_set_aside_is_not_lost() {
         assert!(must_open(home.path()).1.is_empty());
     }
 }
+
+/// > If that fails […]: nobody knows what a disk holds after a failed sync, so it is not tried again.
+#[test]
+fn a_log_that_failed_takes_no_more() {
+    let home = home();
+    let (mut log, _) = must_open(home.path());
+    log.append(&[note(0, "a")]).expect("the disk works");
+    let (votes, aside) = (home.path().join("votes"), home.path().join("aside"));
+    fs::rename(&votes, &aside).expect("the directory");
+    log.compact(&[note(0, "a")]).expect_err("there is no place for a new file");
+    fs::rename(&aside, &votes).expect("the directory");
+    log.append(&[note(0, "b")]).expect_err("it failed before");
+    log.compact(&[note(0, "a")]).expect_err("it failed before");
+    drop(log);
+    assert_eq!(must_open(home.path()).1, vec![note(0, "a")]);
+}

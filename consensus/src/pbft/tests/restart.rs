@@ -1,10 +1,12 @@
 //! `docs/pbft.md` §6: what a replica does after a crash.
 
-use quorate_ledger::{ExecutionOutcome, Height, Parameters, Tip, UnixMillis};
+use std::sync::Arc;
+
+use quorate_ledger::{ExecutionOutcome, Height, Parameters, Tip, UnixMillis, View};
 
 use super::bench::{Bench, START, delivered, genesis_tip, index, sent};
 use crate::{
-    engine::{Engine, Horizon, OpenError, To},
+    engine::{Engine, Event, Horizon, Log, OpenError, Output, To, Verdict},
     evidence::VoteKind,
     pbft::{Message, Pbft, Record},
 };
@@ -67,6 +69,64 @@ fn records_say_all_that_every_record_ever_written_said() {
         assert!(all.records().contains(&record), "{record:?}");
     }
     assert!(kept.records().len() < bench.log.records.len(), "height 1 is the ledger's");
+}
+
+/// > An error of the log: there are no actions.
+#[test]
+fn nothing_is_done_that_could_not_be_written() {
+    struct Broken;
+    impl Log<Record> for Broken {
+        fn append(&mut self, _: &[Record]) -> std::io::Result<()> {
+            Err(std::io::Error::other("the disk is full"))
+        }
+
+        fn wants_compaction(&self) -> bool {
+            false
+        }
+
+        fn compact(&mut self, _: &[Record]) -> std::io::Result<()> {
+            unreachable!("nobody asks for it")
+        }
+    }
+    let mut bench = Bench::new(4, 1);
+    let block = bench.first();
+    let message = bench.pre_prepare(&block);
+    bench.receive(0, message);
+    let mut out = Output::new(bench.scope.epoch);
+    let verdict = Verdict::Accept(Arc::clone(&block));
+    bench.engine.step(bench.now, Event::Checked { block: block.hash(), verdict }, &mut out);
+    assert!(out.commit(&mut Broken).is_err(), "the vote stays here");
+}
+
+#[test]
+fn a_compacted_log_knows_the_view_and_how_it_started() {
+    for active in [false, true] {
+        let mut bench = Bench::new(4, 2);
+        let changes = [0, 1, 3].map(|it| bench.change(it, 3, Vec::new()));
+        for change in &changes[..2] {
+            bench.receive(usize::from(change.signer.0), Message::ViewChange(Box::new(change.clone())));
+        }
+        if active {
+            let new_view = bench.new_view(3, changes.to_vec(), Vec::new());
+            bench.receive(3, Message::NewView(Box::new(new_view)));
+        }
+        let asked = bench.log.records.iter().find(|it| matches!(it, Record::ViewChanged(_))).cloned();
+        bench.log.records = bench.engine.records();
+        bench.restart(genesis_tip(&bench.scope));
+        assert_eq!(bench.engine.status().view, View(3));
+        bench.after_millis(bench.parameters.resend_ms);
+        let sent = sent(&bench.step(Event::Tick));
+        let status = sent.iter().find_map(|(_, it)| match it {
+            Message::Status(report) => Some((report.view, report.active)),
+            _ => None,
+        });
+        assert_eq!(status, Some((View(3), active)));
+        let repeated = sent.iter().find_map(|(_, it)| match it {
+            Message::ViewChange(change) => Some(Record::ViewChanged(change.clone())),
+            _ => None,
+        });
+        assert_eq!(repeated, asked.filter(|_| !active), "the same bytes");
+    }
 }
 
 #[test]

@@ -328,17 +328,20 @@ fn the_inclusion_timer_counts_anew_from_the_views_start() {
     asks_after(&mut bench, 2_000);
 }
 
-/// > Suspicion timers run only in an active view; nothing is work above the end of the epoch.
+/// > the engine stops proposing and accepting at the height where a ledger says the epoch ends
 #[test]
 fn what_waits_for_the_next_epoch_accuses_nobody_in_this_one() {
-    let mut bench = Bench::with(4, 2, patient());
-    let block = bench.first();
-    certify(&mut bench, &block);
-    let checkpoint = bench.result(&block);
-    let outcome = ExecutionOutcome { checkpoint, due: None, epoch_ends: Some(Height(1)) };
-    bench.step(Event::Executed { outcome });
-    eligible(&mut bench);
-    stays(&mut bench, 2_000);
+    for rotation_time_ms in [0, 1_000] {
+        let mut bench = Bench::with(4, 2, Parameters { rotation_time_ms, ..patient() });
+        let blocks = bench.chain(2);
+        certify(&mut bench, &blocks[0]);
+        let checkpoint = bench.result(&blocks[0]);
+        let outcome = ExecutionOutcome { checkpoint, due: None, epoch_ends: Some(Height(2)) };
+        bench.step(Event::Executed { outcome });
+        certify(&mut bench, &blocks[1]); // the last one is here, and takes its time to execute
+        eligible(&mut bench);
+        stays(&mut bench, 10_000);
+    }
 }
 
 // > new view | Q validators, itself included, ask for this view or a higher one, and it has not started | asks for the

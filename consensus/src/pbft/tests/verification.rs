@@ -81,9 +81,46 @@ fn a_relayed_proposal_must_name_the_headers_transactions() {
 fn the_prepare_with_a_proposal_must_be_for_it() {
     let bench = Bench::new(4, 1);
     let blocks = bench.chain(2);
-    let prepare = bench.vote(VoteKind::Prepare, 0, &blocks[1]);
-    let message = Message::PrePrepare(PrePrepare::of(&blocks[0], prepare, None));
-    assert!(matches!(bench.refused(message), Rejection::Malformed(_)));
+    let other = bench.block(Height(1), bench.scope.chain, blocks[1].time());
+    for named in [&blocks[1], &other] {
+        let prepare = bench.vote(VoteKind::Prepare, 0, named);
+        let message = Message::PrePrepare(PrePrepare::of(&blocks[0], prepare, None));
+        assert!(matches!(bench.refused(message), Rejection::Malformed(_)));
+    }
+}
+
+#[test]
+fn a_proposal_is_of_this_chain() {
+    let bench = Bench::new(4, 1);
+    let header =
+        quorate_ledger::Header { chain: Hash::of(b"another chain"), ..bench.first().header().clone() };
+    let block = quorate_ledger::Block::new(header, Vec::new());
+    assert_eq!(bench.refused(bench.pre_prepare(&block)), Rejection::WrongChain);
+}
+
+/// `docs/pbft.md` §7: the checkpoint that an epoch starts from was signed by the set of the epoch before.
+#[test]
+fn the_checkpoint_that_closes_an_epoch_is_judged_by_the_set_that_signed_it() {
+    let bench = Bench::new(4, 1);
+    let last = bench.first();
+    let mut next = bench.scope.clone();
+    next.epoch = Epoch(1);
+    next.start = (last.height(), last.hash());
+    next.previous = Some(next.validators.clone());
+    let keys = [5, 6, 7, 8].map(|it| quorate_crypto::SecretKey::from_seed([100 + it; 32]).public());
+    next.validators = quorate_ledger::ValidatorSet::new(keys.to_vec()).expect("different keys");
+    let closing = bench.checkpoint_certificate(bench.result(&last), &[0, 2, 3]);
+    let with = |checkpoint| {
+        let report = StatusReport { epoch: Epoch(1), checkpoint, ..bench.empty_status() };
+        Pbft::verify(&next, Horizon::default(), Message::Status(Box::new(report))).map(drop)
+    };
+    assert_eq!(with(Some(closing.clone())), Ok(()));
+    // Another height of that epoch is none of this one's business.
+    let other = bench.checkpoint_certificate(bench.result(&bench.child(&last)), &[0, 2, 3]);
+    assert!(matches!(with(Some(other)), Err(Rejection::WrongEpoch { .. })));
+    let mut forged = closing;
+    forged.payload.state_root = Hash::of(b"another state");
+    assert!(matches!(with(Some(forged)), Err(Rejection::BadCertificate { .. })));
 }
 
 #[test]

@@ -218,9 +218,11 @@ fn a_new_view_rests_on_exactly_q_requests_of_different_signers_for_its_view() {
         assert!(!taken(changes[..=q.min(n - 1)].to_vec()) || q == n, "n = {n}: one too many");
         let twice = [&changes[..q - 1], &changes[..1]].concat();
         assert!(!taken(twice), "n = {n}: one signer twice");
-        let mut other = changes[..q].to_vec();
-        other[0] = bench.change(0, 2, Vec::new());
-        assert!(!taken(other), "n = {n}: one for another view");
+        for view in [0, 2] {
+            let mut other = changes[..q].to_vec();
+            other[0] = bench.change(0, view, Vec::new());
+            assert!(!taken(other), "n = {n}: one for view {view}");
+        }
     }
 }
 
@@ -279,6 +281,33 @@ fn f_requests_move_nobody_whatever_they_ask_for() {
         bench.receive(f, Message::ViewChange(Box::new(change)));
         assert_eq!(bench.engine.status().view, View(3), "n = {n}");
     }
+}
+
+/// With f = 0 one message moves everybody, also to the last number that there is.
+#[test]
+fn no_view_follows_the_last_and_nothing_breaks_there() {
+    let mut bench = Bench::with(2, 0, Parameters { rotation_blocks: 1, ..quiet() });
+    let change = bench.change(1, u64::MAX, Vec::new());
+    bench.receive(1, Message::ViewChange(Box::new(change.clone())));
+    assert_eq!(bench.engine.status().view, View(u64::MAX));
+    bench.after_millis(60_000);
+    bench.step(Event::Tick);
+    let own = bench.log.records.iter().find_map(|it| match it {
+        Record::ViewChanged(own) => Some((**own).clone()),
+        _ => None,
+    });
+    let new_view = bench.new_view(u64::MAX, vec![own.expect("it asked"), change], Vec::new());
+    enter(&mut bench, new_view);
+    let block = fresh(&bench, 1, 1, bench.scope.chain);
+    bench.now.wall = block.time();
+    let prepare = bench.vote_in(u64::MAX, VoteKind::Prepare, 1, &block);
+    bench.receive(1, Message::PrePrepare(PrePrepare::of(&block, prepare, None)));
+    assert_eq!(votes(&bench.accept(&block), VoteKind::Prepare), vec![(u64::MAX, 1, block.hash())]);
+    let vote = bench.vote_in(u64::MAX, VoteKind::Commit, 1, &block);
+    assert_eq!(delivered(&bench.receive(1, Message::Commit(vote))), vec![(1, true)]);
+    bench.after_millis(60_000);
+    bench.step(Event::Tick); // it would rotate
+    assert_eq!(bench.engine.status().view, View(u64::MAX));
 }
 
 // §4.3: > Heights up to the base are closed […]; what was chosen above is accepted again with its old bytes […]; new
@@ -477,6 +506,35 @@ fn commits_of_an_earlier_view_still_commit_and_are_not_mixed_with_others() {
     assert!(commit(&mut bench, 0, 1).is_empty());
     assert!(commit(&mut bench, 1, 3).is_empty(), "two of view 0 and one of view 1 are no quorum");
     assert_eq!(commit(&mut bench, 0, 3), vec![(1, true)]);
+}
+
+/// > the parent is prepared in this view, or delivered, or named by a commit certificate
+#[test]
+fn a_parent_prepared_in_an_earlier_view_does_not_prepare_its_child() {
+    let mut bench = Bench::with(4, 2, quiet());
+    let blocks = bench.chain(2);
+    bench.propose(&blocks[0]);
+    let vote = bench.prepare(1, &blocks[0]);
+    assert_eq!(votes(&bench.receive(1, vote), VoteKind::Commit).len(), 1, "prepared in view 0");
+    let certificates = all_prepared(&bench, &blocks);
+    let changes = vec![
+        bench.change(0, 1, certificates),
+        bench.change(1, 1, Vec::new()),
+        bench.change(3, 1, Vec::new()),
+    ];
+    let new_view = bench.new_view(1, changes, blocks.iter().map(|it| it.hash()).collect());
+    enter(&mut bench, new_view);
+    bench.step(Event::Fetched { block: Arc::clone(&blocks[1]) });
+    let prepare = |bench: &mut Bench, signer: usize, block: &Block| {
+        let vote = bench.vote_in(1, VoteKind::Prepare, signer, block);
+        votes(&bench.receive(signer, Message::Prepare(vote)), VoteKind::Commit)
+    };
+    for signer in [0, 1, 3] {
+        assert!(prepare(&mut bench, signer, &blocks[1]).is_empty(), "the first is not prepared in view 1");
+    }
+    assert!(prepare(&mut bench, 0, &blocks[0]).is_empty());
+    let both = blocks.iter().map(|it| (1, it.height().0, it.hash())).collect::<Vec<_>>();
+    assert_eq!(prepare(&mut bench, 1, &blocks[0]), both);
 }
 
 /// > buffers messages of the next view
