@@ -9,11 +9,11 @@ export PATH := $(PATH):$(HOME)/.cargo/bin
 # One profile for everything, for the same reason.
 PROFILE := --release
 QUORATE := $(CARGO_TARGET_DIR)/release/quorate
-# More flags for `quorate testnet up`: make testnet ARGS="--validators 7"
+# More flags, for `quorate testnet up` or for a measurement: make testnet ARGS="--validators 7"
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help testnet build test prepare prepare-tests format lint unit simulator verifier end-to-end latency where
+.PHONY: help testnet build test prepare prepare-tests format lint unit simulator verifier end-to-end latency recovery where
 
 help: ## List what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -45,6 +45,9 @@ end-to-end: ## … scenarios on real processes
 
 latency: build ## Measure commit latency and an idle node on this machine
 	@QUORATE_BIN="$(QUORATE)" cargo run $(PROFILE) --locked -p quorate-tests --bin latency
+
+recovery: build ## Measure how soon a chain goes on when validators die and return (ARGS="primary --tries 5")
+	@QUORATE_BIN="$(QUORATE)" cargo run $(PROFILE) --locked -p quorate-tests --bin recovery -- $(ARGS)
 
 where: ## Print the path of the binary
 	@echo "$(QUORATE)"
