@@ -46,13 +46,16 @@ pub(crate) async fn measure(changes: usize) -> String {
     let (alice, bob) = (testnet.wallet("alice"), testnet.wallet("bob"));
     let load = Load::start(testnet.clients(), alice, bob.account(), HANDS);
     load.goes_on(WARM_UP).await;
-    let all = stretch(Watch::of(&testnet.client(0)).await, changes).await;
+    let mut watch = Watch::of(&testnet.client(0)).await;
+    let first = watch.next().await;
+    let all = stretch(watch, first, changes).await;
 
     let dead = testnet.primary().await;
-    let watch = Watch::of(&testnet.client(testnet.but(&[dead])[0])).await;
+    let mut watch = Watch::of(&testnet.client(testnet.but(&[dead])[0])).await;
+    let first = watch.next().await;
     testnet.signal(dead, Signal::SIGKILL);
     // One more: that of its death.
-    let without = stretch(watch, changes + 1).await;
+    let without = stretch(watch, first, changes + 1).await;
     testnet.manage("kill", dead).await;
     testnet.start(dead).await;
     assert_whole(&testnet, &load.stop().await).await;
@@ -66,10 +69,10 @@ pub(crate) async fn measure(changes: usize) -> String {
     )
 }
 
-/// Watches until so many views have ended.
-async fn stretch(mut watch: Watch, changes: usize) -> Stretch {
-    let mut seen: Vec<Seen> = Vec::new();
-    let mut views = Vec::new();
+/// Watches from a block on until so many views have ended.
+async fn stretch(mut watch: Watch, first: Seen, changes: usize) -> Stretch {
+    let mut views = vec![watch.decision(first.block.height).await.view];
+    let mut seen = vec![first];
     while views.len() <= changes {
         let next = watch.next().await;
         if next.block.height.is_multiple_of(LOOK_EVERY) {
@@ -80,7 +83,7 @@ async fn stretch(mut watch: Watch, changes: usize) -> Stretch {
     }
 
     let mut stretch = Stretch { gaps: Times::default(), changes: Vec::new() };
-    let mut before = None;
+    let mut before = Some(views[0]);
     for pair in seen.windows(2) {
         let height = pair[1].block.height;
         let gap = pair[1].at - pair[0].at;
