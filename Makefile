@@ -9,11 +9,12 @@ export PATH := $(PATH):$(HOME)/.cargo/bin
 # One profile for everything, for the same reason.
 PROFILE := --release
 QUORATE := $(CARGO_TARGET_DIR)/release/quorate
-# More flags for `quorate testnet up`: make testnet ARGS="--validators 7"
+# More flags, for `quorate testnet up` or for a measurement: make testnet ARGS="--validators 7"
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help testnet build test prepare prepare-tests format lint unit simulator verifier end-to-end fuzz latency where
+.PHONY: help testnet build test prepare prepare-tests format lint unit simulator verifier end-to-end fuzz latency recovery \
+	where
 
 help: ## List what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -48,6 +49,9 @@ fuzz: prepare-tests ## Run every fuzz target for a minute each (FUZZ_SECONDS=600
 
 latency: build ## Measure commit latency and an idle node on this machine
 	@QUORATE_BIN="$(QUORATE)" cargo run $(PROFILE) --locked -p quorate-tests --bin latency
+
+recovery: build ## Measure how soon a chain goes on when validators die and return (ARGS="primary --tries 5")
+	@QUORATE_BIN="$(QUORATE)" cargo run $(PROFILE) --locked -p quorate-tests --bin recovery -- $(ARGS)
 
 where: ## Print the path of the binary
 	@echo "$(QUORATE)"

@@ -7,7 +7,7 @@ use jsonrpsee::core::client::{ClientT as _, Subscription, SubscriptionClientT as
 use jsonrpsee::core::traits::ToRpcParams;
 use jsonrpsee::http_client::HttpClient;
 use jsonrpsee::ws_client::{WsClient, WsClientBuilder};
-use quorate_ledger::{Account, Amount, Transaction};
+use quorate_ledger::{Account, Amount, Header, Transaction, ValidatorIndex};
 use serde::Deserialize;
 use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Value, json};
@@ -102,6 +102,15 @@ pub struct Place {
     pub height: u64,
     /// Hash of its block.
     pub block: String,
+}
+
+/// What a commit certificate says beside the block.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Decision {
+    /// The view in which it was decided.
+    pub view: u64,
+    /// Whose votes stand in it, by their places in the set.
+    pub voters: Vec<ValidatorIndex>,
 }
 
 impl Status {
@@ -212,6 +221,14 @@ impl Client {
         status(self.call("tx_get", json!({ "transaction": bytes(transaction) })).await)
     }
 
+    /// The same.
+    ///
+    /// # Errors
+    /// Whatever the node says, or that it says nothing.
+    pub async fn try_outcome(&self, transaction: &Transaction) -> Result<Status, CallError> {
+        self.try_call("tx_get", json!({ "transaction": bytes(transaction) })).await.map(status)
+    }
+
     /// What it says of a transaction when asked with the id.
     pub async fn outcome_of(&self, id: &str) -> Status {
         status(self.call("tx_get", json!({ "id": id })).await)
@@ -232,6 +249,21 @@ impl Client {
         let block = self.call("chain_getBlock", json!({ "height": height })).await;
         assert!(!block.is_null(), "{} has no block {height}", self.url);
         block
+    }
+
+    /// What commits a block: the view in which that was decided, and who voted. For a block without a certificate of its
+    /// own, those of the next one that has one; nobody if there is none yet.
+    pub async fn decision(&self, height: u64) -> Option<Decision> {
+        let parameters = json!({ "height": height, "kind": "commit" });
+        let answer = self.call("chain_getCertificate", parameters).await;
+        let votes = answer["votes"].as_array()?;
+        let place = |vote: &Value| {
+            ValidatorIndex(number(&vote["validator"]).try_into().expect("the set is not that large"))
+        };
+        Some(Decision {
+            view: number(&answer["certificate"]["view"]),
+            voters: votes.iter().map(place).collect(),
+        })
     }
 
     /// Its blocks from a height on, as they are executed.
@@ -345,6 +377,8 @@ pub struct BlockSeen {
     pub height: u64,
     /// Its hash.
     pub hash: String,
+    /// What the hash is of.
+    pub header: Header,
     /// The ids of its transactions.
     pub transactions: Vec<String>,
 }
@@ -364,7 +398,8 @@ impl Blocks {
         self.next += 1;
         let words = |value: &Value| value.as_str().expect("a hash").to_owned();
         let transactions = event["transactions"].as_array().expect("ids").iter().map(words).collect();
-        BlockSeen { height, hash: words(&event["hash"]), transactions }
+        let header: Header = serde_json::from_value(event["header"].clone()).expect("a header");
+        BlockSeen { height, hash: words(&event["hash"]), header, transactions }
     }
 }
 

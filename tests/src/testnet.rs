@@ -1,31 +1,33 @@
 //! A network of real processes in a directory of its own.
 //!
-//! It is used as its users do: by `quorate testnet`, whose `testnet.json` says where everything is. What it leaves is
-//! cleaned up by a process of its own (`Reaper`), which a pipe tells of the end of the tests, whatever that end is: a
-//! test that passes or panics, Ctrl-C, SIGKILL. There is no other way of cleaning up.
+//! It is used as its users do: by `quorate testnet`, whose `testnet.json` says where everything is. Nothing of it stays
+//! behind, whatever becomes of the tests (`reaper`).
+
+mod reaper;
 
 use std::fmt::Write as _;
 use std::fs::File;
 use std::io::Write as _;
-use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use futures::future::join_all;
 use nix::sys::signal::{Signal, kill};
-use nix::unistd::{Pid, getuid};
-use quorate_crypto::Hash;
+use nix::unistd::Pid;
+use quorate_crypto::{Hash, PublicKey};
 use quorate_genesis::Genesis;
+use quorate_ledger::ValidatorIndex;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use self::reaper::{Reaper, turn};
 use crate::client::{Client, number};
 use crate::program::{self, Finished};
-use crate::wait::{SOON, until};
+use crate::wait::{SOON, soon, until};
 use crate::wallet::Wallet;
 
-/// Set to anything, it keeps the directories for a look at logs and data.
-const KEEP: &str = "QUORATE_KEEP";
+/// Validators of a network unless a test asks for more.
+const VALIDATORS: usize = 4;
 
 /// A filter for the logs of all nodes, such as `debug`, in place of the usual one.
 const LOG: &str = "QUORATE_TEST_LOG";
@@ -64,8 +66,8 @@ pub struct Node {
     pub p2p: String,
     /// Its home directory.
     pub home: PathBuf,
-    /// The key it votes with.
-    pub validator: Option<String>,
+    /// The key it votes with; none on an observer.
+    pub validator: Option<PublicKey>,
 }
 
 impl Node {
@@ -86,7 +88,16 @@ impl Node {
     }
 }
 
-/// Four validators, or as many as were asked for.
+/// Whose turn it is to propose.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Term {
+    /// The view.
+    pub view: u64,
+    /// Its primary, by the number of its node.
+    pub primary: usize,
+}
+
+/// Validators, and observers if any were asked for; the validators come first.
 #[derive(Debug)]
 pub struct Testnet {
     dir: PathBuf,
@@ -103,13 +114,29 @@ impl Testnet {
     /// # Panics
     /// If they do not come up.
     pub async fn up() -> Self {
+        Self::of(VALIDATORS, 0).await
+    }
+
+    /// So many validators, and observers behind them, that are ready.
+    ///
+    /// # Panics
+    /// If they do not come up.
+    pub async fn of(validators: usize, observers: usize) -> Self {
         let turn = turn();
         let root =
             tempfile::Builder::new().prefix("quorate-e2e-").tempdir().expect("a temporary directory").keep();
         // A blank in the name: whatever is printed for pasting must survive it.
         let dir = root.join("a net");
         let reaper = Reaper::of(&root, &dir);
-        let welcome = up(&dir).await.success();
+        let size = [
+            "--base-port",
+            "0",
+            "--validators",
+            &validators.to_string(),
+            "--observers",
+            &observers.to_string(),
+        ];
+        let welcome = up(&dir, &size).await.success();
         let mut testnet = Self { description: describe(&dir), dir, welcome, _reaper: reaper, _turn: turn };
         if let Ok(filter) = std::env::var(LOG) {
             for node in 0..testnet.nodes().len() {
@@ -126,7 +153,7 @@ impl Testnet {
     /// # Panics
     /// If they do not come up.
     pub async fn up_again(&mut self) {
-        up(&self.dir).await.success();
+        up(&self.dir, &[]).await.success();
         self.description = describe(&self.dir);
     }
 
@@ -194,25 +221,61 @@ impl Testnet {
         self.dir.join("accounts").join(format!("{name}.pem"))
     }
 
-    /// Which node is the primary.
+    /// Which node is the primary, and of which view, as the first one sees it.
     ///
     /// # Panics
     /// If nobody is, for long.
-    pub async fn primary(&self) -> usize {
+    pub async fn term(&self) -> Term {
+        let client = self.client(0);
         until("a primary", SOON, async || {
-            let status = self.client(0).status().await;
-            let key = status["primary"]["key"].as_str();
-            let place =
-                self.nodes().iter().position(|node| key.is_some() && node.validator.as_deref() == key);
-            place.ok_or_else(|| status["primary"].to_string())
+            let status = client.status().await;
+            let key = status["primary"]["key"].as_str().and_then(|key| key.parse::<PublicKey>().ok());
+            let primary = self.nodes().iter().position(|node| key.is_some() && node.validator == key);
+            let primary = primary.ok_or_else(|| status["primary"].to_string())?;
+            Ok(Term { view: number(&status["view"]), primary })
         })
         .await
     }
 
-    /// The nodes that are not the primary, by their number.
+    /// Which node is the primary.
+    pub async fn primary(&self) -> usize {
+        self.term().await.primary
+    }
+
+    /// Which node is the primary of a view, by the set of the genesis.
+    ///
+    /// # Panics
+    /// If the set has no members.
+    #[must_use]
+    pub fn primary_of(&self, view: u64) -> usize {
+        let genesis = self.genesis();
+        let keys = genesis.validators().keys();
+        let place = view % u64::try_from(keys.len()).expect("a small number");
+        let key = keys[usize::try_from(place).expect("a small number")];
+        self.nodes().iter().position(|node| node.validator == Some(key)).expect("a node of the testnet")
+    }
+
+    /// The validators that are not the primary, by their number.
     pub async fn backups(&self) -> Vec<usize> {
         let primary = self.primary().await;
-        (0..self.nodes().len()).filter(|node| *node != primary).collect()
+        let is_backup = |node: &usize| *node != primary && self.nodes()[*node].validator.is_some();
+        (0..self.nodes().len()).filter(is_backup).collect()
+    }
+
+    /// All nodes but these, by their number.
+    #[must_use]
+    pub fn but(&self, nodes: &[usize]) -> Vec<usize> {
+        (0..self.nodes().len()).filter(|node| !nodes.contains(node)).collect()
+    }
+
+    /// The place of a validator in the set of the genesis.
+    ///
+    /// # Panics
+    /// If it is none of that set.
+    #[must_use]
+    pub fn place(&self, node: usize) -> ValidatorIndex {
+        let key = self.nodes()[node].validator.expect("a validator");
+        self.genesis().validators().index_of(&key).expect("of the genesis")
     }
 
     /// Runs `quorate testnet VERB NODE`.
@@ -238,6 +301,12 @@ impl Testnet {
         .await;
     }
 
+    /// Stops a node as its operator does, having looked at what it holds against others.
+    pub async fn stop(&mut self, node: usize) {
+        self.assert_accuses_nobody(node).await;
+        self.manage("stop", node).await;
+    }
+
     /// Sends a signal to the process of a node.
     ///
     /// # Panics
@@ -247,14 +316,28 @@ impl Testnet {
         kill(Pid::from_raw(pid), signal).unwrap_or_else(|errno| panic!("process {pid}: {signal}: {errno}"));
     }
 
-    /// Kills nodes as a power cut does: all are hit before any is waited for.
+    /// Kills nodes as a power cut does: all are hit before any is waited for. What they hold against others does not
+    /// outlive them, so it is looked at first.
     pub async fn kill_at_once(&mut self, nodes: &[usize]) {
+        for node in nodes {
+            self.assert_accuses_nobody(*node).await;
+        }
         for node in nodes {
             self.signal(*node, Signal::SIGKILL);
         }
         for node in nodes {
             self.manage("kill", *node).await;
         }
+    }
+
+    /// Takes from a node, which must not run, all it has learned: the chain, and what it signed. Keys stay.
+    ///
+    /// # Panics
+    /// If the files cannot be removed.
+    pub fn wipe(&self, node: usize) {
+        let data = self.nodes()[node].home.join("data");
+        std::fs::remove_dir_all(&data).unwrap_or_else(|error| panic!("{}: {error}", data.display()));
+        std::fs::create_dir(&data).unwrap_or_else(|error| panic!("{}: {error}", data.display()));
     }
 
     /// Changes the configuration file of a node, which must not run.
@@ -294,6 +377,26 @@ impl Testnet {
         (text(&said[0].0), text(&said[0].1))
     }
 
+    /// Waits until a vote of a node stands in the certificate of a block above a height; that block's height.
+    ///
+    /// # Panics
+    /// If none does soon, though blocks are made.
+    pub async fn votes(&self, node: usize, above: u64) -> u64 {
+        let place = self.place(node);
+        let witness = self.client((node + 1) % self.nodes().len());
+        let look = async {
+            let mut blocks = witness.follow(above + 1).await;
+            loop {
+                let height = blocks.next().await.height;
+                // That of a later block, which covers this one, may be still to come.
+                if witness.decision(height).await.is_some_and(|it| it.voters.contains(&place)) {
+                    return height;
+                }
+            }
+        };
+        soon("its vote in a certificate", look).await
+    }
+
     /// The greatest height that any of these nodes has executed.
     pub async fn newest(&self, nodes: &[usize]) -> u64 {
         let mut newest = 0;
@@ -303,15 +406,30 @@ impl Testnet {
         newest
     }
 
+    /// Waits until all nodes have executed the same height, as they do soon when no work is left, and returns it.
+    pub async fn settled(&self) -> u64 {
+        let clients = self.clients();
+        until("all nodes are equally far", SOON, async || {
+            let heights = join_all(clients.iter().map(Client::height)).await;
+            let same = heights.iter().all(|height| *height == heights[0]);
+            if same { Ok(heights[0]) } else { Err(format!("{heights:?}")) }
+        })
+        .await
+    }
+
     /// Fails if any node holds a proof that anybody has contradicted itself.
     ///
     /// # Panics
     /// Then.
     pub async fn assert_no_evidence(&self) {
-        for (node, client) in self.nodes().iter().zip(self.clients()) {
-            let evidence = client.call("consensus_getEvidence", json!({})).await;
-            assert_eq!(number(&evidence["count"]), 0, "{}: {evidence}", node.name);
+        for node in 0..self.nodes().len() {
+            self.assert_accuses_nobody(node).await;
         }
+    }
+
+    async fn assert_accuses_nobody(&self, node: usize) {
+        let evidence = self.client(node).call("consensus_getEvidence", json!({})).await;
+        assert_eq!(number(&evidence["count"]), 0, "{}: {evidence}", self.nodes()[node].name);
     }
 }
 
@@ -331,60 +449,13 @@ impl Drop for Testnet {
     }
 }
 
-/// One network at a time on a machine: two would take each other's time, and the ports of nodes that are down. The lock
-/// is the kernel's, which releases it whichever way its holder ends.
-fn turn() -> File {
-    let path = std::env::temp_dir().join(format!("quorate-e2e-{}.lock", getuid()));
-    let file = File::create(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-    file.lock().unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-    file
-}
-
-async fn up(dir: &Path) -> Finished {
-    program::run(["testnet", "up", "--detach", "--base-port", "0", "--dir", &dir.to_string_lossy()]).await
+async fn up(dir: &Path, size: &[&str]) -> Finished {
+    let dir = dir.to_string_lossy();
+    program::run(["testnet", "up", "--detach", "--dir", &dir].iter().chain(size)).await
 }
 
 fn describe(dir: &Path) -> Description {
     let file = dir.join("testnet.json");
     let text = std::fs::read_to_string(&file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
     serde_json::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}: {text}", file.display()))
-}
-
-/// Kills the nodes of a testnet and removes its directory once this process has let go of a pipe, as it does whichever
-/// way it ends.
-///
-/// `testnet kill` asks the kernel which process holds a home, so it never hits a stranger.
-#[derive(Debug)]
-struct Reaper(Child);
-
-/// `$1` the program, `$2` the testnet, `$3` what to remove.
-const REAP: &str = r#"
-cat > /dev/null
-for home in "$2"/node*; do
-    "$1" testnet kill "${home##*/}" --dir "$2"
-done
-[ -z "$3" ] || rm -rf -- "$3"
-"#;
-
-impl Reaper {
-    fn of(root: &Path, dir: &Path) -> Self {
-        let kept = std::env::var_os(KEEP).is_some();
-        if kept {
-            let _ = writeln!(std::io::stderr(), "{KEEP}: {} stays", root.display());
-        }
-        let mut command = Command::new("sh");
-        command.args(["-c", REAP, "reaper"]).arg(program::path()).arg(dir);
-        command.arg(if kept { Path::new("") } else { root });
-        // A process group of its own: a Ctrl-C that ends the tests is not for it.
-        command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).process_group(0);
-        Self(command.spawn().expect("sh runs"))
-    }
-}
-
-impl Drop for Reaper {
-    fn drop(&mut self) {
-        drop(self.0.stdin.take());
-        // Nothing to be done about an error here: the reaper goes on by itself.
-        let _ = self.0.wait();
-    }
 }

@@ -9,6 +9,7 @@ use std::fs;
 use std::time::{Duration, Instant};
 
 use nix::unistd::{SysconfVar, sysconf};
+use quorate_tests::report::{Times, machine};
 use quorate_tests::testnet::{Node, Testnet};
 use tokio::time::interval;
 
@@ -29,27 +30,25 @@ async fn main() {
 
     let (alice, bob) = (testnet.wallet("alice"), testnet.wallet("bob"));
     let clients = testnet.clients();
-    let mut taken: Vec<Vec<Duration>> = vec![Vec::new(); clients.len()];
+    let mut all = Times::default();
+    let mut by_node = vec![Times::default(); clients.len()];
     for transfer in 0..WARM_UP + TRANSFERS {
         let node = transfer % clients.len();
         let transaction = alice.transfer(bob.account(), 1);
         let start = Instant::now();
         clients[node].execute(&transaction).await;
         if transfer >= WARM_UP {
-            taken[node].push(start.elapsed());
+            let taken = start.elapsed();
+            all.push(taken);
+            by_node[node].push(taken);
         }
     }
     let _ = writeln!(text, "\n{TRANSFERS} transfers one at a time, until final, in ms:");
-    let _ = writeln!(
-        text,
-        "  {:18} {:>7} {:>7} {:>7} {:>7} {:>7}",
-        "through", "min", "median", "p90", "p99", "max"
-    );
-    let _ = writeln!(text, "{}", row("all nodes in turn", &taken.concat()));
-    for (node, taken) in testnet.nodes().iter().zip(&taken) {
+    let _ = writeln!(text, "{}\n{}", Times::head("through"), all.row("all nodes in turn"));
+    for (node, taken) in testnet.nodes().iter().zip(&by_node) {
         let is_primary = testnet.nodes()[primary].name == node.name;
         let name = format!("{}{}", node.name, if is_primary { " (primary)" } else { "" });
-        let _ = writeln!(text, "{}", row(&name, taken));
+        let _ = writeln!(text, "{}", taken.row(&name));
     }
 
     let before: Vec<Duration> = testnet.nodes().iter().map(processor_time).collect();
@@ -71,33 +70,6 @@ async fn main() {
         );
     }
     print!("{text}");
-}
-
-fn row(name: &str, taken: &[Duration]) -> String {
-    let mut millis: Vec<f64> = taken.iter().map(|one| 1_000.0 * one.as_secs_f64()).collect();
-    millis.sort_by(f64::total_cmp);
-    // The nearest rank: a time that was measured, not one between two.
-    let rank = |percent: usize| millis[(millis.len() * percent).div_ceil(100).max(1) - 1];
-    let [min, median, p90, p99, max] = [0, 50, 90, 99, 100].map(rank);
-    format!("  {name:18} {min:>7.1} {median:>7.1} {p90:>7.1} {p99:>7.1} {max:>7.1}")
-}
-
-/// What it was measured on.
-fn machine() -> String {
-    let text = |file: &str| fs::read_to_string(file).unwrap_or_default();
-    let after = |text: &str, name: &str| {
-        let line = text.lines().find(|line| line.starts_with(name)).unwrap_or_default();
-        line.split_once(':').map(|(_, value)| value.trim().to_owned()).unwrap_or_default()
-    };
-    let cores = std::thread::available_parallelism().map_or(0, usize::from);
-    let system = after(&text("/etc/os-release").replace('=', ":"), "PRETTY_NAME");
-    format!(
-        "{cores} cores, {}; memory {}; {}; Linux {}\n",
-        after(&text("/proc/cpuinfo"), "model name"),
-        after(&text("/proc/meminfo"), "MemTotal"),
-        system.trim_matches('"'),
-        text("/proc/sys/kernel/osrelease").trim(),
-    )
 }
 
 /// What the process of a node has used of the processor, user and system together (proc(5), `stat`).
