@@ -296,7 +296,7 @@ impl World {
         self.checks.clear();
         self.tick(false);
         // Mostly the others answer at once what they hold.
-        if self.ever.len() % 4 > 0 {
+        if !self.ever.len().is_multiple_of(4) {
             self.answered(u8::MAX);
         }
     }
@@ -457,11 +457,11 @@ impl World {
 
     /// What one of the others asks for a view with.
     fn change(&mut self, view: View, signer: usize, report: &Report) -> Option<ViewChange> {
-        let base = self.block(report.base).filter(|_| report.base % 3 > 0);
+        let base = self.block(report.base).filter(|_| !report.base.is_multiple_of(3));
         let mut prepared = Vec::new();
         for (block, earlier) in report.prepared {
             let earlier = View(u64::from(earlier) % view.0.max(1));
-            if block % 3 > 0
+            if !block.is_multiple_of(3)
                 && let Some(known) = self.block(block / 3)
             {
                 prepared.extend(self.others.prepared(&self.bench, &self.oracle, earlier, &known));
@@ -519,11 +519,11 @@ impl World {
         let n = self.bench.keys.len();
         let mut signers = Signers::new(n);
         (0..n).filter(|it| holds >> (it % 8) & 1 == 1).for_each(|it| assert!(signers.insert(it)));
-        let certified = self.block(certificate).filter(|_| certificate % 3 > 0);
+        let certified = self.block(certificate).filter(|_| !certificate.is_multiple_of(3));
         let certificate = certified.and_then(|it| self.others.certificate(&self.bench, &self.oracle, &it));
         let stable = self
             .block(checkpoint)
-            .filter(|_| checkpoint % 3 > 0)
+            .filter(|_| !checkpoint.is_multiple_of(3))
             .filter(|it| self.others.is_final(&it.block));
         let checkpoint = stable.and_then(|it| self.others.checkpoint(&self.bench, &it.block));
         let delivered =
@@ -599,7 +599,7 @@ impl World {
     }
 
     fn checked(&mut self, which: u8, verdict: u8) {
-        let asked = pick(&self.checks, which).copied().filter(|_| which % 5 > 0);
+        let asked = pick(&self.checks, which).copied().filter(|_| !which.is_multiple_of(5));
         let known = match asked {
             Some(hash) => self.others.blocks.iter().find(|it| it.block.hash() == hash).cloned(),
             None => self.block(which),
