@@ -73,6 +73,19 @@ impl Message {
             Self::Holdings(it) => it.epoch,
         }
     }
+
+    /// Who signed it, if anybody did.
+    #[must_use]
+    pub fn signer(&self) -> Option<ValidatorIndex> {
+        match self {
+            Self::PrePrepare(it) => Some(it.prepare.signer),
+            Self::Prepare(it) | Self::Commit(it) => Some(it.signer),
+            Self::Checkpoint(it) => Some(it.signer),
+            Self::ViewChange(it) => Some(it.signer),
+            Self::NewView(it) => Some(it.signer),
+            Self::Status(_) | Self::Recall(_) | Self::Holdings(_) => None,
+        }
+    }
 }
 
 /// PREPARE or COMMIT.
@@ -295,6 +308,20 @@ pub enum Statement {
 }
 
 impl Statement {
+    /// The statement that a message makes in its signer's name.
+    #[must_use]
+    pub fn of(message: &Message) -> Option<Self> {
+        match message {
+            Message::PrePrepare(it) => Some(Self::Prepare(it.prepare.clone())),
+            Message::Prepare(it) => Some(Self::Prepare(it.clone())),
+            Message::Commit(it) => Some(Self::Commit(it.clone())),
+            Message::Checkpoint(it) => Some(Self::Checkpoint(it.clone())),
+            Message::ViewChange(it) => Some(Self::ViewChange(it.clone())),
+            Message::NewView(it) => Some(Self::NewView(it.clone())),
+            Message::Status(_) | Message::Recall(_) | Message::Holdings(_) => None,
+        }
+    }
+
     /// Who signed it.
     #[must_use]
     pub fn signer(&self) -> ValidatorIndex {

@@ -336,7 +336,7 @@ impl Pbft {
             message,
             Message::Checkpoint(_) | Message::Status(_) | Message::Recall(_) | Message::Holdings(_)
         );
-        if self.has_ended() && !closing {
+        if self.has_ended() && !closing || self.meets_itself(from, &message, out) {
             return;
         }
         let judged = match message {

@@ -76,12 +76,7 @@ impl Pbft {
         }
         let strange = holdings.statements.iter().find(|it| it.signer() == own && !self.knows(it));
         if let Some(strange) = strange {
-            let why = format!(
-                "validator {from} holds a {} of this validator that its vote log does not know",
-                strange.describe()
-            );
-            self.standing = Standing::Forgetful(why.clone());
-            out.act(Action::Abstain { why });
+            self.abstain(from, strange, out);
             return;
         }
         if let Standing::Asking(heard) = &mut self.standing
@@ -90,6 +85,33 @@ impl Pbft {
             heard.insert(from);
             self.settle_standing();
         }
+    }
+
+    /// Whether a message is of this replica's own and none that its log knows: its key is in use elsewhere, or its log is not
+    /// the one that it signed with. It is silent from then on, so that it cannot come to contradict itself.
+    pub(super) fn meets_itself(
+        &mut self,
+        from: ValidatorIndex,
+        message: &Message,
+        out: &mut Output<Self>,
+    ) -> bool {
+        let own = self.setup.voter.as_ref().map(|it| it.index);
+        if own.is_none() || message.signer() != own {
+            return false;
+        }
+        let Some(statement) = Statement::of(message).filter(|it| !self.knows(it)) else { return false };
+        if !matches!(self.standing, Standing::Forgetful(_)) {
+            self.abstain(from, &statement, out);
+        }
+        true
+    }
+
+    fn abstain(&mut self, from: ValidatorIndex, strange: &Statement, out: &mut Output<Self>) {
+        let what = strange.describe();
+        let why =
+            format!("validator {from} holds a {what} of this validator that its vote log does not know");
+        self.standing = Standing::Forgetful(why.clone());
+        out.act(Action::Abstain { why });
     }
 
     /// Q - 1 others have answered, so every quorum that this replica was part of has a correct witness among them and it.

@@ -98,8 +98,8 @@ impl Pbft {
             || self.inclusion_at().is_some_and(|at| at <= now.mono)
         {
             self.suspect(out);
-        } else if self.rotation_is_due(now)
-            && let Some(view) = self.next_present_view()
+        } else if let Some((at, view)) = self.rotation()
+            && at <= now.mono
         {
             self.ask_for(view, out);
         }
@@ -139,7 +139,8 @@ impl Pbft {
         let wait = self.wait_ms();
         let timers = [self.timers.proposal, self.timers.progress, self.timers.new_view];
         let timers = timers.into_iter().flatten().map(|since| since.plus_millis(wait));
-        timers.chain(self.inclusion_at()).chain(self.timers.late).chain(self.rotation_at()).min()
+        let rotation = self.rotation().map(|(at, _)| at);
+        timers.chain(self.inclusion_at()).chain(self.timers.late).chain(rotation).min()
     }
 
     /// `base * 2^k`, capped.
@@ -188,20 +189,25 @@ impl Pbft {
                 >= usize::try_from(parameters.block_transactions_max).unwrap_or(usize::MAX)
     }
 
-    fn rotation_is_due(&self, now: Now) -> bool {
-        let Mode::Active(start) = &self.mode else { return false };
-        let blocks = self.setup.parameters.rotation_blocks;
+    /// When this view has served, and for which it is left then: at once with its blocks, or with its time while it has
+    /// work. A deadline, so that all leave with the block that makes it due and not at their next look at the clock.
+    fn rotation(&self) -> Option<(Mono, View)> {
+        let Mode::Active(start) = &self.mode else { return None };
+        if self.signing().is_none() || self.epoch_is_full() {
+            return None;
+        }
+        let (blocks, millis) =
+            (self.setup.parameters.rotation_blocks, self.setup.parameters.rotation_time_ms);
         let served = blocks > 0 && self.committed() >= start.counted_from.plus(blocks);
-        served || self.rotation_at().is_some_and(|at| at <= now.mono)
-    }
-
-    /// When a view with work in it has served its time.
-    fn rotation_at(&self) -> Option<Mono> {
-        let millis = self.setup.parameters.rotation_time_ms;
         let works = self.backlog.count > 0 || self.highest_accepted() > self.committed();
-        let active = self.is_active() && self.quorum.n() > 1 && self.signing().is_some();
-        let active = active && !self.epoch_is_full();
-        (millis > 0 && works && active).then(|| self.timers.entered.plus_millis(millis))
+        let at = if served {
+            self.timers.entered
+        } else if millis > 0 && works {
+            self.timers.entered.plus_millis(millis)
+        } else {
+            return None;
+        };
+        Some((at, self.next_present_view()?))
     }
 
     /// The next view whose primary takes part, if it is another than this one's.

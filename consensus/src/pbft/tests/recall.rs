@@ -208,3 +208,23 @@ fn an_answer_with_a_forged_message_is_refused() {
     vote.signer = index(1);
     bench.refused(bench.holdings(vec![Statement::Prepare(vote)]));
 }
+
+/// One key on two machines: what the other signed reaches this one.
+#[test]
+fn a_replica_that_meets_itself_falls_silent() {
+    let mut bench = Bench::new(4, 1);
+    let block = bench.first();
+    let vote = bench.prepare(1, &block);
+    assert!(abstains(&bench.receive(2, vote)));
+    assert_eq!(votes(&bench.propose(&block)), 0);
+    assert_eq!(bench.engine.status().role, "follower");
+}
+
+#[test]
+fn its_own_messages_that_come_back_are_nothing_strange() {
+    let mut bench = Bench::new(4, 0);
+    let block = bench.first();
+    bench.propose(&block);
+    let message = bench.pre_prepare(&block);
+    assert!(!abstains(&bench.receive(2, message)));
+}
