@@ -4,7 +4,7 @@ use quorate_ledger::{Height, Parameters, View};
 
 use super::bench::{Bench, delivered, index, sent};
 use crate::{
-    engine::{Action, Engine, Event, To},
+    engine::{Action, Backlog, Engine, Event, To},
     evidence::VoteKind,
     pbft::{
         Message,
@@ -151,4 +151,17 @@ fn a_certificate_learned_before_its_block_delivers_it_when_it_comes() {
     bench.receive(2, Message::Status(Box::new(report)));
     let actions = bench.step(bench.certified(&blocks, &[0, 2, 3]));
     assert_eq!(delivered(&actions), vec![(1, true), (2, true)], "the first has its own certificate");
+}
+
+/// A due block counts as late once both clocks' worst is over; whoever waits for something else meanwhile is not woken for
+/// ever by that.
+#[test]
+fn no_deadline_stays_in_the_past_while_a_transaction_waits() {
+    let mut bench = Bench::new(1, 0);
+    let oldest = Some(bench.now.mono);
+    bench.step(Event::Backlog(Backlog { bytes: 200, count: 1, oldest, eligible: oldest }));
+    bench.after_millis(bench.parameters.heartbeat_ms + bench.parameters.max_clock_drift_ms + 1_000);
+    bench.step(Event::Tick);
+    let deadline = bench.engine.deadline().expect("STATUS goes out again");
+    assert!(deadline > bench.now.mono, "a tick leaves nothing to do now");
 }
