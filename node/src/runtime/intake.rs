@@ -133,6 +133,8 @@ impl<E: Engine + 'static> Intake<E> {
         tracing::info!(%validator, "validator connected");
         self.count_validators();
         self.offer(validator);
+        // A full queue loses it; what then waits costs a change of view at most.
+        let _ = self.pool.try_send(PoolCommand::Connected(*validator));
     }
 
     fn offer(&self, validator: &PublicKey) {

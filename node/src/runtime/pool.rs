@@ -115,6 +115,8 @@ pub(crate) enum PoolCommand {
     Executed(Height),
     /// The blocks to come are of this epoch.
     Epoch(Box<NextEpoch>),
+    /// A validator came up.
+    Connected(PublicKey),
     /// Somebody asks for bodies.
     Bodies {
         /// Of these transactions.
@@ -147,6 +149,7 @@ impl PoolCommand {
             | Self::Committed { .. }
             | Self::Executed(_)
             | Self::Epoch(_)
+            | Self::Connected(_)
             | Self::Stop => false,
         }
     }
@@ -284,6 +287,11 @@ impl<M: Send + 'static> Pool<M> {
             PoolCommand::Committed { block, certified } => self.committed(&block, certified),
             PoolCommand::Executed(height) => self.executed(height),
             PoolCommand::Epoch(next) => self.enter(&next),
+            PoolCommand::Connected(validator) => {
+                if self.parts.author.is_some() {
+                    self.spread.hand_again(&self.parts.mempool, &validator, &self.parts.network);
+                }
+            }
             PoolCommand::Bodies { hashes, reply } => {
                 let found = hashes.iter().filter_map(|hash| self.body(hash)).collect();
                 // Whoever asked may have gone.

@@ -53,6 +53,11 @@ pub(super) const HINTS_MAX: usize = 256;
 const NOTICES_MAX: usize = 64;
 /// How long a node that votes waits before it asks for what it may be about to commit itself.
 const GRACE_OF_VOTERS: Duration = Duration::from_millis(300);
+/// How long an answer may take at first before somebody else is asked: a validator that is dead says so only when its
+/// connection is given up. It doubles with each that takes longer, for lines that are slow.
+const PATIENCE_MIN: Duration = Duration::from_secs(1);
+/// What that grows to.
+const PATIENCE_MAX: Duration = Duration::from_secs(16);
 /// How long the executor may take for one answer before something else is tried.
 const EXECUTION_MAX: Duration = Duration::from_secs(60);
 
@@ -101,6 +106,8 @@ pub(super) struct Sync<M> {
     told: Height,
     /// Peers that were asked when they connected.
     asked: HashSet<PeerId>,
+    /// How long the next answer may take.
+    patience: Duration,
 }
 
 /// Why an answer brings nothing.
@@ -136,6 +143,7 @@ impl<M: Send + 'static> Sync<M> {
             reached,
             told: reached,
             asked: HashSet::new(),
+            patience: PATIENCE_MIN,
         }
     }
 
@@ -192,15 +200,26 @@ impl<M: Send + 'static> Sync<M> {
         if height <= self.reached || self.claims.is_cooling(source, now) {
             return;
         }
+        let window = self.window();
         if let Some(claim) = self.claims.of(source) {
             claim.height = claim.height.max(height);
             claim.guess &= guess;
+            if claim.height.0.saturating_sub(self.reached.0) > window {
+                claim.from = claim.from.min(now);
+            }
             return;
         }
         let standing = self.standing(source);
+        // Further behind than the window a voter accepts no proposal, and would never come up while it waits.
         let votes = !matches!(self.parts.view.borrow().role, "follower");
-        let from = if votes { now + GRACE_OF_VOTERS } else { now };
+        let near = height.0.saturating_sub(self.reached.0) <= self.window();
+        let from = if votes && near { now + GRACE_OF_VOTERS } else { now };
         self.claims.add(Claim { source, standing, height, from, guess, delivers: false });
+    }
+
+    /// How many heights may be in flight: who is further behind does not vote.
+    fn window(&self) -> u64 {
+        u64::from(self.parts.reader.epoch().parameters.window)
     }
 
     fn standing(&self, source: Target) -> Standing {
@@ -228,9 +247,9 @@ impl<M: Send + 'static> Sync<M> {
         self.announce(shown);
         self.forward_notices(tip);
         // Only who delivers is believed to have more, or one liar could make every node look behind.
-        let best = self.claims.best().unwrap_or(tip).max(reached);
-        let window = self.parts.reader.epoch().parameters.window;
-        let syncing = best.0.saturating_sub(tip.0) > u64::from(window);
+        let committed = self.parts.view.borrow().committed;
+        let best = self.claims.best().unwrap_or(tip).max(reached).max(committed);
+        let syncing = best.0.saturating_sub(tip.0) > self.window();
         if self.parts.syncing.swap(syncing, Ordering::Relaxed) != syncing {
             tracing::info!(%tip, "{}", if syncing { "behind; catching up" } else { "caught up" });
             self.parts.view.send_modify(|view| Arc::make_mut(view).syncing = syncing);
@@ -313,7 +332,14 @@ impl<M: Send + 'static> Sync<M> {
 
     async fn ask(&mut self, source: Target, above: Height) -> Result<Stretch, Nothing> {
         let request = encode(&Request::Blocks { above });
-        let answer = self.parts.network.request(source, request).await.map_err(Nothing::failed)?;
+        let answer = tokio::time::timeout(self.patience, self.parts.network.request(source, request)).await;
+        let Ok(answer) = answer else {
+            let waited = self.patience;
+            self.patience = (waited * 2).min(PATIENCE_MAX);
+            return Err(Nothing::failed(format!("no answer within {} ms", waited.as_millis())));
+        };
+        self.patience = PATIENCE_MIN;
+        let answer = answer.map_err(Nothing::failed)?;
         let stretch = match decode::<Response>(&answer).map_err(Nothing::failed)? {
             Response::Blocks(Some(stretch)) => *stretch,
             Response::Blocks(None) => return Err(Nothing::NoneAbove),

@@ -114,6 +114,15 @@ impl Spread {
         mempool.handed_over(&chosen, now);
     }
 
+    /// Hands what the others have been handed to a validator that was not there then, as much as may be handed over at once:
+    /// as the primary it would be blamed for leaving it out.
+    pub(super) fn hand_again(&self, mempool: &Mempool, validator: &PublicKey, network: &Network) {
+        let bytes_max = usize::try_from(HAND_OVER_BYTES_BURST).expect("a burst fits memory");
+        for bundle in bundles(mempool.handed(bytes_max)) {
+            network.send(validator, Class::Bulk, encode(&Frame::<()>::Transactions(bundle)));
+        }
+    }
+
     /// When there is something to do next.
     pub(super) fn due(&self, mempool: &Mempool, parameters: &Parameters, hands_over: bool) -> Option<Mono> {
         let hand_over = mempool.oldest_unhanded().filter(|_| hands_over).map(|arrived| {
