@@ -35,6 +35,8 @@ run() {
     # Doc tests are part of it; the tests of the crate `tests` have stages of their own.
     unit) stage unit cargo test "${cargo[@]}" --exclude quorate-tests ;;
     verifier) stage verifier python3 -m unittest discover --start-directory tests/verifier --pattern '*test*.py' ;;
+    # The mutants themselves take hours; here it is only seen that they still are mutants of this code.
+    mutants) stage mutants scripts/mutants.sh --check ;;
     simulator) stage simulator cargo test "${cargo[@]}" --test simulator ;;
     end-to-end)
       # A copy of the binary, which no other build can replace under the tests.
@@ -50,6 +52,6 @@ run() {
   esac
 }
 
-[ $# -gt 0 ] || set -- format lint build unit verifier simulator end-to-end
+[ $# -gt 0 ] || set -- format mutants lint build unit verifier simulator end-to-end
 for name in "$@"; do run "$name"; done
 printf '\n== all passed\n%s%-11s %5d s\n' "$timings" total $((SECONDS - started)) >&2

@@ -419,7 +419,8 @@ impl Mempool {
     /// What waits and was handed to the validators already: oldest first, about `bytes_max` bytes.
     pub(crate) fn handed(&self, bytes_max: usize) -> Vec<Arc<Transaction>> {
         let mut bytes = 0usize;
-        let handed = self.eligible.iter().map(|(_, sequence)| &self.entries[&self.waiting[sequence]].transaction);
+        let handed =
+            self.eligible.iter().map(|(_, sequence)| &self.entries[&self.waiting[sequence]].transaction);
         let fits = handed.take_while(|transaction| {
             bytes = bytes.saturating_add(transaction.size());
             bytes <= bytes_max

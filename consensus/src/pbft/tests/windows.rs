@@ -146,11 +146,11 @@ fn a_base_needs_its_certificate_unless_the_epoch_starts_there() {
     assert!(!with(BaseClaim { height: Height(1), ..genesis_base(&bench) }), "another height");
     assert!(!with(BaseClaim { certificate: None, ..bench.base(&blocks[0], &SIGNERS) }));
     assert!(!with(bench.base(&blocks[0], &SIGNERS[..2])), "one signature short");
-    let other = BaseClaim {
-        certificate: bench.base(&blocks[1], &SIGNERS).certificate,
-        ..bench.base(&blocks[0], &SIGNERS)
-    };
-    assert!(!with(other), "the certificate of another block");
+    let twin = bench.block(Height(1), bench.scope.chain, START.plus_millis(9));
+    for other in [&blocks[1], &twin] {
+        let certificate = bench.base(other, &SIGNERS).certificate;
+        assert!(!with(BaseClaim { certificate, ..bench.base(&blocks[0], &SIGNERS) }), "another block's");
+    }
     for view in [0, 3, 1_000] {
         let certificate = Some(certificate_in(&bench, view, &blocks[0], &SIGNERS));
         assert!(
@@ -415,6 +415,20 @@ mod anchors {
     }
 
     #[test]
+    fn no_certificate_brings_an_anchor_back() {
+        let mut bench = Bench::with(4, 2, quiet());
+        let (third, _, _) = vouching(&mut bench, 2);
+        bench.step(bench.certified(std::slice::from_ref(&third), &SIGNERS));
+        let earlier = bench.result(&bench.chain(1)[0]);
+        let block = bench.block_with(Height(4), third.hash(), START.plus_millis(60), earlier.anchor());
+        let prepare = bench.vote(VoteKind::Prepare, 0, &block);
+        let certificate = bench.checkpoint_certificate(earlier, &SIGNERS);
+        let message = Message::PrePrepare(PrePrepare::of(&block, prepare, Some(certificate)));
+        let actions = bench.receive(0, message);
+        assert!(matches!(actions[..], [Action::Reject { why: Rejection::BadAnchor(_), .. }]), "{actions:?}");
+    }
+
+    #[test]
     fn what_comes_again_needs_no_certificate_for_its_anchor() {
         let mut bench = Bench::with(4, 2, quiet());
         let (block, _, _) = vouching(&mut bench, 2);
@@ -553,14 +567,12 @@ fn votes_and_proposals_of_the_next_view_are_kept_for_its_start_and_later_ones_ar
         let actions = enter(&mut bench, new_view);
         let checks = actions.iter().any(|it| matches!(it, Action::Check { .. }));
         assert_eq!(checks, kept, "a proposal of view {view} in view 0");
-        if kept {
-            let actions = bench.accept(&block);
-            assert_eq!(
-                votes(&actions, VoteKind::Commit),
-                vec![(1, 1, block.hash())],
-                "with the vote kept: three"
-            );
-        }
+        let prepare = bench.vote_in(view, VoteKind::Prepare, primary, &block);
+        bench.receive(primary, Message::PrePrepare(PrePrepare::of(&block, prepare, None)));
+        let actions = bench.accept(&block);
+        assert_eq!(votes(&actions, VoteKind::Prepare), vec![(view, 1, block.hash())]);
+        // The third vote is the one that came early, if it was kept.
+        assert_eq!(votes(&actions, VoteKind::Commit).len(), usize::from(kept), "view {view}");
     }
 }
 
