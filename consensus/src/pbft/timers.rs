@@ -122,7 +122,9 @@ impl Pbft {
             && self.committed() <= self.delivered.height.plus(window);
         let in_flight = undelivered || self.highest_accepted() > self.committed();
         let room = self.highest_accepted() < self.highest_open();
-        let waits = self.backlog.eligible.is_some() || self.due_block_is_late(now);
+        // Asked in any case: what it said before is not to be woken for any more.
+        let late = self.due_block_is_late(now);
+        let waits = late || self.backlog.eligible.is_some();
         let asking = self.asked.values().filter(|it| it.payload.view >= self.view).count();
         let set = |timer: &mut Option<Mono>, holds: bool| {
             *timer = if holds { timer.or(Some(now.mono)) } else { None };
