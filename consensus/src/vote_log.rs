@@ -16,6 +16,7 @@
 //! restored log from the right one: the same key with another log, or an older state of it, might contradict itself.
 
 mod file;
+mod image;
 mod mark;
 #[cfg(test)]
 mod tests;
@@ -30,11 +31,11 @@ use std::{
 use borsh::{BorshDeserialize, BorshSerialize};
 use quorate_ledger::Epoch;
 
-pub use self::mark::Mark;
 use self::{
     file::{Contents, HEADER_BYTES, encode_frame, encode_header, scan},
     mark::LogId,
 };
+pub use self::{image::Image, mark::Mark};
 use crate::engine::{Log, Promise, Promised};
 
 /// The log's file in its directory.
