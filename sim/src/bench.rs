@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use quorate_consensus::pbft::{Message, Pbft, Record};
 use quorate_consensus::{
-    Action, Backlog, Engine, Event, Input, Log, Mono, Now, Replica, Setup, To, Verdict, Voter, drive,
+    Action, Backlog, Engine, Event, Input, Log, Mono, Now, Rejection, Replica, Setup, To, Verdict, Voter,
+    drive,
 };
 use quorate_crypto::{Hash, model::Modelled};
 use quorate_ledger::{
@@ -145,7 +146,11 @@ impl Cluster {
 
     fn send(&mut self, from: usize, to: usize, message: Message) {
         let horizon = self.replicas[to].current().horizon();
-        let message = Pbft::verify(&self.chain.scope, horizon, message).expect("a correct replica's");
+        let message = match Pbft::verify(&self.chain.scope, horizon, message) {
+            Ok(message) => message,
+            Err(Rejection::OldView(_)) => return,
+            Err(why) => panic!("among correct replicas: {why}"),
+        };
         let from = ValidatorIndex(u16::try_from(from).expect("a handful"));
         self.queue.push_back((to, Event::Message { from, message }));
     }

@@ -251,6 +251,29 @@ impl Fault {
         }
     }
 
+    /// The node whose vote it takes away for good, if it does.
+    pub(crate) fn takes_away(&self) -> Option<usize> {
+        match self {
+            Fault::Crash { node, restart_after_ms: None }
+            | Fault::BitRot { node, .. }
+            | Fault::LogRestored { node, .. } => Some(*node),
+            Fault::Crash { .. }
+            | Fault::CrashAt { .. }
+            | Fault::PowerCut { .. }
+            | Fault::PowerCutAll { .. }
+            | Fault::Pause { .. }
+            | Fault::SyncFails { .. }
+            | Fault::DiskFull { .. }
+            | Fault::ClockJump { .. }
+            | Fault::ClockDrift { .. }
+            | Fault::Isolate { .. }
+            | Fault::Cut { .. }
+            | Fault::Slow { .. }
+            | Fault::Reconnect { .. }
+            | Fault::Network(_) => None,
+        }
+    }
+
     /// The same for half as long, where it lasts.
     pub(crate) fn halved(&self) -> Option<Self> {
         let mut half = self.clone();

@@ -327,7 +327,7 @@ impl<'a, E: Deceptive> Simulation<'a, E> {
         let second = to >= self.scenario.nodes;
         let turn = self.queue.now().0 / 3_000_000_000;
         let mix = (turn ^ (from as u64) << 8 ^ self.scenario.seed).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 60;
-        !twinned || mix < 5 || (mix % 2 == 0) == second
+        !twinned || mix < 5 || mix.is_multiple_of(2) == second
     }
 
     fn see(&mut self, index: usize, sighting: &Sighting) -> Result<(), Violation> {
@@ -341,17 +341,20 @@ impl<'a, E: Deceptive> Simulation<'a, E> {
                 calm.recovered.get_or_insert(now);
             }
         }
+        if !correct {
+            return Ok(());
+        }
         match sighting {
-            Sighting::Executed { block, .. } if correct => {
+            Sighting::Executed { block, .. } => {
                 for transaction in block.transactions() {
                     self.clients.acknowledge(transaction.id(), block.height());
                 }
             }
-            Sighting::Kept(votes) if correct => {
+            Sighting::Kept(votes) => {
                 let entered = votes.iter().filter(|vote| vote.slot.kind == VoteKind::NewView).count();
                 (0..entered).for_each(|_| self.count_view_change());
             }
-            Sighting::Accuses(accusation) if correct => self.coverage.count(match accusation.kind {
+            Sighting::Accuses(accusation) => self.coverage.count(match accusation.kind {
                 "double_prepare" => "evidence: two PREPAREs",
                 "double_commit" => "evidence: two COMMITs",
                 "double_checkpoint" => "evidence: two CHECKPOINTs",
@@ -359,9 +362,13 @@ impl<'a, E: Deceptive> Simulation<'a, E> {
                 "double_new_view" => "evidence: two NEW-VIEWs",
                 _ => "evidence: false NEW-VIEW",
             }),
-            Sighting::Blames { .. } if correct => self.coverage.count("a liar's message refused"),
-            Sighting::Abstains(_) if correct => self.coverage.count("forgetful replica abstains"),
-            _ => {}
+            Sighting::Blames { .. } => self.coverage.count("a liar's message refused"),
+            Sighting::Abstains(_) => self.coverage.count("forgetful replica abstains"),
+            Sighting::Opened { .. }
+            | Sighting::Sent(_)
+            | Sighting::Committed(_)
+            | Sighting::Heard(_)
+            | Sighting::Wrong { .. } => {}
         }
         Ok(())
     }

@@ -143,12 +143,7 @@ impl Scenario {
     #[must_use]
     pub fn is_fair(&self) -> bool {
         let mut faulty: Vec<usize> = self.liars.iter().map(|liar| liar.node).collect();
-        faulty.extend(self.script.iter().filter_map(|scheduled| match scheduled.fault {
-            Fault::Crash { node, restart_after_ms: None }
-            | Fault::BitRot { node, .. }
-            | Fault::LogRestored { node, .. } => Some(node),
-            _ => None,
-        }));
+        faulty.extend(self.script.iter().filter_map(|scheduled| scheduled.fault.takes_away()));
         faulty.sort_unstable();
         faulty.dedup();
         faulty.len() <= self.faulty_max()

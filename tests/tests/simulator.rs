@@ -269,7 +269,9 @@ fn a_process_can_die_at_every_boundary_of_its_work() {
         Point::BeforeExecuted,
     ];
     for nodes in [1, 4] {
-        for point in points {
+        // Alone, a replica has nobody to send to, and its batches are short.
+        let short = [Point::AfterActions(2), Point::AfterActions(3)];
+        for point in points.into_iter().filter(|point| nodes > 1 || !short.contains(point)) {
             let name = "a_process_can_die_at_every_boundary_of_its_work";
             let scenario = (0..12).fold(Scenario::new(name, nodes, seed(30)), |scenario, turn| {
                 let fault = Fault::CrashAt { node: turn % nodes, point, restart_after_ms: 60 };
@@ -305,8 +307,10 @@ fn a_rotten_vote_log_is_refused_and_its_node_follows() {
 #[test]
 fn a_restored_vote_log_is_noticed_by_the_answers_of_the_others() {
     let scenario = Scenario::new("a_restored_vote_log_is_noticed_by_the_answers_of_the_others", 4, seed(33))
+        // While blocks wait to be executed the others still hold the votes for them.
+        .timing(Timing { execute_us: 150_000..=300_000, ..Timing::default() })
         .workload(Workload { every_ms: 1..=5, ..Workload::default() })
-        .fault(500, Fault::LogRestored { node: 1, syncs: 6, restart_after_ms: 5 });
+        .fault(700, Fault::LogRestored { node: 1, syncs: 12, restart_after_ms: 5 });
     assert_eq!(hold(&scenario).coverage.of("forgetful replica abstains"), 1);
 }
 

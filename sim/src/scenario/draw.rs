@@ -32,6 +32,7 @@ impl Scenario {
             .workload(Workload {
                 transactions: u32::MAX,
                 every_ms: 1..=450,
+                retry_ms: [1_000, 3_000][random.index(2)],
                 lasting: Some(Lasting { for_ms: LASTS_MS, blocks: BLOCKS }),
                 ..Workload::default()
             });
@@ -42,7 +43,8 @@ impl Scenario {
         parameters.base_timeout_ms = [60, 150, 500][random.index(3)];
         parameters.timeout_cap_ms = [1_000, 2_000, 4_000, 10_000][random.index(4)];
         parameters.inclusion_timeout_ms = [500, 2_000][random.index(2)];
-        parameters.rotation_blocks = [0, 3, 20, 1_000][random.index(4)];
+        parameters.rotation_blocks = [0, 5, 20, 1_000][random.index(4)];
+        parameters.resend_ms = [500, 1_000, 2_000][random.index(3)];
         parameters.rotation_time_ms = [0, 2_000, 30_000][random.index(3)];
         parameters.block_transactions_max = [3, 100, 5_000][random.index(3)];
         let (lying, spared) = draw_faulty(&mut random, nodes);
