@@ -18,6 +18,7 @@
 mod file;
 #[cfg(test)]
 mod fuzz;
+mod image;
 mod mark;
 #[cfg(test)]
 mod tests;
@@ -32,11 +33,11 @@ use std::{
 use borsh::{BorshDeserialize, BorshSerialize};
 use quorate_ledger::Epoch;
 
-pub use self::mark::Mark;
 use self::{
     file::{Contents, HEADER_BYTES, encode_frame, encode_header, scan},
     mark::LogId,
 };
+pub use self::{image::Image, mark::Mark};
 use crate::engine::{Log, Promise, Promised};
 
 /// The log's file in its directory.

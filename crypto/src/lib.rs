@@ -11,6 +11,7 @@
 //! - [`merkle`]: the tree of RFC 6962.
 //! - [`codec`]: borsh with exactly one encoding for each value.
 //! - [`hex_bytes`], [`to_hex`], [`from_hex`]: how bytes are shown.
+//! - `model` (feature `model-signatures`, for simulations alone): a keyed hash in the place of signatures.
 //! - [`key_file`]: PKCS#8 PEM files that stock `openssl pkey` reads.
 //!
 //! Invariants every module keeps: decoding never panics and never allocates more than a small multiple of its
@@ -26,6 +27,8 @@ mod key;
 #[cfg(unix)]
 pub mod key_file;
 pub mod merkle;
+#[cfg(feature = "model-signatures")]
+pub mod model;
 mod pem;
 mod verify;
 

@@ -23,6 +23,11 @@ struct Waiting {
 }
 
 impl Bodies {
+    /// How many proposals wait.
+    pub(crate) fn len(&self) -> usize {
+        self.waiting.len()
+    }
+
     /// Begins to gather the bodies of a proposal that `source` sent, with those that `here` finds at once.
     pub(crate) fn begin(
         &mut self,

@@ -1,9 +1,12 @@
 //! The claims that every run is held to, judged from outside: by what nodes committed, signed, kept and sent.
 //!
 //! The checkers share no code with engine and ledger beyond the formats. They hash headers and fold Merkle roots
-//! themselves, and execute transfers with their own few lines ([`model`]).
+//! themselves, and execute transfers with their own few lines ([`model`]). What a liar's machine does or says is judged by
+//! nobody; what the others make of it is.
 
+pub(crate) mod bounds;
 pub(crate) mod chain;
+pub(crate) mod evidence;
 pub(crate) mod model;
 pub(crate) mod votes;
 
@@ -12,6 +15,7 @@ use std::fmt;
 use crate::effect::Sighting;
 use crate::machine::Chain;
 use chain::ChainCheck;
+use evidence::EvidenceCheck;
 use votes::VoteCheck;
 
 /// A claim that did not hold.
@@ -40,17 +44,47 @@ impl fmt::Display for Violation {
 pub(crate) struct Checks {
     pub(crate) chain: ChainCheck,
     pub(crate) votes: VoteCheck,
+    pub(crate) evidence: EvidenceCheck,
+    /// Which validators lie.
+    liars: Vec<bool>,
+    /// Whose vote log was put back to an earlier state: it may contradict itself, and is as good as a liar.
+    forgetful: Vec<bool>,
 }
 
 impl Checks {
-    pub(crate) fn new(chain: &Chain) -> Self {
-        Self { chain: ChainCheck::new(chain), votes: VoteCheck::new(chain.keys.len()) }
+    /// For a chain on so many machines, the first of which are those of the validators in order.
+    pub(crate) fn new(chain: &Chain, machines: usize) -> Self {
+        Self {
+            chain: ChainCheck::new(chain, machines),
+            votes: VoteCheck::new(chain.keys.len()),
+            evidence: EvidenceCheck::new(chain.liars.clone()),
+            liars: chain.liars.clone(),
+            forgetful: vec![false; machines],
+        }
+    }
+
+    /// A machine's vote log has lost something that was safe.
+    pub(crate) fn forgets(&mut self, machine: usize) {
+        self.forgetful[machine] = true;
+        self.votes.forgets(machine);
+        self.evidence.forgets(machine);
+    }
+
+    /// Whether a machine is that of a correct validator.
+    pub(crate) fn is_correct(&self, machine: usize) -> bool {
+        self.liars.get(machine).is_some_and(|lies| !lies)
     }
 
     /// Judges one thing that a node was seen doing.
     pub(crate) fn see(&mut self, node: usize, sighting: &Sighting) -> Result<(), Violation> {
+        if !self.is_correct(node) {
+            return Ok(());
+        }
         match sighting {
-            Sighting::Opened { tip, outcome, blocks } => self.chain.opened(node, *tip, outcome, blocks),
+            Sighting::Opened { tip, outcome, blocks } => {
+                self.evidence.opened(node);
+                self.chain.opened(node, *tip, outcome, blocks)
+            }
             Sighting::Kept(votes) => {
                 self.votes.kept(node, votes);
                 Ok(())
@@ -58,8 +92,23 @@ impl Checks {
             Sighting::Sent(votes) => votes.iter().try_for_each(|vote| self.votes.sent(node, vote)),
             Sighting::Committed(block) => self.chain.committed(node, block),
             Sighting::Executed { block, outcome } => self.chain.executed(node, block, outcome),
+            Sighting::Heard(votes) => {
+                self.evidence.heard(node, votes);
+                Ok(())
+            }
+            Sighting::Accuses(accusation) => self.evidence.accuses(node, accusation),
+            Sighting::Blames { whom, .. } if self.liars.get(*whom) == Some(&true) => Ok(()),
+            Sighting::Blames { whom, what, detail } => Err(Violation::new(
+                "nothing that a correct validator sends is refused",
+                format!("n{node} blames n{whom}: {what}: {detail}"),
+            )),
+            Sighting::Abstains(_) if self.forgetful[node] => Ok(()),
+            Sighting::Abstains(why) => Err(Violation::new(
+                "a replica that forgot nothing is never shown what it does not know",
+                format!("n{node}: {why}"),
+            )),
             Sighting::Wrong { what, detail } => Err(Violation::new(
-                "nothing goes wrong among correct nodes",
+                "nothing goes wrong at a correct node",
                 format!("n{node}: {what}: {detail}"),
             )),
         }

@@ -29,6 +29,17 @@ pub struct Workload {
     pub short_permille: u32,
     /// How soon those expire.
     pub short_expiry_ms: u64,
+    /// When they stop, if not at a number of transactions.
+    pub lasting: Option<Lasting>,
+}
+
+/// Clients go on until both are reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lasting {
+    /// So long since the start.
+    pub for_ms: u64,
+    /// So many blocks.
+    pub blocks: u64,
 }
 
 impl Default for Workload {
@@ -41,6 +52,7 @@ impl Default for Workload {
             double_permille: 100,
             short_permille: 30,
             short_expiry_ms: 300,
+            lasting: None,
         }
     }
 }
@@ -62,6 +74,9 @@ const PUT_PERMILLE: u32 = 150;
 /// So many of 1,000 of the others move coins twice.
 const TWO_TRANSFERS_PERMILLE: u32 = 200;
 
+/// Milliseconds from one transaction to the next where clients hurry: each finds its own block.
+const HURRY_MS: u64 = 25;
+
 /// All clients together.
 #[derive(Debug)]
 pub(crate) struct Clients {
@@ -69,9 +84,19 @@ pub(crate) struct Clients {
     keys: Vec<SecretKey>,
     random: Random,
     made: u32,
-    open: BTreeMap<u32, Arc<Transaction>>,
+    open: BTreeMap<u32, Open>,
+    /// Whether they have made all that they are going to make.
+    done: bool,
     by_id: BTreeMap<Hash, u32>,
     acknowledged: BTreeMap<Hash, Height>,
+}
+
+/// A transaction without an outcome.
+#[derive(Clone, Debug)]
+pub(crate) struct Open {
+    pub(crate) transaction: Arc<Transaction>,
+    /// When it was made.
+    pub(crate) made: Mono,
 }
 
 /// Keys of the clients' accounts of a run.
@@ -97,15 +122,27 @@ impl Clients {
             random: Random::new(seed, Stream::Clients),
             workload,
             made: 0,
+            done: false,
             open: BTreeMap::new(),
             by_id: BTreeMap::new(),
             acknowledged: BTreeMap::new(),
         }
     }
 
-    /// Milliseconds until the next transaction is made, if there is one.
-    pub(crate) fn next_in_ms(&mut self) -> Option<u64> {
-        (self.made < self.workload.transactions).then(|| self.random.within(&self.workload.every_ms))
+    /// Milliseconds until the next transaction is made, if there is one. Where blocks are wanted that are not there yet
+    /// while faults have stopped, clients hurry.
+    pub(crate) fn next_in_ms(&mut self, now: Mono, height: Height, calm: bool) -> Option<u64> {
+        let mut every_ms = self.random.within(&self.workload.every_ms);
+        if let Some(Lasting { for_ms, blocks }) = self.workload.lasting {
+            let (left_ms, missing) =
+                (for_ms.saturating_sub(now.0 / 1_000_000), blocks.saturating_sub(height.0));
+            self.done = left_ms == 0 && missing == 0;
+            if calm && missing > 0 {
+                every_ms = every_ms.min((left_ms / missing).max(HURRY_MS));
+            }
+        }
+        self.done |= self.made >= self.workload.transactions;
+        (!self.done).then_some(every_ms)
     }
 
     /// When a transaction without an outcome is submitted again.
@@ -136,7 +173,7 @@ impl Clients {
         };
         let transaction = Arc::new(Transaction::sign(payload, &self.keys[key]));
         self.by_id.insert(transaction.id(), number);
-        self.open.insert(number, transaction);
+        self.open.insert(number, Open { transaction, made: now });
         let copies = if self.random.chance(self.workload.double_permille) { 2 } else { 1 };
         (number, (0..copies).map(|_| self.any_node(chain)).collect())
     }
@@ -160,19 +197,32 @@ impl Clients {
         self.random.index(chain.keys.len())
     }
 
+    /// An account to ask about, and a node to ask.
+    pub(crate) fn question(&mut self, nodes: usize) -> (Account, usize) {
+        let key = self.random.index(self.keys.len());
+        (Account(self.keys[key].public()), self.random.index(nodes))
+    }
+
+    /// One that a client was told about, to see whether it still is so.
+    pub(crate) fn remembered(&mut self) -> Option<(Hash, Height)> {
+        let count = self.acknowledged.len();
+        let place = (count > 0).then(|| self.random.index(count))?;
+        self.acknowledged.iter().nth(place).map(|(id, height)| (*id, *height))
+    }
+
     /// A transaction that has no outcome yet.
     pub(crate) fn open(&self, number: u32) -> Option<Arc<Transaction>> {
-        self.open.get(&number).cloned()
+        self.open.get(&number).map(|open| Arc::clone(&open.transaction))
     }
 
     /// All that have none.
-    pub(crate) fn all_open(&self) -> impl Iterator<Item = &Arc<Transaction>> {
+    pub(crate) fn all_open(&self) -> impl Iterator<Item = &Open> {
         self.open.values()
     }
 
     /// Whether everything that was to be made was made.
     pub(crate) fn is_done(&self) -> bool {
-        self.made == self.workload.transactions
+        self.done
     }
 
     /// A node says that a transaction is committed.

@@ -1,12 +1,14 @@
 //! What a node does to the world around it, as data: the run carries it out, and the checkers see it.
 
+use std::rc::Rc;
 use std::sync::Arc;
 
 use quorate_consensus::Mono;
 use quorate_crypto::Hash;
 use quorate_ledger::{Block, ExecutionOutcome, Height};
 
-use crate::observe::Vote;
+use crate::observe::{Accusation, Vote};
+use crate::wire::Parcel;
 
 /// Why a node wants to be woken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,6 +21,8 @@ pub(crate) enum Wake {
     Answer,
     /// The ledger's executor has finished its batch.
     Executed,
+    /// A liar says something that nobody asked for.
+    Lie,
     /// The engine's deadline; stale if the engine has changed its mind since.
     Tick(Mono),
     /// Bodies of this proposal should have come by now.
@@ -52,7 +56,22 @@ pub(crate) enum Sighting {
         /// What came of it.
         outcome: ExecutionOutcome,
     },
-    /// Something that never happens among correct nodes: an accusation, a refusal, a halt, a failed start.
+    /// It does not take what came from another, or blames another: right only if that one lies.
+    Blames {
+        /// Whose fault it says that it is.
+        whom: usize,
+        /// What it is called.
+        what: &'static str,
+        /// Its own words.
+        detail: String,
+    },
+    /// It proves to the world that another did what a correct validator never does.
+    Accuses(Box<Accusation>),
+    /// Its engine has taken these votes of others, all within one view and at heights that stayed open.
+    Heard(Vec<Vote>),
+    /// Somebody has shown it a signed message of its own that its log does not know: it signs nothing more.
+    Abstains(String),
+    /// Something that never happens at a correct node: a halt, a failed start.
     Wrong {
         /// What it is called.
         what: &'static str,
@@ -62,14 +81,15 @@ pub(crate) enum Sighting {
 }
 
 /// Something a node does.
-#[derive(Clone, Debug)]
-pub(crate) enum Effect {
-    /// It sends these bytes to a node.
+pub(crate) enum Effect<M> {
+    /// It sends a packet to a validator.
     Send {
-        /// Index of the receiver.
+        /// Place of the receiver in the set.
         to: usize,
-        /// An encoded packet.
-        bytes: Arc<[u8]>,
+        /// The packet.
+        parcel: Rc<Parcel<M>>,
+        /// After so many microseconds; only a liar waits.
+        after_us: u64,
     },
     /// It wants to be woken.
     Wake {
@@ -82,21 +102,43 @@ pub(crate) enum Effect {
     See(Sighting),
     /// A line for the trace.
     Note(String),
-    /// Its process dies here.
-    Die,
+    /// It is counted for the report.
+    Count(&'static str),
+    /// Its process ends here.
+    Die(Death),
+}
+
+/// How a process ends by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Death {
+    /// Where a fault wanted it to.
+    Struck,
+    /// With none of the last batch on disk.
+    BeforeAppend,
+    /// With all of the last batch on disk, and nothing done about it.
+    BeforeActions,
+    /// Because its disk has failed.
+    Disk,
 }
 
 /// The effects of one step, in order.
-#[derive(Debug, Default)]
-pub(crate) struct Effects(Vec<Effect>);
+pub(crate) struct Effects<M> {
+    list: Vec<Effect<M>>,
+    traced: bool,
+}
 
-impl Effects {
-    pub(crate) fn send(&mut self, to: usize, bytes: Arc<[u8]>) {
-        self.0.push(Effect::Send { to, bytes });
+impl<M> Effects<M> {
+    /// None yet; notes are written down only for a trace.
+    pub(crate) fn new(traced: bool) -> Self {
+        Self { list: Vec::new(), traced }
+    }
+
+    pub(crate) fn send(&mut self, to: usize, parcel: Rc<Parcel<M>>, after_us: u64) {
+        self.list.push(Effect::Send { to, parcel, after_us });
     }
 
     pub(crate) fn wake(&mut self, at: Mono, why: Wake) {
-        self.0.push(Effect::Wake { at, why });
+        self.list.push(Effect::Wake { at, why });
     }
 
     /// Wakes in `micros` microseconds.
@@ -105,23 +147,30 @@ impl Effects {
     }
 
     pub(crate) fn see(&mut self, sighting: Sighting) {
-        self.0.push(Effect::See(sighting));
+        self.list.push(Effect::See(sighting));
     }
 
-    pub(crate) fn die(&mut self) {
-        self.0.push(Effect::Die);
+    pub(crate) fn die(&mut self, how: Death) {
+        self.list.push(Effect::Die(how));
     }
 
-    pub(crate) fn note(&mut self, text: String) {
-        self.0.push(Effect::Note(text));
+    /// Something of interest happened, for the report.
+    pub(crate) fn count(&mut self, what: &'static str) {
+        self.list.push(Effect::Count(what));
+    }
+
+    pub(crate) fn note(&mut self, text: impl FnOnce() -> String) {
+        if self.traced {
+            self.list.push(Effect::Note(text()));
+        }
     }
 }
 
-impl IntoIterator for Effects {
-    type Item = Effect;
-    type IntoIter = std::vec::IntoIter<Effect>;
+impl<M> IntoIterator for Effects<M> {
+    type Item = Effect<M>;
+    type IntoIter = std::vec::IntoIter<Effect<M>>;
 
     fn into_iter(self) -> Self::IntoIter {
-        self.0.into_iter()
+        self.list.into_iter()
     }
 }

@@ -1,19 +1,25 @@
 //! What can go wrong, and when.
 
+mod draw;
+
 use std::fmt;
 use std::ops::RangeInclusive;
 
-use crate::random::Random;
+pub(crate) use draw::{draw_network, draw_script};
 
-/// What a network does to packets: each is lost, doubled or delayed on its own, so order means nothing.
+/// What a network does to packets: each is lost, doubled, delayed or changed on its own, so order means nothing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NetworkFaults {
     /// So many of 1,000 packets are lost.
     pub loss_permille: u32,
     /// So many of 1,000 packets arrive twice.
     pub duplicate_permille: u32,
+    /// So many of 1,000 packets arrive with a bit turned, a byte lost or a byte added.
+    pub corrupt_permille: u32,
     /// How long a packet usually takes, in microseconds; the wider, the more is reordered.
     pub delay_us: RangeInclusive<u64>,
+    /// Whether most take a short time and a few nearly the longest; else all times are as likely.
+    pub long_tail: bool,
     /// So many of 1,000 packets take the longer time of `spike_us`.
     pub spike_permille: u32,
     /// How long those take, in microseconds.
@@ -27,7 +33,9 @@ impl NetworkFaults {
         Self {
             loss_permille: 0,
             duplicate_permille: 0,
+            corrupt_permille: 0,
             delay_us: 100..=1_000,
+            long_tail: false,
             spike_permille: 0,
             spike_us: 0..=0,
         }
@@ -45,10 +53,22 @@ impl NetworkFaults {
         Self { duplicate_permille: permille, ..self }
     }
 
+    /// Sets how many of 1,000 packets arrive changed.
+    #[must_use]
+    pub fn corrupting(self, permille: u32) -> Self {
+        Self { corrupt_permille: permille, ..self }
+    }
+
     /// Sets how long packets take, in microseconds.
     #[must_use]
     pub fn delaying(self, micros: RangeInclusive<u64>) -> Self {
         Self { delay_us: micros, ..self }
+    }
+
+    /// Lets most packets take a short time and a few nearly the longest.
+    #[must_use]
+    pub fn with_long_tail(self) -> Self {
+        Self { long_tail: true, ..self }
     }
 
     /// Lets so many of 1,000 packets take so many microseconds.
@@ -56,19 +76,33 @@ impl NetworkFaults {
     pub fn spiking(self, permille: u32, micros: RangeInclusive<u64>) -> Self {
         Self { spike_permille: permille, spike_us: micros, ..self }
     }
-
-    /// Any network up to very bad ones.
-    pub(crate) fn draw(random: &mut Random) -> Self {
-        let slowest = [1_000, 5_000, 30_000, 150_000][random.index(4)];
-        Self::calm()
-            .losing([0, 10, 100, 300][random.index(4)])
-            .doubling([0, 50, 200][random.index(3)])
-            .delaying(100..=slowest)
-            .spiking([0, 0, 20, 100][random.index(4)], 50_000..=800_000)
-    }
 }
 
-/// A thing that happens to nodes. Nodes are named by their index in the validator set.
+/// One direction between two nodes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Link {
+    /// Who sends.
+    pub from: usize,
+    /// Who would receive.
+    pub to: usize,
+}
+
+/// Where in its work a process dies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Point {
+    /// The engine has stepped, nothing of it is in the log.
+    BeforeAppend,
+    /// The records are written, and it is not known how many bytes of them reached the disk.
+    BeforeSync,
+    /// The records are safe, no action was taken.
+    BeforeActions,
+    /// So many actions of a batch were taken, and there are more.
+    AfterActions(usize),
+    /// A batch of blocks is executed and synced, and nobody was told.
+    BeforeExecuted,
+}
+
+/// A thing that happens to nodes. Nodes are named by their index in the validator set; a twin comes after them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Fault {
     /// The process dies at once; what it wrote stays with the operating system.
@@ -78,17 +112,16 @@ pub enum Fault {
         /// When it is started again; never, if not given.
         restart_after_ms: Option<u64>,
     },
-    /// The process dies the next time that it has taken so many actions of a batch and has more to take: the records
-    /// are on disk, some of the messages out.
-    CrashMidway {
+    /// The process dies the next time that it comes to this point.
+    CrashAt {
         /// Which node.
         node: usize,
-        /// Actions of that batch that are still taken.
-        after_actions: usize,
+        /// Where.
+        point: Point,
         /// When it is started again.
         restart_after_ms: u64,
     },
-    /// The machine dies: of what was not synced, a prefix survives at most.
+    /// The machine dies: of what was not synced, a prefix survives at most, and what was being written may be torn.
     PowerCut {
         /// Which node.
         node: usize,
@@ -100,6 +133,60 @@ pub enum Fault {
         /// When they are started again, one after the other within as long again.
         restart_after_ms: u64,
     },
+    /// The process stands still, and goes on as if nothing had happened.
+    Pause {
+        /// Which node.
+        node: usize,
+        /// For how long.
+        for_ms: u64,
+    },
+    /// The next sync of the vote log fails: the node must stop.
+    SyncFails {
+        /// Which node.
+        node: usize,
+        /// When it is started again, on a disk that works.
+        restart_after_ms: u64,
+    },
+    /// The disk is full, for the vote log or for the ledger: the node must stop.
+    DiskFull {
+        /// Which node.
+        node: usize,
+        /// Whether it is the ledger's disk.
+        ledger: bool,
+        /// When it is started again, on a disk with room.
+        restart_after_ms: u64,
+    },
+    /// The process dies, and a bit of its vote log turns: the log must be refused, and the node follow without voting.
+    BitRot {
+        /// Which node.
+        node: usize,
+        /// When it is started again.
+        restart_after_ms: u64,
+    },
+    /// The process dies, and its vote log is put back to what it was some syncs earlier, its mark with it: the answers of
+    /// others must keep it from voting, unless it had said nothing that anybody holds.
+    LogRestored {
+        /// Which node.
+        node: usize,
+        /// How many syncs are forgotten.
+        syncs: usize,
+        /// When it is started again.
+        restart_after_ms: u64,
+    },
+    /// The wall clock jumps.
+    ClockJump {
+        /// Whose.
+        node: usize,
+        /// By so much, forward or back.
+        by_ms: i64,
+    },
+    /// From now on the wall clock runs too fast, or too slow.
+    ClockDrift {
+        /// Whose.
+        node: usize,
+        /// By so many millionths.
+        ppm: i64,
+    },
     /// The node is cut off from all others, both ways.
     Isolate {
         /// Which node.
@@ -107,8 +194,136 @@ pub enum Fault {
         /// For how long.
         for_ms: u64,
     },
+    /// These links carry nothing, each in its one direction: a partition, half of one, or a single deaf ear.
+    Cut {
+        /// Which.
+        links: Vec<Link>,
+        /// For how long.
+        for_ms: u64,
+    },
+    /// These links take longer.
+    Slow {
+        /// Which.
+        links: Vec<Link>,
+        /// By how much.
+        by_ms: u64,
+        /// For how long.
+        for_ms: u64,
+    },
+    /// The node's connections are torn down and made anew: what was under way on them is lost.
+    Reconnect {
+        /// Which node.
+        node: usize,
+    },
     /// From now on the network is so.
     Network(NetworkFaults),
+}
+
+impl Fault {
+    /// What it is called in reports.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Fault::Crash { restart_after_ms: None, .. } => "gone for good",
+            Fault::Crash { .. } => "crash",
+            Fault::CrashAt { point, .. } => match point {
+                Point::BeforeAppend => "crash before append",
+                Point::BeforeSync => "crash before sync",
+                Point::BeforeActions => "crash before actions",
+                Point::AfterActions(_) => "crash between actions",
+                Point::BeforeExecuted => "crash before executed",
+            },
+            Fault::PowerCut { .. } => "power cut",
+            Fault::PowerCutAll { .. } => "power cut of all",
+            Fault::Pause { .. } => "pause",
+            Fault::SyncFails { .. } => "sync fails",
+            Fault::DiskFull { ledger: false, .. } => "disk full (votes)",
+            Fault::DiskFull { ledger: true, .. } => "disk full (ledger)",
+            Fault::BitRot { .. } => "bit rot",
+            Fault::LogRestored { .. } => "vote log restored",
+            Fault::ClockJump { .. } => "clock jump",
+            Fault::ClockDrift { .. } => "clock drift",
+            Fault::Isolate { .. } => "isolation",
+            Fault::Cut { .. } => "links cut",
+            Fault::Slow { .. } => "links slow",
+            Fault::Reconnect { .. } => "reconnect",
+            Fault::Network(_) => "network changes",
+        }
+    }
+
+    /// The node whose vote it takes away for good, if it does.
+    pub(crate) fn takes_away(&self) -> Option<usize> {
+        match self {
+            Fault::Crash { node, restart_after_ms: None }
+            | Fault::BitRot { node, .. }
+            | Fault::LogRestored { node, .. } => Some(*node),
+            Fault::Crash { .. }
+            | Fault::CrashAt { .. }
+            | Fault::PowerCut { .. }
+            | Fault::PowerCutAll { .. }
+            | Fault::Pause { .. }
+            | Fault::SyncFails { .. }
+            | Fault::DiskFull { .. }
+            | Fault::ClockJump { .. }
+            | Fault::ClockDrift { .. }
+            | Fault::Isolate { .. }
+            | Fault::Cut { .. }
+            | Fault::Slow { .. }
+            | Fault::Reconnect { .. }
+            | Fault::Network(_) => None,
+        }
+    }
+
+    /// The same for half as long, where it lasts.
+    pub(crate) fn halved(&self) -> Option<Self> {
+        let mut half = self.clone();
+        let lasts = match &mut half {
+            Fault::Crash { restart_after_ms: Some(ms), .. }
+            | Fault::CrashAt { restart_after_ms: ms, .. }
+            | Fault::PowerCut { restart_after_ms: ms, .. }
+            | Fault::PowerCutAll { restart_after_ms: ms }
+            | Fault::Pause { for_ms: ms, .. }
+            | Fault::SyncFails { restart_after_ms: ms, .. }
+            | Fault::DiskFull { restart_after_ms: ms, .. }
+            | Fault::BitRot { restart_after_ms: ms, .. }
+            | Fault::LogRestored { restart_after_ms: ms, .. }
+            | Fault::Isolate { for_ms: ms, .. }
+            | Fault::Cut { for_ms: ms, .. }
+            | Fault::Slow { for_ms: ms, .. } => ms,
+            Fault::Crash { restart_after_ms: None, .. }
+            | Fault::ClockJump { .. }
+            | Fault::ClockDrift { .. }
+            | Fault::Reconnect { .. }
+            | Fault::Network(_) => return None,
+        };
+        if *lasts <= 1 {
+            return None;
+        }
+        *lasts /= 2;
+        Some(half)
+    }
+
+    /// Whether every node that it names is one of so many.
+    pub(crate) fn fits(&self, nodes: usize) -> bool {
+        match self {
+            Fault::Crash { node, .. }
+            | Fault::CrashAt { node, .. }
+            | Fault::PowerCut { node, .. }
+            | Fault::Pause { node, .. }
+            | Fault::SyncFails { node, .. }
+            | Fault::DiskFull { node, .. }
+            | Fault::BitRot { node, .. }
+            | Fault::LogRestored { node, .. }
+            | Fault::ClockJump { node, .. }
+            | Fault::ClockDrift { node, .. }
+            | Fault::Isolate { node, .. }
+            | Fault::Reconnect { node } => *node < nodes,
+            Fault::Cut { links, .. } | Fault::Slow { links, .. } => {
+                links.iter().all(|link| link.from < nodes && link.to < nodes)
+            }
+            Fault::PowerCutAll { .. } | Fault::Network(_) => true,
+        }
+    }
 }
 
 impl fmt::Display for Fault {
@@ -124,37 +339,4 @@ pub struct Scheduled {
     pub at_ms: u64,
     /// What happens.
     pub fault: Fault,
-}
-
-/// Any script for a run of `chaos_ms`, in the order of time. All nodes are meant to come back.
-pub(crate) fn draw_script(random: &mut Random, nodes: usize, chaos_ms: u64) -> Vec<Scheduled> {
-    let count = random.below(8);
-    let mut script: Vec<Scheduled> = (0..count)
-        .map(|_| Scheduled { at_ms: random.below(chaos_ms.max(1)), fault: draw_fault(random, nodes) })
-        .collect();
-    script.sort_by_key(|scheduled| scheduled.at_ms);
-    script
-}
-
-/// Up to f nodes that do not come back, any of them.
-pub(crate) fn draw_losses(random: &mut Random, nodes: usize, chaos_ms: u64) -> Vec<Scheduled> {
-    let (first, gone) = (random.index(nodes), (nodes - 1) / 3);
-    let lost = (0..gone).map(|next| Scheduled {
-        at_ms: random.below(chaos_ms.max(1)),
-        fault: Fault::Crash { node: (first + next) % nodes, restart_after_ms: None },
-    });
-    lost.collect()
-}
-
-fn draw_fault(random: &mut Random, nodes: usize) -> Fault {
-    let node = random.index(nodes);
-    let restart_after_ms = random.within(&(1..=2_000));
-    match random.below(12) {
-        0..=2 => Fault::Crash { node, restart_after_ms: Some(restart_after_ms) },
-        3..=5 => Fault::CrashMidway { node, after_actions: random.index(6), restart_after_ms },
-        6..=7 => Fault::PowerCut { node, restart_after_ms },
-        8 => Fault::PowerCutAll { restart_after_ms },
-        9..=10 => Fault::Isolate { node, for_ms: restart_after_ms },
-        _ => Fault::Network(NetworkFaults::draw(random)),
-    }
 }

@@ -19,11 +19,14 @@
 //!
 //! An engine takes part by saying which votes its messages and records carry ([`Observed`]).
 
+pub mod bench;
 mod bodies;
 mod check;
 mod client;
+mod coverage;
 mod effect;
 mod faults;
+mod liar;
 mod log;
 mod machine;
 mod network;
@@ -35,12 +38,15 @@ mod queue;
 mod random;
 mod run;
 mod scenario;
+mod shrink;
 mod trace;
 mod wire;
 
 pub use check::Violation;
-pub use client::Workload;
-pub use faults::{Fault, NetworkFaults, Scheduled};
+pub use client::{Lasting, Workload};
+pub use coverage::Coverage;
+pub use faults::{Fault, Link, NetworkFaults, Point, Scheduled};
+pub use liar::{Deceptive, Liar, LiarPlan, Lie, Told};
 pub use machine::Timing;
 pub use observe::{Observed, Slot, Vote, VoteKind};
 pub use run::{Failure, Report};

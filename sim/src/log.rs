@@ -1,41 +1,69 @@
-//! A replica's log in memory, as honest about crashes as a disk.
+//! A replica's vote log on a simulated disk: the frames of the production log ([`Image`]), and what a disk does to them.
 //!
-//! What [`Log::append`] writes is safe only after [`MemoryLog::sync`]; the node calls that when the simulated fsync has
-//! come back, and takes the actions of the batch only then. A crash before it leaves any prefix of what was written
-//! (the machine may or may not have got so far), and a compaction that was under way either happened or did not.
-//! Records are kept encoded, so a restart decodes what was written, as a node does.
+//! What [`Log::append`] writes is safe only after [`DiskLog::sync`]; the node calls that when the simulated fsync has come
+//! back, and takes the actions of the batch only then. A crash before it leaves any number of the bytes that were written,
+//! so frames tear; a compaction that was under way either happened or did not. A restart reads the bytes as a node does:
+//! a torn tail is cut off, damage before it is refused.
 
 use std::io;
-use std::marker::PhantomData;
 
 use borsh::{BorshDeserialize, BorshSerialize};
-use quorate_consensus::Log;
-use quorate_crypto::{decode, encode};
+use quorate_consensus::{Log, vote_log::Image};
 
 use crate::random::Random;
+
+/// What a frame begins with.
+const FRAME_MAGIC: &[u8] = b"QRVF";
 
 /// Records kept before the log asks to be compacted: low, so that every longer run compacts.
 const COMPACT_RECORDS: usize = 256;
 
 /// The log of one replica. It survives the replica's process.
 #[derive(Debug)]
-pub(crate) struct MemoryLog<R> {
-    synced: Vec<Vec<u8>>,
-    written: Vec<Vec<u8>>,
-    replacement: Option<Vec<Vec<u8>>>,
+pub(crate) struct DiskLog<R> {
+    image: Image,
+    /// How many of its bytes are safe.
+    synced: usize,
+    /// What became part of it since.
+    written: Vec<R>,
+    replacement: Option<Image>,
+    records: usize,
     compact_at: usize,
-    record: PhantomData<R>,
+    failing: Option<Failing>,
 }
 
-impl<R: BorshSerialize + BorshDeserialize> MemoryLog<R> {
+/// How a disk refuses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Failing {
+    /// There is no room: the write fails, after any number of bytes.
+    Full,
+    /// The write is taken, and the sync fails.
+    Sync,
+}
+
+/// What a restart finds.
+pub(crate) enum Found<R> {
+    /// These records.
+    Records(Vec<R>),
+    /// Damage: whoever signed by this log must not sign again.
+    Damage(String),
+}
+
+impl<R: BorshSerialize + BorshDeserialize + Clone> DiskLog<R> {
     /// The log of a replica that never ran.
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(id: u64) -> Self {
+        let mut bytes = [0; 16];
+        bytes[..8].copy_from_slice(&id.to_le_bytes());
+        let image = Image::new(bytes);
+        let synced = image.bytes().len();
         Self {
-            synced: Vec::new(),
+            image,
+            synced,
             written: Vec::new(),
             replacement: None,
+            records: 0,
             compact_at: COMPACT_RECORDS,
-            record: PhantomData,
+            failing: None,
         }
     }
 
@@ -44,105 +72,215 @@ impl<R: BorshSerialize + BorshDeserialize> MemoryLog<R> {
         !self.written.is_empty() || self.replacement.is_some()
     }
 
-    /// The fsync has come back: everything written is safe. Returns the records that became so.
-    pub(crate) fn sync(&mut self) -> Vec<R> {
-        let fresh = self.written.iter().map(|bytes| Self::read(bytes)).collect();
-        self.synced.append(&mut self.written);
-        if let Some(replacement) = self.replacement.take() {
-            self.compact_at = COMPACT_RECORDS.max(2 * replacement.len());
-            self.synced = replacement;
-        }
-        fresh
+    /// From the next write on the disk refuses, until a crash.
+    pub(crate) fn fail(&mut self, failing: Failing) {
+        self.failing = Some(failing);
     }
 
-    /// The process or the machine dies: of what was not safe, any prefix may have reached the disk.
-    pub(crate) fn crash(&mut self, random: &mut Random) {
-        let keep = random.below(self.written.len() as u64 + 1) as usize;
-        let compacted = self.replacement.take().filter(|_| random.chance(500));
-        match compacted {
-            // The batch is synced before a compaction begins.
-            Some(replacement) => self.synced = replacement,
-            None => self.synced.extend(self.written.drain(..).take(keep)),
+    /// Whether the disk refuses now.
+    pub(crate) fn is_failing(&self) -> bool {
+        self.failing.is_some()
+    }
+
+    /// The fsync comes back. Returns the records that are safe now.
+    pub(crate) fn sync(&mut self) -> io::Result<Vec<R>> {
+        if self.failing == Some(Failing::Sync) {
+            return Err(io::Error::other("the simulated disk does not sync"));
         }
+        if let Some(replacement) = self.replacement.take() {
+            self.compact_at = COMPACT_RECORDS.max(2 * self.records);
+            self.image = replacement;
+        }
+        self.synced = self.image.bytes().len();
+        Ok(std::mem::take(&mut self.written))
+    }
+
+    /// The process or the machine dies: of what was not safe, any number of bytes may have reached the disk. Says whether
+    /// a frame was torn by that.
+    pub(crate) fn crash(&mut self, random: &mut Random) -> bool {
+        let unsafe_bytes = self.image.bytes().len() - self.synced;
+        let kept = random.index(unsafe_bytes + 1);
+        self.survive(kept, random)
+    }
+
+    /// As [`DiskLog::crash`], where none of them has, or all.
+    pub(crate) fn crash_keeping(&mut self, all: bool, random: &mut Random) -> bool {
+        let unsafe_bytes = self.image.bytes().len() - self.synced;
+        self.survive(if all { unsafe_bytes } else { 0 }, random)
+    }
+
+    fn survive(&mut self, kept: usize, random: &mut Random) -> bool {
+        let end = self.synced + kept;
+        let torn = kept > 0 && end < self.image.bytes().len();
+        // The batch is synced before a compaction begins.
+        let whole = end == self.image.bytes().len();
+        let replacement = self.replacement.take().filter(|_| whole && random.chance(500));
+        let bytes = replacement.map_or_else(|| self.image.bytes()[..end].to_vec(), |it| it.bytes().to_vec());
         self.written.clear();
+        self.failing = None;
+        // Damage from before stays where it was.
+        if let Ok((image, _)) = Image::read::<R>(&bytes) {
+            self.image = image;
+        }
+        self.synced = self.image.bytes().len();
+        torn
+    }
+
+    /// Cuts off so many of the last frames, as putting back an older copy does; says whether there were that many.
+    pub(crate) fn forget(&mut self, frames: usize) -> bool {
+        let bytes = self.image.bytes();
+        let ends: Vec<usize> = (0..bytes.len()).filter(|at| bytes[*at..].starts_with(FRAME_MAGIC)).collect();
+        let Some(end) = ends.len().checked_sub(frames).and_then(|kept| ends.get(kept)) else { return false };
+        let Ok((image, _)) = Image::read::<R>(&bytes[..*end]) else { return false };
+        self.synced = image.bytes().len();
+        self.image = image;
+        true
+    }
+
+    /// Lets one bit of what was safe long ago turn, where a later frame shows that it was. Says whether there was one.
+    pub(crate) fn rot(&mut self, random: &mut Random) -> Option<Vec<u8>> {
+        let (whole, _) = Image::read::<R>(self.image.bytes()).ok()?;
+        let mut bytes = whole.bytes().to_vec();
+        let header = Image::new([0; 16]).bytes().len();
+        for _ in 0..16 {
+            let place = header + random.index(bytes.len().saturating_sub(header).max(1));
+            let bit = 1u8 << random.index(8);
+            let Some(byte) = bytes.get_mut(place) else { continue };
+            *byte ^= bit;
+            // What looks like a torn tail is one to every reader: that is the mark's and the peers' to notice.
+            if Image::read::<R>(&bytes).is_err() {
+                return Some(bytes);
+            }
+            bytes[place] ^= bit;
+        }
+        None
     }
 
     /// What a restarted process reads.
-    pub(crate) fn records(&self) -> Vec<R> {
-        self.synced.iter().map(|bytes| Self::read(bytes)).collect()
-    }
-
-    fn read(bytes: &[u8]) -> R {
-        decode(bytes).expect("the log wrote these bytes from a record")
+    pub(crate) fn open(&self, rotten: Option<&[u8]>) -> Found<R> {
+        match Image::read::<R>(rotten.unwrap_or(self.image.bytes())) {
+            Ok((_, records)) => Found::Records(records),
+            Err(why) => Found::Damage(why.to_string()),
+        }
     }
 }
 
-impl<R: BorshSerialize + BorshDeserialize> Log<R> for MemoryLog<R> {
+impl<R: BorshSerialize + BorshDeserialize + Clone> Log<R> for DiskLog<R> {
     fn append(&mut self, records: &[R]) -> io::Result<()> {
         assert!(!self.is_dirty(), "one batch at a time: the one before is not synced");
-        self.written.extend(records.iter().map(encode));
+        if self.failing == Some(Failing::Full) {
+            return Err(io::Error::new(io::ErrorKind::StorageFull, "the simulated disk is full"));
+        }
+        self.image.append(records)?;
+        self.records += records.len();
+        self.written.extend_from_slice(records);
         Ok(())
     }
 
     fn wants_compaction(&self) -> bool {
-        self.synced.len() + self.written.len() > self.compact_at
+        self.records > self.compact_at
     }
 
     fn compact(&mut self, records: &[R]) -> io::Result<()> {
-        self.replacement = Some(records.iter().map(encode).collect());
+        self.replacement = Some(self.image.compacted(records)?);
+        self.records = records.len();
         Ok(())
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
     use crate::random::Stream;
 
-    fn appended(records: &[u32]) -> MemoryLog<u32> {
-        let mut log = MemoryLog::new();
+    fn random(seed: u64) -> Random {
+        Random::new(seed, Stream::Node(0))
+    }
+
+    fn found(log: &DiskLog<u32>) -> Vec<u32> {
+        match log.open(None) {
+            Found::Records(records) => records,
+            Found::Damage(why) => panic!("{why}"),
+        }
+    }
+
+    fn appended(records: &[u32]) -> DiskLog<u32> {
+        let mut log = DiskLog::new(0);
         log.append(&[0]).expect("memory");
-        assert_eq!(log.sync(), [0]);
+        assert_eq!(log.sync().expect("memory"), [0]);
         log.append(records).expect("memory");
         log
     }
 
     #[test]
-    fn a_crash_keeps_what_was_synced_and_some_prefix_of_the_rest() {
-        let mut lengths = std::collections::BTreeSet::new();
-        for seed in 0..50 {
+    fn a_crash_keeps_what_was_synced_and_the_rest_whole_or_not_at_all() {
+        let (mut seen, mut torn) = (BTreeSet::new(), false);
+        for seed in 0..200 {
             let mut log = appended(&[1, 2, 3]);
-            log.crash(&mut Random::new(seed, Stream::Node(0)));
-            let records = log.records();
-            assert_eq!(records, (0..records.len() as u32).collect::<Vec<_>>());
-            lengths.insert(records.len());
+            torn |= log.crash(&mut random(seed));
+            seen.insert(found(&log));
         }
-        assert_eq!(lengths, (1..=4).collect());
+        assert_eq!(seen, [vec![0], vec![0, 1, 2, 3]].into());
+        assert!(torn, "frames tear");
     }
 
     #[test]
     fn a_crash_in_a_compaction_leaves_the_old_log_or_the_new_one() {
-        let mut seen = std::collections::BTreeSet::new();
-        for seed in 0..50 {
+        let mut seen = BTreeSet::new();
+        for seed in 0..400 {
             let mut log = appended(&[1]);
             log.compact(&[7]).expect("memory");
-            log.crash(&mut Random::new(seed, Stream::Node(0)));
-            seen.insert(log.records());
+            log.crash(&mut random(seed));
+            seen.insert(found(&log));
         }
         assert_eq!(seen, [vec![0], vec![0, 1], vec![7]].into());
     }
 
     #[test]
     fn it_asks_for_compaction_one_past_the_limit() {
-        let mut log = MemoryLog::new();
+        let mut log = DiskLog::new(0);
         log.append(&vec![1u32; COMPACT_RECORDS]).expect("memory");
         assert!(!log.wants_compaction());
-        log.sync();
+        log.sync().expect("memory");
         log.append(&[1]).expect("memory");
         assert!(log.wants_compaction());
         log.compact(&[1]).expect("memory");
-        log.sync();
+        log.sync().expect("memory");
         assert!(!log.wants_compaction());
-        assert_eq!(log.records(), [1]);
+        assert_eq!(found(&log), [1]);
+    }
+
+    #[test]
+    fn a_disk_that_fails_keeps_what_was_safe() {
+        let mut log = appended(&[1]);
+        log.fail(Failing::Sync);
+        assert!(log.sync().is_err());
+        log.crash_keeping(false, &mut random(1));
+        assert_eq!(found(&log), [0]);
+        log.fail(Failing::Full);
+        assert!(log.append(&[2]).is_err());
+        log.crash(&mut random(1));
+        log.append(&[3]).expect("mended");
+        log.sync().expect("mended");
+        assert_eq!(found(&log), [0, 3]);
+    }
+
+    #[test]
+    fn an_older_copy_lacks_the_last_frames() {
+        let mut log = appended(&[1]);
+        log.sync().expect("memory");
+        assert!(!log.forget(3));
+        assert!(log.forget(1));
+        assert_eq!(found(&log), [0]);
+    }
+
+    #[test]
+    fn rot_is_refused() {
+        let mut log = appended(&[1]);
+        log.sync().expect("memory");
+        let rotten = log.rot(&mut random(1)).expect("there is a frame before the last");
+        assert!(matches!(log.open(Some(&rotten)), Found::Damage(_)));
     }
 }

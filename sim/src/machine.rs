@@ -7,7 +7,9 @@ use quorate_consensus::{Mono, Now, Scope, Setup, Voter};
 use quorate_crypto::SecretKey;
 use quorate_ledger::{GenesisState, MemoryStore, Parameters, TransactionRules, UnixMillis, ValidatorIndex};
 
-use crate::log::MemoryLog;
+use crate::faults::Point;
+use crate::liar::Lie;
+use crate::log::{DiskLog, Found};
 use crate::random::{Random, Stream};
 
 /// How long a node's own work takes, in microseconds.
@@ -37,6 +39,8 @@ pub(crate) struct Chain {
     pub(crate) genesis: GenesisState,
     /// The validators' keys, in the order of the set.
     pub(crate) keys: Vec<SecretKey>,
+    /// Which validators lie.
+    pub(crate) liars: Vec<bool>,
 }
 
 impl Chain {
@@ -57,33 +61,64 @@ impl Chain {
 /// A machine that can run a node.
 #[derive(Debug)]
 pub(crate) struct Machine<R> {
-    /// The node's place among all, which is its index in the validator set.
+    /// The place of its key in the validator set.
     pub(crate) index: usize,
     pub(crate) chain: Arc<Chain>,
     pub(crate) timing: Timing,
     pub(crate) random: Random,
-    /// How far its wall clock is ahead.
-    pub(crate) clock_ahead_ms: u64,
-    pub(crate) log: MemoryLog<R>,
+    clock: Clock,
+    pub(crate) log: DiskLog<R>,
+    /// What became of the log's bytes, where they have rotted.
+    rotten: Option<Vec<u8>>,
     pub(crate) store: MemoryStore,
-    /// Dies when it has taken so many actions of a batch and has more to take.
-    pub(crate) doomed_after: Option<usize>,
+    store_fails: bool,
+    /// Where in its work the process will die.
+    pub(crate) doom: Option<Point>,
+    /// How its validator lies, if it does.
+    pub(crate) lies: Vec<Lie>,
 }
 
-impl<R: borsh::BorshSerialize + borsh::BorshDeserialize> Machine<R> {
+/// A wall clock that may be wrong, and run at a wrong pace.
+#[derive(Clone, Copy, Debug, Default)]
+struct Clock {
+    ahead_ms: i64,
+    drift_ppm: i64,
+    /// Since when it drifts.
+    since: Mono,
+}
+
+impl Clock {
+    fn ahead_ms(&self, now: Mono) -> i64 {
+        let millis = now.0.saturating_sub(self.since.0) / 1_000_000;
+        let millis = i64::try_from(millis).expect("a run is short");
+        self.ahead_ms + millis * self.drift_ppm / 1_000_000
+    }
+}
+
+impl<R: borsh::BorshSerialize + borsh::BorshDeserialize + Clone> Machine<R> {
     /// A machine with empty disks.
-    pub(crate) fn new(index: usize, chain: Arc<Chain>, timing: Timing, clock_offset_max_ms: u64) -> Self {
-        let mut random = Random::new(chain.seed, Stream::Node(index));
-        let clock_ahead_ms = random.within(&(0..=clock_offset_max_ms));
+    pub(crate) fn new(
+        number: usize,
+        index: usize,
+        chain: Arc<Chain>,
+        timing: Timing,
+        clock_offset_max_ms: u64,
+        lies: Vec<Lie>,
+    ) -> Self {
+        let mut random = Random::new(chain.seed, Stream::Node(number));
+        let ahead_ms = random.within(&(0..=clock_offset_max_ms)) as i64;
         Self {
             index,
             chain,
             timing,
             random,
-            clock_ahead_ms,
-            log: MemoryLog::new(),
+            clock: Clock { ahead_ms, ..Clock::default() },
+            log: DiskLog::new(number as u64),
+            rotten: None,
             store: MemoryStore::new(),
-            doomed_after: None,
+            store_fails: false,
+            doom: None,
+            lies,
         }
     }
 
@@ -99,7 +134,52 @@ impl<R: borsh::BorshSerialize + borsh::BorshDeserialize> Machine<R> {
 
     /// What its clocks show.
     pub(crate) fn clocks(&self, now: Mono) -> Now {
-        Now { mono: now, wall: self.chain.wall(now).plus_millis(self.clock_ahead_ms) }
+        let right = self.chain.wall(now);
+        Now { mono: now, wall: UnixMillis(right.0.saturating_add_signed(self.clock.ahead_ms(now))) }
+    }
+
+    /// Its wall clock jumps.
+    pub(crate) fn jump_clock(&mut self, by_ms: i64) {
+        self.clock.ahead_ms += by_ms;
+    }
+
+    /// Its wall clock runs at another pace from now on.
+    pub(crate) fn drift_clock(&mut self, now: Mono, drift_ppm: i64) {
+        self.clock = Clock { ahead_ms: self.clock.ahead_ms(now), drift_ppm, since: now };
+    }
+
+    /// Its wall clock is set right.
+    pub(crate) fn set_clock(&mut self) {
+        self.clock = Clock::default();
+    }
+
+    /// What the vote log says to a process that starts.
+    pub(crate) fn read_log(&self) -> Found<R> {
+        self.log.open(self.rotten.as_deref())
+    }
+
+    /// Whether its vote log has rotted: whoever notices must not sign by it any more.
+    pub(crate) fn is_rotten(&self) -> bool {
+        self.rotten.is_some()
+    }
+
+    /// Lets a bit of the vote log turn; false where no damage could be told from a torn tail.
+    pub(crate) fn rot(&mut self) -> bool {
+        if self.rotten.is_none() {
+            self.rotten = self.log.rot(&mut self.random);
+        }
+        self.rotten.is_some()
+    }
+
+    /// From now on the ledger's disk is full, until the process ends.
+    pub(crate) fn fill_store(&mut self) {
+        self.store_fails = true;
+        self.store.fail_after(Some(0));
+    }
+
+    /// Whether it is.
+    pub(crate) fn store_fails(&self) -> bool {
+        self.store_fails
     }
 
     /// What the engine of its next life is opened with.
@@ -107,22 +187,37 @@ impl<R: borsh::BorshSerialize + borsh::BorshDeserialize> Machine<R> {
         let voter = Voter { index: self.place(), key: self.chain.keys[self.index].clone() };
         Setup {
             scope: self.chain.scope.clone(),
-            voter: Some(voter),
+            voter: Some(voter).filter(|_| !self.is_rotten()),
             parameters: self.chain.parameters().clone(),
             seed: self.random.below(u64::MAX),
         }
     }
 
-    /// The process is gone. What it wrote to the store stays; of the log's last batch a prefix may.
-    pub(crate) fn lose_process(&mut self) {
-        self.doomed_after = None;
-        self.log.crash(&mut self.random);
+    /// The process is gone. What it wrote to the store stays; of the log's last batch some bytes may. Says whether they
+    /// ended within a frame.
+    pub(crate) fn lose_process(&mut self) -> bool {
+        self.mend();
+        self.log.crash(&mut self.random)
+    }
+
+    /// The process is gone, and of the log's last batch nothing stays, or all.
+    pub(crate) fn lose_process_keeping(&mut self, all: bool) {
+        self.mend();
+        self.log.crash_keeping(all, &mut self.random);
     }
 
     /// The power is gone: of the store, too, only what was synced surely stays.
-    pub(crate) fn lose_power(&mut self) {
-        self.lose_process();
+    pub(crate) fn lose_power(&mut self) -> bool {
+        let torn = self.lose_process();
         let survivors = self.random.index(self.store.unsynced() + 1);
         self.store.power_cut_keeping(survivors);
+        torn
+    }
+
+    /// What was going to happen to the process does not concern the next one.
+    fn mend(&mut self) {
+        self.doom = None;
+        self.store_fails = false;
+        self.store.fail_after(None);
     }
 }

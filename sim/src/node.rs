@@ -1,26 +1,30 @@
 //! A machine with, or at times without, the process that runs on it.
 
+use std::rc::Rc;
 use std::sync::Arc;
 
 use quorate_consensus::Mono;
 use quorate_ledger::{Height, Ledger, MemoryStore, Transaction};
 
-use crate::effect::{Effects, Wake};
+use crate::effect::{Death, Effects, Wake};
+use crate::liar::Deceptive;
 use crate::machine::Machine;
-use crate::observe::Observed;
-use crate::process::{Process, Submitted};
+use crate::process::{Process, Sizes, Submitted};
+use crate::wire::Parcel;
 
-/// One validator of a run.
-pub(crate) struct Node<E: Observed> {
-    machine: Machine<E::Record>,
+/// One machine of a run.
+pub(crate) struct Node<E: Deceptive> {
+    pub(crate) machine: Machine<E::Record>,
     process: Option<Process<E>>,
     /// How many processes there were: what was meant for an earlier one does not reach a later one.
     life: u32,
+    /// Until when it stands still.
+    paused: Option<Mono>,
 }
 
-impl<E: Observed> Node<E> {
+impl<E: Deceptive> Node<E> {
     pub(crate) fn new(machine: Machine<E::Record>) -> Self {
-        Self { machine, process: None, life: 0 }
+        Self { machine, process: None, life: 0, paused: None }
     }
 
     /// Which of its lives it is in.
@@ -34,49 +38,75 @@ impl<E: Observed> Node<E> {
     }
 
     /// Starts a process, if none runs.
-    pub(crate) fn start(&mut self, now: Mono, out: &mut Effects) {
+    pub(crate) fn start(&mut self, now: Mono, out: &mut Effects<E::Message>) {
         if self.process.is_none() {
             self.life += 1;
-            self.process = Process::open(&mut self.machine, now, out);
+            self.paused = None;
+            self.process = Process::open(&mut self.machine, now, self.life, out);
         }
     }
 
-    /// Kills the process.
-    pub(crate) fn crash(&mut self) {
-        if self.process.take().is_some() {
-            self.machine.lose_process();
+    /// Kills the process. Says whether that tore what it was writing.
+    pub(crate) fn crash(&mut self) -> bool {
+        self.process.take().is_some() && self.machine.lose_process()
+    }
+
+    /// The process ends by itself, at some point of its work. Says whether that tore what it was writing.
+    pub(crate) fn die(&mut self, how: Death) -> bool {
+        if self.process.take().is_none() {
+            return false;
+        }
+        match how {
+            Death::Struck | Death::Disk => self.machine.lose_process(),
+            Death::BeforeAppend => {
+                self.machine.lose_process_keeping(false);
+                false
+            }
+            Death::BeforeActions => {
+                self.machine.lose_process_keeping(true);
+                false
+            }
         }
     }
 
-    /// Cuts the machine's power.
-    pub(crate) fn power_cut(&mut self) {
+    /// Cuts the machine's power. Says whether that tore what it was writing.
+    pub(crate) fn power_cut(&mut self) -> bool {
         self.process = None;
-        self.machine.lose_power();
+        self.machine.lose_power()
     }
 
-    /// Lets the process die in the middle of a batch of more than so many actions.
-    pub(crate) fn doom(&mut self, after_actions: usize) {
-        if self.process.is_some() {
-            self.machine.doomed_after = Some(after_actions);
-        }
+    /// Lets it stand still.
+    pub(crate) fn pause(&mut self, until: Mono) {
+        self.paused = self.paused.max(Some(until));
     }
 
-    /// Takes back [`Node::doom`].
-    pub(crate) fn spare(&mut self) {
-        self.machine.doomed_after = None;
+    /// Lets it go on.
+    pub(crate) fn resume(&mut self) {
+        self.paused = None;
+    }
+
+    /// Until when it stands still, if it does now.
+    pub(crate) fn paused(&self, now: Mono) -> Option<Mono> {
+        self.paused.filter(|until| *until > now && self.process.is_some())
     }
 
     /// Goes on where a process asked to be woken.
-    pub(crate) fn wake(&mut self, now: Mono, why: Wake, out: &mut Effects) {
+    pub(crate) fn wake(&mut self, now: Mono, why: Wake, out: &mut Effects<E::Message>) {
         if let Some(process) = &mut self.process {
             process.wake(&mut self.machine, now, why, out);
         }
     }
 
     /// Takes a packet; lost on a node that is down.
-    pub(crate) fn receive(&mut self, now: Mono, from: usize, bytes: &[u8], out: &mut Effects) {
+    pub(crate) fn receive(
+        &mut self,
+        now: Mono,
+        from: usize,
+        parcel: &Rc<Parcel<E::Message>>,
+        out: &mut Effects<E::Message>,
+    ) {
         if let Some(process) = &mut self.process {
-            process.receive(&mut self.machine, now, from, bytes, out);
+            process.receive(&mut self.machine, now, from, parcel, out);
         }
     }
 
@@ -85,7 +115,7 @@ impl<E: Observed> Node<E> {
         &mut self,
         now: Mono,
         transaction: &Arc<Transaction>,
-        out: &mut Effects,
+        out: &mut Effects<E::Message>,
     ) -> Option<Submitted> {
         Some(self.process.as_mut()?.submit(&mut self.machine, now, transaction, out))
     }
@@ -98,5 +128,10 @@ impl<E: Observed> Node<E> {
     /// The running process's ledger.
     pub(crate) fn ledger(&self) -> Option<&Ledger<MemoryStore>> {
         self.process.as_ref().map(Process::ledger)
+    }
+
+    /// How much the running process holds on to.
+    pub(crate) fn sizes(&self) -> Option<Sizes> {
+        self.process.as_ref().map(Process::sizes)
     }
 }

@@ -6,7 +6,7 @@
 use std::fmt;
 
 use quorate_consensus::{
-    Engine,
+    Engine, Evidence, Scope,
     pbft::{Message, Pbft, Record, message},
 };
 use quorate_crypto::{Hash, encode};
@@ -64,6 +64,41 @@ impl fmt::Display for Vote {
             VoteKind::NewView => "NEW-VIEW",
         };
         write!(f, "{kind} e{epoch} v{view} h{height} {} of n{}", Short(&self.target), self.signer)
+    }
+}
+
+/// What one validator accuses another of.
+#[derive(Clone, Debug)]
+pub(crate) struct Accusation {
+    /// Who is accused; none if no validator has that key.
+    pub(crate) signer: Option<usize>,
+    /// Where it happened, if at one place.
+    pub(crate) slot: Option<Slot>,
+    /// What it is called.
+    pub(crate) kind: &'static str,
+    /// Whether it proves itself to others.
+    pub(crate) holds: bool,
+}
+
+impl Accusation {
+    pub(crate) fn of(evidence: &Evidence, scope: &Scope) -> Self {
+        let slot = match evidence {
+            Evidence::DoubleVote { kind, first, .. } => {
+                let kind = match kind {
+                    quorate_consensus::evidence::VoteKind::Prepare => VoteKind::Prepare,
+                    quorate_consensus::evidence::VoteKind::Commit => VoteKind::Commit,
+                };
+                let it = &first.payload;
+                Some(Slot { kind, epoch: it.epoch, view: it.view, height: it.height })
+            }
+            Evidence::DoubleCheckpoint { .. }
+            | Evidence::DoubleViewChange { .. }
+            | Evidence::DoubleNewView { .. }
+            | Evidence::FalseNewView { .. } => None,
+        };
+        let signer = scope.validators.index_of(evidence.signer()).map(ValidatorIndex::as_usize);
+        let holds = evidence.holds(&scope.chain, &scope.validators);
+        Self { signer, slot, kind: evidence.kind(), holds }
     }
 }
 

@@ -18,6 +18,7 @@ pub(crate) struct Pool {
     by_id: BTreeMap<Hash, u64>,
     by_hash: BTreeMap<Hash, u64>,
     next: u64,
+    changed: bool,
 }
 
 #[derive(Debug)]
@@ -37,12 +38,18 @@ impl Pool {
         self.by_hash.insert(transaction.hash(), self.next);
         self.pending.insert(self.next, Pending { transaction, arrived: now, eligible: None });
         self.next += 1;
+        self.changed = true;
         true
     }
 
     /// Whether nothing waits.
     pub(crate) fn is_empty(&self) -> bool {
         self.pending.is_empty()
+    }
+
+    /// How many wait.
+    pub(crate) fn len(&self) -> usize {
+        self.pending.len()
     }
 
     /// Whether a transaction waits here.
@@ -65,6 +72,7 @@ impl Pool {
         if let Some(place) = self.by_id.remove(id) {
             let pending = self.pending.remove(&place).expect("both maps name the same transactions");
             self.by_hash.remove(&pending.transaction.hash());
+            self.changed = true;
         }
     }
 
@@ -81,6 +89,7 @@ impl Pool {
 
     /// Those that have waited `wait_ms`: they are to be handed to everybody, and are eligible from now on.
     pub(crate) fn hand_out(&mut self, now: Mono, wait_ms: u64) -> Vec<Arc<Transaction>> {
+        self.changed = true;
         self.pending
             .values_mut()
             .filter(|pending| pending.arrived.plus_millis(wait_ms) <= now)
@@ -89,6 +98,11 @@ impl Pool {
                 Arc::clone(&pending.transaction)
             })
             .collect()
+    }
+
+    /// Whether something has changed since this was asked last.
+    pub(crate) fn take_changed(&mut self) -> bool {
+        std::mem::take(&mut self.changed)
     }
 
     /// What waits, without those that `included` knows in accepted blocks.

@@ -19,6 +19,8 @@ pub(crate) enum Stream {
     Clients,
     /// What is nobody's own.
     World,
+    /// One liar.
+    Liar(usize),
     /// One node: its latencies, and what a crash leaves on its disk.
     Node(usize),
 }
@@ -30,7 +32,8 @@ impl Stream {
             Stream::Network => 1,
             Stream::Clients => 2,
             Stream::World => 3,
-            Stream::Node(index) => 16 + index as u64,
+            Stream::Node(index) => 16 + 2 * index as u64,
+            Stream::Liar(index) => 17 + 2 * index as u64,
         }
     }
 }

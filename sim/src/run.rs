@@ -1,83 +1,69 @@
 //! One run: the loop over what happens next.
 
 mod audit;
+mod clients;
+mod outcome;
+mod settle;
+mod strike;
 
-use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::rc::Rc;
 use std::sync::Arc;
 
 use quorate_consensus::Mono;
+use quorate_crypto::model::Modelled;
 use quorate_ledger::Height;
 
 use crate::check::{Checks, Violation};
 use crate::client::Clients;
-use crate::effect::{Effect, Effects, Sighting, Wake};
-use crate::faults::{Fault, NetworkFaults};
+use crate::coverage::Coverage;
+use crate::effect::{Death, Effect, Effects, Sighting, Wake};
+use crate::liar::Deceptive;
 use crate::machine::{Chain, Machine};
 use crate::network::Network;
 use crate::node::Node;
-use crate::observe::Observed;
-use crate::process::Submitted;
+use crate::observe::VoteKind;
 use crate::queue::Queue;
 use crate::random::{Random, Stream};
 use crate::scenario::Scenario;
 use crate::trace::{Place, Trace};
+use crate::wire::Parcel;
+pub use outcome::{Failure, Report};
 
 /// How often it is seen whether everything has its outcome, once faults have stopped.
-const PROBE_MS: u64 = 50;
+const PROBE_MS: u64 = 100;
 /// More events than this in one run are a loop without end.
 const HAPPENINGS_MAX: u64 = 20_000_000;
-/// Lines of the trace that a failure shows; the whole is in [`Failure::trace`].
-const TAIL_LINES: usize = 60;
-
-/// What a run that held all claims has to show.
-#[derive(Clone, Debug)]
-pub struct Report {
-    /// The height of the chain at the end.
-    pub height: Height,
-    /// Transactions made by clients.
-    pub made: u32,
-    /// Transactions committed.
-    pub committed: usize,
-    /// Votes sent, each counted once.
-    pub votes: u64,
-    /// When each height was first committed by any node, in virtual milliseconds; height 1 first.
-    pub committed_at_ms: Vec<u64>,
-    /// Virtual milliseconds from the last fault until everything had its outcome.
-    pub settled_after_ms: u64,
-    /// Everything that happened.
-    pub trace: Trace,
-}
-
-/// A run in which a claim did not hold.
-#[derive(Clone, Debug)]
-pub struct Failure {
-    /// What was run.
-    pub scenario: Scenario,
-    /// The claim.
-    pub violation: Violation,
-    /// Everything that happened until then.
-    pub trace: Trace,
-}
-
-impl fmt::Display for Failure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "{}", self.violation)?;
-        writeln!(f, "{}", self.scenario)?;
-        writeln!(f, "the last of what happened:\n{}", self.trace.tail(TAIL_LINES))?;
-        writeln!(f, "run it again: {}", self.scenario.replay())
-    }
-}
-
-impl std::error::Error for Failure {}
+/// For so long a crash counts as being together with a view change.
+const TOGETHER_MS: u64 = 2_000;
 
 impl Scenario {
     /// Runs engine `E` through this scenario.
     ///
     /// # Errors
     /// The first claim that did not hold, with the trace up to there; a panic in the code under test is one.
-    pub fn run<E: Observed>(&self) -> Result<Report, Box<Failure>> {
-        let mut simulation = Simulation::<E>::new(self);
+    pub fn run<E: Deceptive>(&self) -> Result<Report, Box<Failure>> {
+        // Equal scenarios run alike, so what went wrong can be seen by running it again.
+        self.attempt::<E>(false).or_else(|_| self.attempt::<E>(true))
+    }
+
+    /// As [`Scenario::run`], with everything that happened written down.
+    ///
+    /// # Errors
+    /// As [`Scenario::run`].
+    pub fn run_traced<E: Deceptive>(&self) -> Result<Report, Box<Failure>> {
+        self.attempt::<E>(true)
+    }
+
+    /// The claim that does not hold in this scenario, if one does not; without a trace.
+    #[must_use]
+    pub fn violation<E: Deceptive>(&self) -> Option<Violation> {
+        self.attempt::<E>(false).err().map(|failure| failure.violation)
+    }
+
+    fn attempt<E: Deceptive>(&self, traced: bool) -> Result<Report, Box<Failure>> {
+        let _modelled = (!self.real_signatures).then(Modelled::begin);
+        let mut simulation = Simulation::<E>::new(self, traced);
         let outcome = catch_unwind(AssertUnwindSafe(|| simulation.run()));
         let outcome = outcome.unwrap_or_else(|panic| {
             let text = panic.downcast_ref::<String>().map(String::as_str);
@@ -85,26 +71,27 @@ impl Scenario {
             Err(Violation::new("nothing panics", text))
         });
         match outcome {
-            Ok(settled_after_ms) => Ok(simulation.report(settled_after_ms)),
+            Ok(()) => Ok(simulation.report()),
             Err(violation) => {
-                Err(Box::new(Failure { scenario: self.clone(), violation, trace: simulation.trace }))
+                let trace = simulation.trace.unwrap_or_default();
+                Err(Box::new(Failure { scenario: self.clone(), violation, trace }))
             }
         }
     }
 }
 
 /// What can happen next.
-enum Happening {
-    /// A node's process of that life asked to be woken.
+enum Happening<M> {
+    /// A machine's process of that life asked to be woken.
     Wake { node: usize, life: u32, why: Wake },
-    /// A packet arrives.
-    Arrive { from: usize, to: usize, bytes: Arc<[u8]> },
+    /// A packet arrives, over the connection of that number.
+    Arrive(Box<Arrival<M>>),
     /// The fault at this place of the script.
     Fault(usize),
     /// A node is started, unless it runs.
     Start(usize),
-    /// An isolated node can be reached again.
-    Rejoin(usize),
+    /// What the fault at this place of the script did is taken back.
+    Undo(usize),
     /// Clients make a transaction.
     Make,
     /// Clients look after a transaction.
@@ -115,58 +102,101 @@ enum Happening {
     Probe,
 }
 
-struct Simulation<'a, E: Observed> {
+struct Arrival<M> {
+    /// The machine that sent it.
+    from: usize,
+    /// The machine that it goes to.
+    to: usize,
+    connection: u32,
+    parcel: Rc<Parcel<M>>,
+}
+
+struct Simulation<'a, E: Deceptive> {
     scenario: &'a Scenario,
     chain: Arc<Chain>,
-    queue: Queue<Happening>,
+    queue: Queue<Happening<E::Message>>,
     network: Network,
+    /// The machines: one a validator in the order of the set, then the twins.
     nodes: Vec<Node<E>>,
     /// Nodes that are not meant to come back.
     gone: Vec<bool>,
-    /// How long a node stays down that dies in the middle of its actions.
+    /// How long a node stays down that dies in the middle of its work.
     restart_ms: Vec<u64>,
     clients: Clients,
     checks: Checks,
-    trace: Trace,
+    coverage: Coverage,
+    /// Only where somebody will read it.
+    trace: Option<Trace>,
     /// For what is nobody's own: the pauses of a restart of all.
     random: Random,
     committed_at_ms: Vec<u64>,
+    /// When a process last died.
+    died: Option<Mono>,
+    calm: Option<Calm>,
+    /// When everything that was to be made was made, and when everything had its outcome.
+    done: Option<Mono>,
     /// The height at which every transaction had its outcome.
     goal: Option<Height>,
+    happenings: u64,
 }
 
-impl<'a, E: Observed> Simulation<'a, E> {
-    fn new(scenario: &'a Scenario) -> Self {
+/// Faults have stopped.
+#[derive(Clone, Copy)]
+struct Calm {
+    since: Mono,
+    /// The height then.
+    height: Height,
+    /// When the first block was committed since.
+    recovered: Option<Mono>,
+}
+
+impl<'a, E: Deceptive> Simulation<'a, E> {
+    fn new(scenario: &'a Scenario, traced: bool) -> Self {
         let chain = scenario.chain();
-        let machine = |index| {
-            Machine::new(index, Arc::clone(&chain), scenario.timing.clone(), scenario.clock_offset_max_ms)
+        let machines = scenario.machines();
+        let places = (0..scenario.nodes).chain(scenario.twins());
+        let machine = |(number, place)| {
+            let (chain, timing) = (Arc::clone(&chain), scenario.timing.clone());
+            let lies = scenario.lies_of(place);
+            Machine::new(number, place, chain, timing, scenario.clock_offset_max_ms, lies)
         };
+        let mut coverage = Coverage::default();
+        scenario.liars.iter().flat_map(|liar| &liar.lies).for_each(|lie| coverage.count(lie.name()));
+        coverage.add("runs", 1);
+        coverage.add("runs with real signatures", u64::from(scenario.real_signatures));
+        coverage.add("runs with a liar", u64::from(!scenario.liars.is_empty()));
+        coverage.add("runs with several liars", u64::from(scenario.liars.len() > 1));
         Self {
             scenario,
             queue: Queue::new(),
-            network: Network::new(scenario.seed, scenario.network.clone()),
-            nodes: (0..scenario.nodes).map(|index| Node::new(machine(index))).collect(),
-            gone: vec![false; scenario.nodes],
-            restart_ms: vec![0; scenario.nodes],
+            network: Network::new(scenario.seed, machines, scenario.network.clone()),
+            nodes: places.enumerate().map(machine).map(Node::new).collect(),
+            gone: vec![false; machines],
+            restart_ms: vec![0; machines],
             clients: Clients::new(scenario.seed, scenario.workload.clone()),
-            checks: Checks::new(&chain),
-            trace: Trace::default(),
+            checks: Checks::new(&chain, machines),
+            coverage,
+            trace: traced.then(Trace::default),
             random: Random::new(scenario.seed, Stream::World),
             committed_at_ms: Vec::new(),
+            died: None,
+            calm: None,
+            done: None,
             goal: None,
+            happenings: 0,
             chain,
         }
     }
 
-    /// Runs to the end; returns how long it took from the last fault until everything had its outcome.
-    fn run(&mut self) -> Result<u64, Violation> {
+    /// Runs to the end.
+    fn run(&mut self) -> Result<(), Violation> {
         self.schedule();
-        for _ in 0..HAPPENINGS_MAX {
+        while self.happenings < HAPPENINGS_MAX {
+            self.happenings += 1;
             let happening = self.queue.pop().expect("the probe is always in the queue");
             if let Happening::Probe = happening {
-                if let Some(settled_after_ms) = self.probe()? {
-                    self.audit()?;
-                    return Ok(settled_after_ms);
+                if self.probe()? {
+                    return self.audit();
                 }
             } else {
                 self.happen(happening)?;
@@ -185,30 +215,25 @@ impl<'a, E: Observed> Simulation<'a, E> {
         self.make_later();
         let calm = Mono(0).plus_millis(self.scenario.chaos_ms);
         self.queue.at(calm, Happening::Calm);
-        self.queue.at(calm.plus_millis(PROBE_MS), Happening::Probe);
+        self.queue.at(Mono(0).plus_millis(PROBE_MS), Happening::Probe);
     }
 
-    fn happen(&mut self, happening: Happening) -> Result<(), Violation> {
+    fn happen(&mut self, happening: Happening<E::Message>) -> Result<(), Violation> {
         let now = self.queue.now();
         match happening {
             Happening::Wake { node, life, why } => {
                 if self.nodes[node].life() == life {
-                    self.step(node, |node, out| node.wake(now, why, out))?;
+                    if let Some(until) = self.nodes[node].paused(now) {
+                        self.queue.at(until, Happening::Wake { node, life, why });
+                    } else {
+                        self.step(node, |node, out| node.wake(now, why, out))?;
+                    }
                 }
             }
-            Happening::Arrive { from, to, bytes } => {
-                self.step(to, |node, out| node.receive(now, from, &bytes, out))?;
-            }
-            Happening::Fault(place) => {
-                let fault = self.scenario.script[place].fault.clone();
-                self.note(Place::World, format_args!("{fault}"));
-                self.strike(&fault);
-            }
+            Happening::Arrive(arrival) => self.arrive(arrival)?,
+            Happening::Fault(place) => self.strike(place),
             Happening::Start(node) => self.start(node)?,
-            Happening::Rejoin(node) => {
-                self.note(Place::World, format_args!("n{node} rejoins"));
-                self.network.rejoin(node);
-            }
+            Happening::Undo(place) => self.undo(place),
             Happening::Make => self.make()?,
             Happening::Retry(number) => self.retry(number)?,
             Happening::Calm => self.calm()?,
@@ -217,37 +242,54 @@ impl<'a, E: Observed> Simulation<'a, E> {
         Ok(())
     }
 
+    fn arrive(&mut self, arrival: Box<Arrival<E::Message>>) -> Result<(), Violation> {
+        let now = self.queue.now();
+        let Arrival { from, to, connection, .. } = *arrival;
+        if let Some(until) = self.nodes[to].paused(now) {
+            self.queue.at(until, Happening::Arrive(arrival));
+        } else if connection == self.network.connection(from, to) {
+            let place = self.nodes[from].machine.index;
+            self.step(to, |node, out| node.receive(now, place, &arrival.parcel, out))?;
+        }
+        Ok(())
+    }
+
     /// Lets a node do something, and carries out what it does to the world.
     fn step<T>(
         &mut self,
         index: usize,
-        act: impl FnOnce(&mut Node<E>, &mut Effects) -> T,
-    ) -> Result<T, Violation> {
-        let mut effects = Effects::default();
-        let result = act(&mut self.nodes[index], &mut effects);
+        act: impl FnOnce(&mut Node<E>, &mut Effects<E::Message>) -> T,
+    ) -> Result<Option<T>, Violation> {
+        let mut effects = Effects::new(self.trace.is_some());
+        let lies = !self.checks.is_correct(index);
+        let node = &mut self.nodes[index];
+        let result = if lies {
+            // What a liar makes of its own machine is its own affair: it starts again.
+            let result = catch_unwind(AssertUnwindSafe(|| act(node, &mut effects)));
+            result.inspect_err(|_| effects.die(Death::Struck)).ok()
+        } else {
+            Some(act(node, &mut effects))
+        };
         for effect in effects {
             self.carry_out(index, effect)?;
         }
         Ok(result)
     }
 
-    fn carry_out(&mut self, index: usize, effect: Effect) -> Result<(), Violation> {
+    fn carry_out(&mut self, index: usize, effect: Effect<E::Message>) -> Result<(), Violation> {
         match effect {
-            Effect::Send { to, bytes } => {
-                for micros in self.network.fate(index, to) {
-                    let bytes = Arc::clone(&bytes);
-                    self.queue.after_micros(micros, Happening::Arrive { from: index, to, bytes });
-                }
-            }
+            Effect::Send { to, parcel, after_us } => self.send(index, to, &parcel, after_us),
             Effect::Wake { at, why } => {
                 let life = self.nodes[index].life();
                 self.queue.at(at, Happening::Wake { node: index, life, why });
             }
             Effect::Note(text) => self.note(Place::Node(index), format_args!("{text}")),
             Effect::See(sighting) => self.see(index, &sighting)?,
-            Effect::Die => {
-                self.note(Place::Node(index), format_args!("dies in the middle of its actions"));
-                self.nodes[index].crash();
+            Effect::Count(what) => self.coverage.count(what),
+            Effect::Die(how) => {
+                self.note(Place::Node(index), format_args!("dies in the middle of its work: {how:?}"));
+                let torn = self.nodes[index].die(how);
+                self.has_died(torn);
                 let restart = self.queue.now().plus_millis(self.restart_ms[index]);
                 self.queue.at(restart, Happening::Start(index));
             }
@@ -255,164 +297,122 @@ impl<'a, E: Observed> Simulation<'a, E> {
         Ok(())
     }
 
+    /// Puts a packet for a validator on the network: for the one machine with its key, or for its twins.
+    fn send(&mut self, from: usize, to: usize, parcel: &Rc<Parcel<E::Message>>, after_us: u64) {
+        for machine in 0..self.nodes.len() {
+            if self.nodes[machine].machine.index != to || !self.is_connected(from, machine) {
+                continue;
+            }
+            for arrival in self.network.fate(from, machine).into_iter().flatten() {
+                let parcel = if arrival.corrupted {
+                    self.coverage.count("packets corrupted");
+                    parcel.corrupt(&mut self.random)
+                } else {
+                    Rc::clone(parcel)
+                };
+                let connection = self.network.connection(from, machine);
+                let arrive = Happening::Arrive(Box::new(Arrival { from, to: machine, connection, parcel }));
+                self.queue.after_micros(arrival.micros + after_us, arrive);
+            }
+        }
+    }
+
+    /// Of twins, each of the others sees the one, the other or both, for some seconds at a time.
+    fn is_connected(&self, from: usize, to: usize) -> bool {
+        if self.nodes.len() == self.scenario.nodes {
+            return true;
+        }
+        let place = self.nodes[to].machine.index;
+        let twinned = self.scenario.twins().any(|twin| twin == place);
+        let second = to >= self.scenario.nodes;
+        let turn = self.queue.now().0 / 3_000_000_000;
+        let mix = (turn ^ (from as u64) << 8 ^ self.scenario.seed).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 60;
+        !twinned || mix < 5 || mix.is_multiple_of(2) == second
+    }
+
     fn see(&mut self, index: usize, sighting: &Sighting) -> Result<(), Violation> {
         let before = self.checks.chain.height();
         self.checks.see(index, sighting)?;
+        let correct = self.checks.is_correct(index);
         if self.checks.chain.height() > before {
-            self.committed_at_ms.push(self.queue.now().0 / 1_000_000);
-        }
-        if let Sighting::Executed { block, .. } = sighting {
-            for transaction in block.transactions() {
-                self.clients.acknowledge(transaction.id(), block.height());
+            let now = self.queue.now();
+            self.committed_at_ms.push(now.0 / 1_000_000);
+            if let Some(calm) = &mut self.calm {
+                calm.recovered.get_or_insert(now);
             }
+        }
+        if !correct {
+            return Ok(());
+        }
+        match sighting {
+            Sighting::Executed { block, .. } => {
+                for transaction in block.transactions() {
+                    self.clients.acknowledge(transaction.id(), block.height());
+                }
+            }
+            Sighting::Kept(votes) => {
+                let entered = votes.iter().filter(|vote| vote.slot.kind == VoteKind::NewView).count();
+                (0..entered).for_each(|_| self.count_view_change());
+            }
+            Sighting::Accuses(accusation) => self.coverage.count(match accusation.kind {
+                "double_prepare" => "evidence: two PREPAREs",
+                "double_commit" => "evidence: two COMMITs",
+                "double_checkpoint" => "evidence: two CHECKPOINTs",
+                "double_view_change" => "evidence: two VIEW-CHANGEs",
+                "double_new_view" => "evidence: two NEW-VIEWs",
+                _ => "evidence: false NEW-VIEW",
+            }),
+            Sighting::Blames { .. } => self.coverage.count("a liar's message refused"),
+            Sighting::Abstains(_) => self.coverage.count("forgetful replica abstains"),
+            Sighting::Opened { .. }
+            | Sighting::Sent(_)
+            | Sighting::Committed(_)
+            | Sighting::Heard(_)
+            | Sighting::Wrong { .. } => {}
         }
         Ok(())
     }
 
+    /// A correct node has entered a view: what goes on meanwhile?
+    fn count_view_change(&mut self) {
+        self.coverage.count("views entered");
+        if self.scenario.twins().next().is_some() {
+            self.coverage.count("views entered with twins");
+        }
+        if !self.scenario.liars.is_empty() {
+            self.coverage.count("views entered with a liar");
+        }
+        if self.network.faults().loss_permille > 0 {
+            self.coverage.count("views entered under loss");
+        }
+        if self.network.is_parted() {
+            self.coverage.count("views entered in a partition");
+        }
+        let now = self.queue.now();
+        if self.died.is_some_and(|died| died.plus_millis(TOGETHER_MS) >= now) {
+            self.coverage.count("views entered around a crash");
+        }
+    }
+
+    fn has_died(&mut self, torn: bool) {
+        self.died = Some(self.queue.now());
+        if torn {
+            self.coverage.count("torn record");
+        }
+    }
+
     fn start(&mut self, index: usize) -> Result<(), Violation> {
         let now = self.queue.now();
-        if !self.nodes[index].is_up() {
+        if !self.nodes[index].is_up() && !self.gone[index] {
             self.note(Place::Node(index), format_args!("starts"));
             self.step(index, |node, out| node.start(now, out))?;
         }
         Ok(())
     }
 
-    fn strike(&mut self, fault: &Fault) {
-        let start_in = |queue: &mut Queue<Happening>, node: usize, ms: u64| {
-            queue.at(queue.now().plus_millis(ms), Happening::Start(node));
-        };
-        match *fault {
-            Fault::Crash { node, restart_after_ms } => {
-                self.nodes[node].crash();
-                match restart_after_ms {
-                    Some(ms) => start_in(&mut self.queue, node, ms),
-                    None => self.gone[node] = true,
-                }
-            }
-            Fault::CrashMidway { node, after_actions, restart_after_ms } => {
-                self.nodes[node].doom(after_actions);
-                self.restart_ms[node] = restart_after_ms;
-            }
-            Fault::PowerCut { node, restart_after_ms } => {
-                self.nodes[node].power_cut();
-                start_in(&mut self.queue, node, restart_after_ms);
-            }
-            Fault::PowerCutAll { restart_after_ms } => {
-                for node in 0..self.nodes.len() {
-                    self.nodes[node].power_cut();
-                    let pause_ms = self.random.within(&(0..=restart_after_ms));
-                    start_in(&mut self.queue, node, restart_after_ms + pause_ms);
-                }
-            }
-            Fault::Isolate { node, for_ms } => {
-                self.network.isolate(node);
-                self.queue.at(self.queue.now().plus_millis(for_ms), Happening::Rejoin(node));
-            }
-            Fault::Network(ref faults) => self.network.become_like(faults.clone()),
-        }
-    }
-
-    /// Faults stop: the network is calm, and everybody who is meant to comes back.
-    fn calm(&mut self) -> Result<(), Violation> {
-        self.note(Place::World, format_args!("calm"));
-        self.network.become_like(NetworkFaults::calm());
-        self.network.rejoin_all();
-        for index in 0..self.nodes.len() {
-            self.nodes[index].spare();
-            if !self.gone[index] {
-                self.start(index)?;
-            }
-        }
-        Ok(())
-    }
-
-    fn make_later(&mut self) {
-        if let Some(ms) = self.clients.next_in_ms() {
-            self.queue.at(self.queue.now().plus_millis(ms), Happening::Make);
-        }
-    }
-
-    fn make(&mut self) -> Result<(), Violation> {
-        let (number, nodes) = self.clients.make(&self.chain, self.queue.now());
-        for node in nodes {
-            self.submit(number, node)?;
-        }
-        let retry = self.queue.now().plus_millis(self.clients.retry_ms());
-        self.queue.at(retry, Happening::Retry(number));
-        self.make_later();
-        Ok(())
-    }
-
-    fn retry(&mut self, number: u32) -> Result<(), Violation> {
-        let Some(transaction) = self.clients.open(number) else { return Ok(()) };
-        let now = self.queue.now();
-        if transaction.expires_at() > self.chain.wall(now) {
-            let node = self.clients.any_node(&self.chain);
-            self.submit(number, node)?;
-            self.queue.at(now.plus_millis(self.clients.retry_ms()), Happening::Retry(number));
-        }
-        Ok(())
-    }
-
-    fn submit(&mut self, number: u32, index: usize) -> Result<(), Violation> {
-        let Some(transaction) = self.clients.open(number) else { return Ok(()) };
-        let now = self.queue.now();
-        let submitted = self.step(index, |node, out| node.submit(now, &transaction, out))?;
-        self.note(Place::World, format_args!("t{number} to n{index}: {submitted:?}"));
-        if let Some(Submitted::Committed(height)) = submitted {
-            self.clients.acknowledge(transaction.id(), height);
-        }
-        Ok(())
-    }
-
-    /// Once faults have stopped: how long ago that was, if everything has its outcome; an error if it took too long.
-    fn probe(&mut self) -> Result<Option<u64>, Violation> {
-        let since_ms = (self.queue.now().0 / 1_000_000).saturating_sub(self.scenario.chaos_ms);
-        let Some(waits) = self.unsettled() else { return Ok(Some(since_ms)) };
-        if since_ms > self.scenario.settle_ms && self.clients.is_done() {
-            return Err(Violation::new(
-                "once faults have stopped, what waits is committed in bounded time",
-                waits,
-            ));
-        }
-        self.queue.at(self.queue.now().plus_millis(PROBE_MS), Happening::Probe);
-        Ok(None)
-    }
-
-    /// What still has no outcome. Once every transaction has one, the height of the chain is the goal that each node must
-    /// reach; an idle chain with a heartbeat goes on meanwhile.
-    fn unsettled(&mut self) -> Option<String> {
-        if !self.clients.is_done() {
-            return Some(format!("clients have made {} transactions", self.clients.made()));
-        }
-        let height = self.checks.chain.height();
-        // What has expired by every clock is in no block any more, and no block need come to say so.
-        let wall = self.chain.wall(self.queue.now());
-        let mut open = self.clients.all_open().filter(|transaction| transaction.expires_at() > wall);
-        if let Some(one) = open.next() {
-            let others = open.count();
-            return Some(format!("transaction {} and {others} others are open at height {height}", one.id()));
-        }
-        let goal = *self.goal.get_or_insert(height);
-        let behind =
-            self.nodes.iter().position(|node| node.certified().is_some_and(|height| height < goal))?;
-        Some(format!("n{behind} has executed {:?} of {goal} blocks", self.nodes[behind].certified()))
-    }
-
-    fn note(&mut self, place: Place, what: fmt::Arguments<'_>) {
-        self.trace.line(self.queue.now(), place, what);
-    }
-
-    fn report(self, settled_after_ms: u64) -> Report {
-        Report {
-            height: self.checks.chain.height(),
-            made: self.clients.made(),
-            committed: self.checks.chain.transactions(),
-            votes: self.checks.votes.count(),
-            committed_at_ms: self.committed_at_ms,
-            settled_after_ms,
-            trace: self.trace,
+    fn note(&mut self, place: Place, what: std::fmt::Arguments<'_>) {
+        if let Some(trace) = &mut self.trace {
+            trace.line(self.queue.now(), place, what);
         }
     }
 }

@@ -1,6 +1,8 @@
 //! What a run is made of. Equal scenarios give equal traces.
 
-use std::fmt;
+mod draw;
+mod text;
+
 use std::sync::Arc;
 
 use quorate_consensus::Scope;
@@ -8,9 +10,9 @@ use quorate_crypto::{Hash, SecretKey};
 use quorate_ledger::{Epoch, GenesisState, Height, Parameters, UnixMillis, ValidatorSet};
 
 use crate::client::{Workload, account_keys, start_balances};
-use crate::faults::{Fault, NetworkFaults, Scheduled, draw_losses, draw_script};
+use crate::faults::{Fault, NetworkFaults, Scheduled};
+use crate::liar::{LiarPlan, Lie};
 use crate::machine::{Chain, Timing};
-use crate::random::{Random, Stream};
 
 /// What the simulated wall clocks show at the start.
 const START: UnixMillis = UnixMillis(1_800_000_000_000);
@@ -18,9 +20,10 @@ const START: UnixMillis = UnixMillis(1_800_000_000_000);
 /// Nodes, faults and work of one run.
 ///
 /// A run has two phases: for `chaos_ms` the network is faulty, the script is played, and clients submit. Then faults
-/// stop: the network is calm, all that are to come back do, and within `settle_ms` every transaction must have its
-/// outcome and all running nodes must stand at one height.
-#[derive(Clone, Debug)]
+/// stop: the network is calm, clocks are right, all that are to come back do, and only liars go on lying. From there the
+/// chain must commit within [`Scenario::bound_ms`], whatever happened before, every transaction must have its outcome, and
+/// all running nodes must come to stand at one height.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Scenario {
     pub(crate) name: String,
     pub(crate) nodes: usize,
@@ -28,11 +31,12 @@ pub struct Scenario {
     pub(crate) parameters: Parameters,
     pub(crate) network: NetworkFaults,
     pub(crate) script: Vec<Scheduled>,
+    pub(crate) liars: Vec<LiarPlan>,
     pub(crate) workload: Workload,
     pub(crate) timing: Timing,
     pub(crate) clock_offset_max_ms: u64,
     pub(crate) chaos_ms: u64,
-    pub(crate) settle_ms: u64,
+    pub(crate) real_signatures: bool,
 }
 
 impl Scenario {
@@ -50,42 +54,13 @@ impl Scenario {
             parameters: Parameters::default(),
             network: NetworkFaults::calm(),
             script: Vec::new(),
+            liars: Vec::new(),
             workload: Workload::default(),
             timing: Timing::default(),
             clock_offset_max_ms: 20,
             chaos_ms: 5_000,
-            settle_ms: 20_000,
+            real_signatures: false,
         }
-    }
-
-    /// Any run: everything that is not given follows from the seed.
-    #[must_use]
-    pub fn random(name: &str, seed: u64) -> Self {
-        let mut random = Random::new(seed, Stream::Scenario);
-        let nodes = [1, 4, 4, 4, 5, 6, 7, 10][random.index(8)];
-        let chaos_ms = random.within(&(1_000..=6_000));
-        let slowest_ms = random.within(&(5..=200));
-        let mut scenario = Self::new(name, nodes, seed)
-            .chaos_ms(chaos_ms)
-            .network(NetworkFaults::draw(&mut random))
-            .clock_offset_max_ms([0, 20, 1_000][random.index(3)])
-            .workload(Workload {
-                transactions: u32::try_from(random.within(&(20..=150))).expect("a small number"),
-                every_ms: 0..=slowest_ms,
-                ..Workload::default()
-            });
-        scenario.parameters.window = [1, 2, 8, 8][random.index(4)];
-        scenario.parameters.log_window = [16, 32, 128][random.index(3)];
-        scenario.parameters.heartbeat_ms = [0, 500, 60_000][random.index(3)];
-        scenario.parameters.base_timeout_ms = [60, 150, 500][random.index(3)];
-        scenario.parameters.rotation_blocks = [0, 3, 20, 1_000][random.index(4)];
-        scenario.parameters.rotation_time_ms = [0, 1_000, 30_000][random.index(3)];
-        scenario.script = draw_script(&mut random, nodes, chaos_ms);
-        if random.below(3) == 0 {
-            scenario.script.extend(draw_losses(&mut random, nodes, chaos_ms));
-            scenario.script.sort_by_key(|scheduled| scheduled.at_ms);
-        }
-        scenario
     }
 
     /// Sets what the network does while faults last.
@@ -98,6 +73,13 @@ impl Scenario {
     #[must_use]
     pub fn fault(mut self, at_ms: u64, fault: Fault) -> Self {
         self.script.push(Scheduled { at_ms, fault });
+        self
+    }
+
+    /// Makes a validator lie. At most `f` may, together with those that the script takes away for good.
+    #[must_use]
+    pub fn liar(mut self, node: usize, lies: &[Lie]) -> Self {
+        self.liars.push(LiarPlan { node, lies: lies.to_vec() });
         self
     }
 
@@ -131,17 +113,56 @@ impl Scenario {
         Self { chaos_ms, ..self }
     }
 
-    /// Sets within what time after the last fault everything must have its outcome.
+    /// Signs with real signatures instead of model ones, which costs ten times the time.
     #[must_use]
-    pub fn settle_ms(self, settle_ms: u64) -> Self {
-        Self { settle_ms, ..self }
+    pub fn real_signatures(self, real_signatures: bool) -> Self {
+        Self { real_signatures, ..self }
     }
 
-    /// The command that runs this again.
+    /// The claim of the second phase: within what time the chain commits again, and what is submitted is committed. It
+    /// follows from the parameters alone, not from what happened before.
+    ///
+    /// A view that gets nowhere is left after at most the longest wait; the next one may take as long to start; of the
+    /// views that follow at most f have a faulty primary. Everything that was lost comes again with a STATUS.
     #[must_use]
-    pub fn replay(&self) -> String {
-        let Self { name, seed, .. } = self;
-        format!("QUORATE_SEED={seed} cargo test --release -p quorate-tests --test simulator {name}")
+    pub fn bound_ms(&self) -> u64 {
+        let Parameters { base_timeout_ms, timeout_cap_ms, inclusion_timeout_ms, resend_ms, .. } =
+            self.parameters;
+        let faulty = (self.nodes as u64 - 1) / 3;
+        let view = 2 * timeout_cap_ms + 2 * resend_ms;
+        let noticed = 2 * base_timeout_ms + inclusion_timeout_ms;
+        noticed + (faulty + 2) * view + 2 * self.workload.retry_ms
+    }
+
+    /// The most validators that can be faulty.
+    pub(crate) fn faulty_max(&self) -> usize {
+        (self.nodes - 1) / 3
+    }
+
+    /// Whether no more validators are faulty than the protocol is made for.
+    #[must_use]
+    pub fn is_fair(&self) -> bool {
+        let mut faulty: Vec<usize> = self.liars.iter().map(|liar| liar.node).collect();
+        faulty.extend(self.script.iter().filter_map(|scheduled| scheduled.fault.takes_away()));
+        faulty.sort_unstable();
+        faulty.dedup();
+        faulty.len() <= self.faulty_max()
+    }
+
+    /// How many machines there are: one a validator, and the twins.
+    pub(crate) fn machines(&self) -> usize {
+        self.nodes + self.twins().count()
+    }
+
+    /// Validators whose key is on a second machine.
+    pub(crate) fn twins(&self) -> impl Iterator<Item = usize> + '_ {
+        self.liars.iter().filter(|liar| liar.lies.contains(&Lie::Twin)).map(|liar| liar.node)
+    }
+
+    /// How a validator lies.
+    pub(crate) fn lies_of(&self, node: usize) -> Vec<Lie> {
+        let plan = self.liars.iter().find(|liar| liar.node == node);
+        plan.map(|liar| liar.lies.clone()).unwrap_or_default()
     }
 
     /// The chain that its nodes run, with the keys in the order of the set.
@@ -164,28 +185,7 @@ impl Scenario {
         let accounts = start_balances(&account_keys(self.seed, self.workload.accounts));
         let genesis =
             GenesisState { chain, time: START, validators, parameters: self.parameters.clone(), accounts };
-        Arc::new(Chain { seed: self.seed, scope, genesis, keys })
-    }
-}
-
-impl fmt::Display for Scenario {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(
-            f,
-            "{}: seed {}, {} nodes, window {}, log window {}, heartbeat {} ms, clocks within {} ms, faults for {} ms",
-            self.name,
-            self.seed,
-            self.nodes,
-            self.parameters.window,
-            self.parameters.log_window,
-            self.parameters.heartbeat_ms,
-            self.clock_offset_max_ms,
-            self.chaos_ms,
-        )?;
-        writeln!(f, "  {:?}", self.network)?;
-        writeln!(f, "  {:?}", self.workload)?;
-        self.script
-            .iter()
-            .try_for_each(|scheduled| writeln!(f, "  at {} ms: {}", scheduled.at_ms, scheduled.fault))
+        let liars = (0..self.nodes).map(|node| !self.lies_of(node).is_empty()).collect();
+        Arc::new(Chain { seed: self.seed, scope, genesis, keys, liars })
     }
 }

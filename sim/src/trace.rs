@@ -41,7 +41,7 @@ impl fmt::Display for Short<'_> {
 }
 
 /// The text so far.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Trace {
     text: String,
 }

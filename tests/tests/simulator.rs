@@ -13,13 +13,13 @@ use std::thread;
 
 use quorate_consensus::pbft::Pbft;
 use quorate_ledger::{Height, Parameters};
-use quorate_sim::{Failure, Fault, NetworkFaults, Report, Scenario, Timing, Workload};
+use quorate_sim::{Failure, Fault, Lie, Link, NetworkFaults, Point, Report, Scenario, Timing, Workload};
 
 /// The sizes that matter: alone, `3f + 1`, and those between, where `2f + 1` would be too few.
 const SIZES: [usize; 6] = [1, 4, 5, 6, 7, 10];
 
-/// How many random runs are made where `QUORATE_SEEDS` does not say: some 30 seconds of one core.
-const SEEDS: u64 = 100;
+/// How many random runs are made where `QUORATE_SEEDS` does not say: less than a minute of two cores.
+const SEEDS: u64 = 400;
 
 /// How many of them are made at a time.
 const WORKERS: usize = 2;
@@ -55,7 +55,7 @@ fn seeds() -> Range<u64> {
 
 /// Runs a scenario, and leaves the trace where it is asked for.
 fn attempt(scenario: &Scenario) -> Result<Report, Box<Failure>> {
-    let outcome = scenario.run::<Pbft>();
+    let outcome = scenario.run_traced::<Pbft>();
     if let Some(path) = std::env::var_os("QUORATE_TRACE") {
         let trace = outcome.as_ref().map_or_else(|failure| &failure.trace, |report| &report.trace);
         std::fs::write(&path, trace.text()).expect("QUORATE_TRACE names a file that can be written");
@@ -115,7 +115,7 @@ fn every_replica_can_crash_and_comes_back_without_contradiction() {
             let at_ms = 300 + 700 * node as u64;
             scenario = scenario.fault(at_ms, Fault::Crash { node, restart_after_ms: Some(150) }).fault(
                 at_ms + 300,
-                Fault::CrashMidway { node, after_actions: node % 4, restart_after_ms: 50 },
+                Fault::CrashAt { node, point: Point::AfterActions(1 + node % 3), restart_after_ms: 50 },
             );
         }
         hold(&scenario);
@@ -251,9 +251,203 @@ fn a_slow_disk_and_executor_only_cost_time() {
             .timing(timing.clone())
             .workload(Workload { short_permille: 0, ..Workload::default() })
             .fault(1_000, Fault::PowerCut { node: 0, restart_after_ms: 100 })
-            .fault(2_000, Fault::CrashMidway { node: 0, after_actions: 1, restart_after_ms: 100 });
+            .fault(2_000, Fault::CrashAt { node: 0, point: Point::AfterActions(1), restart_after_ms: 100 });
         assert_eq!(hold(&scenario).committed, 200, "all of n = {nodes}");
     }
+}
+
+/// Faults that leave every replica able to vote, with the crash at every boundary of its work.
+#[test]
+fn a_process_can_die_at_every_boundary_of_its_work() {
+    let points = [
+        Point::BeforeAppend,
+        Point::BeforeSync,
+        Point::BeforeActions,
+        Point::AfterActions(1),
+        Point::AfterActions(2),
+        Point::AfterActions(3),
+        Point::BeforeExecuted,
+    ];
+    for nodes in [1, 4] {
+        // Alone, a replica has nobody to send to, and its batches are short.
+        let short = [Point::AfterActions(2), Point::AfterActions(3)];
+        for point in points.into_iter().filter(|point| nodes > 1 || !short.contains(point)) {
+            let name = "a_process_can_die_at_every_boundary_of_its_work";
+            let scenario = (0..12).fold(Scenario::new(name, nodes, seed(30)), |scenario, turn| {
+                let fault = Fault::CrashAt { node: turn % nodes, point, restart_after_ms: 60 };
+                scenario.fault(300 + 350 * turn as u64, fault)
+            });
+            let report = hold(&scenario);
+            let died = report.trace.text().matches("in the middle of its work").count();
+            assert!(died >= 3, "n = {nodes}, {point:?}: {died} deaths");
+        }
+    }
+}
+
+#[test]
+fn a_disk_that_fails_stops_its_node_and_no_other() {
+    for nodes in [1, 4] {
+        let scenario = Scenario::new("a_disk_that_fails_stops_its_node_and_no_other", nodes, seed(31))
+            .fault(500, Fault::SyncFails { node: 0, restart_after_ms: 200 })
+            .fault(1_500, Fault::DiskFull { node: 0, ledger: false, restart_after_ms: 200 })
+            .fault(2_500, Fault::DiskFull { node: 0, ledger: true, restart_after_ms: 200 });
+        let report = hold(&scenario);
+        assert_eq!(report.coverage.of("stopped on a failed sync"), 1, "n = {nodes}");
+        assert!(report.coverage.of("stopped on a full disk") >= 2, "n = {nodes}");
+    }
+}
+
+#[test]
+fn a_rotten_vote_log_is_refused_and_its_node_follows() {
+    let scenario = Scenario::new("a_rotten_vote_log_is_refused_and_its_node_follows", 4, seed(32))
+        .fault(1_000, Fault::BitRot { node: 2, restart_after_ms: 300 });
+    assert_eq!(hold(&scenario).coverage.of("rotten log refused"), 1);
+}
+
+#[test]
+fn a_restored_vote_log_is_noticed_by_the_answers_of_the_others() {
+    let scenario = Scenario::new("a_restored_vote_log_is_noticed_by_the_answers_of_the_others", 4, seed(33))
+        // While blocks wait to be executed the others still hold the votes for them.
+        .timing(Timing { execute_us: 150_000..=300_000, ..Timing::default() })
+        .workload(Workload { every_ms: 1..=5, ..Workload::default() })
+        .fault(700, Fault::LogRestored { node: 1, syncs: 12, restart_after_ms: 5 });
+    assert_eq!(hold(&scenario).coverage.of("forgetful replica abstains"), 1);
+}
+
+#[test]
+fn a_paused_primary_loses_its_view_and_contradicts_nobody_when_it_goes_on() {
+    for nodes in [4, 7] {
+        let name = "a_paused_primary_loses_its_view_and_contradicts_nobody_when_it_goes_on";
+        let scenario =
+            Scenario::new(name, nodes, seed(34)).fault(500, Fault::Pause { node: 0, for_ms: 2_500 });
+        let report = hold(&scenario);
+        let apart = report.committed_at_ms.iter().filter(|at_ms| (600..2_900).contains(*at_ms)).count();
+        assert!(apart >= 10, "the others go on: {apart} blocks");
+    }
+}
+
+#[test]
+fn no_partition_forks_the_chain_and_every_one_heals() {
+    let one_way = |from: &[usize], to: &[usize]| -> Vec<Link> {
+        from.iter().flat_map(|from| to.iter().map(|to| Link { from: *from, to: *to })).collect()
+    };
+    let halves = [one_way(&[0, 1], &[2, 3]), one_way(&[2, 3], &[0, 1])].concat();
+    let cuts = [halves, one_way(&[0], &[1, 2, 3]), one_way(&[1, 2, 3], &[0]), one_way(&[0], &[1])];
+    for links in cuts {
+        let scenario = Scenario::new("no_partition_forks_the_chain_and_every_one_heals", 4, seed(35))
+            .fault(500, Fault::Cut { links, for_ms: 3_000 });
+        hold(&scenario);
+    }
+}
+
+#[test]
+fn slow_links_and_new_connections_only_cost_time() {
+    let links = (1..4).map(|to| Link { from: 0, to }).collect();
+    let scenario = (1..8).fold(
+        Scenario::new("slow_links_and_new_connections_only_cost_time", 4, seed(36))
+            .workload(Workload { transactions: 100, short_permille: 0, ..Workload::default() })
+            .fault(200, Fault::Slow { links, by_ms: 120, for_ms: 3_000 }),
+        |scenario, turn| scenario.fault(400 * turn, Fault::Reconnect { node: turn as usize % 4 }),
+    );
+    assert_eq!(hold(&scenario).committed, 100);
+}
+
+#[test]
+fn what_the_network_has_changed_is_refused() {
+    let scenario = Scenario::new("what_the_network_has_changed_is_refused", 4, seed(37))
+        .network(NetworkFaults::calm().corrupting(50));
+    let report = hold(&scenario);
+    assert!(report.coverage.of("packets corrupted") > 100 && report.coverage.of("corruption refused") > 50);
+}
+
+#[test]
+fn wrong_clocks_cost_time_and_nothing_else() {
+    let scenario = Scenario::new("wrong_clocks_cost_time_and_nothing_else", 4, seed(38))
+        .fault(100, Fault::ClockDrift { node: 1, ppm: 50_000 })
+        .fault(500, Fault::ClockJump { node: 0, by_ms: 60_000 })
+        .fault(1_500, Fault::ClockJump { node: 2, by_ms: -60_000 })
+        .fault(2_500, Fault::ClockJump { node: 0, by_ms: -90_000 });
+    hold(&scenario);
+}
+
+#[test]
+fn no_lie_alone_hurts_anybody() {
+    for lie in Lie::ALL {
+        for nodes in [4, 5] {
+            let parameters = Parameters {
+                rotation_blocks: 5,
+                timeout_cap_ms: 1_000,
+                inclusion_timeout_ms: 500,
+                ..Parameters::default()
+            };
+            let scenario = Scenario::new("no_lie_alone_hurts_anybody", nodes, seed(40))
+                .parameters(parameters)
+                .liar(1, &[lie])
+                .workload(Workload { transactions: 100, ..Workload::default() })
+                .fault(2_000, Fault::PowerCutAll { restart_after_ms: 100 });
+            let report = hold(&scenario);
+            assert!(report.coverage.of(lie.name()) > 0, "{lie:?} is told");
+        }
+    }
+}
+
+#[test]
+fn two_liars_that_help_each_other_fork_nothing() {
+    let lies = [
+        [Lie::Equivocate, Lie::VoteForAll],
+        [Lie::Twin, Lie::VoteForAll],
+        [Lie::WrongReproposal, Lie::TwoViewChanges],
+        [Lie::FalseBlocks, Lie::WithholdBodies],
+    ];
+    for lies in lies {
+        let parameters = Parameters { rotation_blocks: 5, timeout_cap_ms: 1_000, ..Parameters::default() };
+        let scenario = Scenario::new("two_liars_that_help_each_other_fork_nothing", 7, seed(41))
+            .parameters(parameters)
+            .liar(0, &lies)
+            .liar(3, &[lies[1], lies[0]])
+            .workload(Workload { transactions: 100, ..Workload::default() });
+        hold(&scenario);
+    }
+}
+
+#[test]
+fn two_votes_of_one_validator_are_evidence_against_it() {
+    let scenario = Scenario::new("two_votes_of_one_validator_are_evidence_against_it", 4, seed(42))
+        .liar(1, &[Lie::ConflictingVotes, Lie::TwoViewChanges, Lie::PartialViewChange]);
+    let report = hold(&scenario);
+    assert!(report.coverage.of("evidence: two COMMITs") > 0);
+}
+
+/// Real signatures are slow, so few runs have them; the code is the same but for the curve.
+#[test]
+fn real_signatures_change_nothing() {
+    let run = |real| {
+        let scenario = Scenario::new("real_signatures_change_nothing", 4, seed(43))
+            .real_signatures(real)
+            .workload(Workload { transactions: 30, ..Workload::default() })
+            .network(NetworkFaults::calm().losing(50));
+        let report = hold(&scenario);
+        (report.height, report.committed, report.votes, report.lasted_ms)
+    };
+    assert_eq!(run(true), run(false));
+}
+
+/// The switch that lets a simulator sign by the model is compiled into nothing that anybody is given.
+#[test]
+fn the_released_binary_knows_no_model_signatures() {
+    let features = |package: &str| {
+        let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+        let output = std::process::Command::new(cargo)
+            .args(["tree", "--locked", "--edges", "normal,features", "--package", package])
+            .args(["--invert", "quorate-crypto"])
+            .current_dir(env!("CARGO_MANIFEST_DIR"))
+            .output()
+            .expect("cargo runs");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).expect("cargo prints text")
+    };
+    assert!(features("quorate-sim").contains("model-signatures"), "the test looks for the right name");
+    assert!(!features("quorate-node").contains("model-signatures"));
 }
 
 #[test]
@@ -271,7 +465,11 @@ fn the_same_seed_gives_the_same_trace_byte_for_byte() {
 fn any_seed_holds_every_claim() {
     let work = |worker| {
         let mut seeds = seeds().skip(worker).step_by(WORKERS);
-        seeds.try_for_each(|seed| attempt(&Scenario::random("any_seed_holds_every_claim", seed)).map(drop))
+        seeds.try_for_each(|seed| {
+            let scenario = Scenario::random("any_seed_holds_every_claim", seed);
+            // A trace costs more than the run, and is made anew where something fails.
+            if asked_seed().is_some() { attempt(&scenario) } else { scenario.run::<Pbft>() }.map(drop)
+        })
     };
     let outcomes: Vec<_> = thread::scope(|scope| {
         let workers: Vec<_> = (0..WORKERS).map(|worker| scope.spawn(move || work(worker))).collect();

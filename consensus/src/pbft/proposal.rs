@@ -30,6 +30,10 @@ use crate::{
 /// Due blocks for the executed state's sake are at least this far apart (`docs/pbft.md` §3, due blocks, b).
 const DUE_SPACING_MS: u64 = 1_000;
 
+/// The one thing that is wrong with a proposal through its sender's fault, not through its signer's.
+const ANCHOR_UNCERTIFIED: Rejection =
+    Rejection::BadAnchor("is above its parent's and comes without its certificate");
+
 /// The block that a proposal must extend.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Parent {
@@ -130,7 +134,9 @@ impl Pbft {
                         Stage::Checking(message)
                     }
                     Err(why) => {
-                        out.act(Action::Reject { from: message.prepare.signer, why });
+                        // The header is its signer's; the certificate beside it was for whoever sent this to add.
+                        let whom = if why == ANCHOR_UNCERTIFIED { from } else { message.prepare.signer };
+                        out.act(Action::Reject { from: whom, why });
                         Stage::Empty
                     }
                 };
@@ -350,7 +356,7 @@ fn judge_anchor(anchor: &Anchor, height: Height, parent: &Parent, certified: boo
     } else if anchor.height >= height {
         Err(Rejection::BadAnchor("is not below the block"))
     } else if !certified {
-        Err(Rejection::BadAnchor("is above its parent's and comes without its certificate"))
+        Err(ANCHOR_UNCERTIFIED)
     } else {
         Ok(())
     }

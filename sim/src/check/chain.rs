@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use quorate_crypto::{Hash, encode};
-use quorate_ledger::{Block, ExecutionOutcome, Height, UnixMillis};
+use quorate_ledger::{Account, Amount, Block, ExecutionOutcome, Height, UnixMillis};
 
 use super::Violation;
 use super::model::Model;
@@ -29,6 +29,7 @@ pub(crate) struct ChainCheck {
     places: BTreeMap<Hash, Height>,
     nodes: Vec<Node>,
     model: Model,
+    genesis_model: Model,
 }
 
 #[derive(Debug)]
@@ -39,6 +40,8 @@ struct Agreed {
     first: usize,
     /// What executing it gave, once somebody has.
     outcome: Option<ExecutionOutcome>,
+    /// What accounts hold after it.
+    after: Model,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -50,15 +53,16 @@ struct Node {
 }
 
 impl ChainCheck {
-    pub(crate) fn new(chain: &Chain) -> Self {
+    pub(crate) fn new(chain: &Chain, machines: usize) -> Self {
         Self {
             genesis: chain.genesis.chain,
             genesis_time: chain.genesis.time,
             lifetime_max_ms: chain.parameters().transaction_lifetime_max_ms,
             blocks: Vec::new(),
             places: BTreeMap::new(),
-            nodes: vec![Node::default(); chain.keys.len()],
+            nodes: vec![Node::default(); machines],
             model: Model::new(&chain.genesis),
+            genesis_model: Model::new(&chain.genesis),
         }
     }
 
@@ -85,6 +89,19 @@ impl ChainCheck {
     /// The balances after the highest block.
     pub(crate) fn model(&self) -> &Model {
         &self.model
+    }
+
+    /// What an account holds after the block at a height, if there is one.
+    pub(crate) fn balance_at(&self, height: Height, account: &Account) -> Option<Amount> {
+        if height == Height(0) {
+            return Some(self.genesis_model.balance(*account));
+        }
+        Some(self.agreed(height)?.after.balance(*account))
+    }
+
+    /// What executing the block at a height gave.
+    pub(crate) fn outcome_at(&self, height: Height) -> Option<ExecutionOutcome> {
+        self.agreed(height)?.outcome
     }
 
     /// The hash of the block at a height.
@@ -165,7 +182,8 @@ impl ChainCheck {
             }
         }
         self.model.apply(block);
-        self.blocks.push(Agreed { hash: block.hash(), time, first: node, outcome: None });
+        let after = self.model.clone();
+        self.blocks.push(Agreed { hash: block.hash(), time, first: node, outcome: None, after });
         Ok(())
     }
 

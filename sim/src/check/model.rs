@@ -49,7 +49,8 @@ impl Model {
         *self = attempt;
     }
 
-    fn balance(&self, account: Account) -> Amount {
+    /// What an account holds.
+    pub(crate) fn balance(&self, account: Account) -> Amount {
         self.balances.get(&account).copied().unwrap_or_default()
     }
 

@@ -18,11 +18,20 @@ pub(crate) struct VoteCheck {
 struct Node {
     kept: BTreeSet<(Slot, Hash)>,
     sent: BTreeMap<Slot, Hash>,
+    /// Whether its log has lost something that was safe: it may then say something else.
+    forgetful: bool,
 }
 
 impl VoteCheck {
     pub(crate) fn new(nodes: usize) -> Self {
         Self { nodes: vec![Node::default(); nodes], sent: 0 }
+    }
+
+    /// A machine's vote log has lost something that was safe.
+    pub(crate) fn forgets(&mut self, machine: usize) {
+        if let Some(node) = self.nodes.get_mut(machine) {
+            node.forgetful = true;
+        }
     }
 
     /// How many different votes were sent.
@@ -45,7 +54,7 @@ impl VoteCheck {
         }
         match place.sent.insert(vote.slot, vote.target) {
             None => self.sent += 1,
-            Some(before) if before != vote.target => {
+            Some(before) if before != vote.target && !place.forgetful => {
                 let detail = format!("n{node} sends {vote}, and has sent one for {before}");
                 return Err(Violation::new("no replica sends two different votes for one place", detail));
             }

@@ -8,10 +8,10 @@ use quorate_crypto::Hash;
 use quorate_ledger::{Block, Height, Transaction};
 
 use super::Process;
-use super::outbound::{to_all, to_one};
+use super::outbound::{reply, to_all};
 use crate::effect::{Effects, Wake};
+use crate::liar::{Deceptive, Lie};
 use crate::machine::Machine;
-use crate::observe::Observed;
 use crate::trace::Short;
 use crate::wire::Packet;
 
@@ -29,18 +29,18 @@ pub(crate) enum Submitted {
     Refused(String),
 }
 
-impl<E: Observed> Process<E> {
+impl<E: Deceptive> Process<E> {
     /// Takes a transaction from a client, and spreads it if it is news.
     pub(crate) fn submit(
         &mut self,
         machine: &mut Machine<E::Record>,
         now: Mono,
         transaction: &Arc<Transaction>,
-        out: &mut Effects,
+        out: &mut Effects<E::Message>,
     ) -> Submitted {
         let submitted = self.admit(machine, now, transaction, out);
-        if submitted == Submitted::Waits {
-            let packet = Packet::<E::Message>::Transactions(vec![Transaction::clone(transaction)]);
+        if submitted == Submitted::Waits && !self.withholds() {
+            let packet = Packet::Transactions(vec![Arc::clone(transaction)]);
             to_all(machine, &packet, out);
         }
         self.settle(machine, now, out);
@@ -53,7 +53,7 @@ impl<E: Observed> Process<E> {
         machine: &mut Machine<E::Record>,
         now: Mono,
         transaction: &Arc<Transaction>,
-        out: &mut Effects,
+        out: &mut Effects<E::Message>,
     ) -> Submitted {
         if let Some(height) = self.candidates.contains_committed(&transaction.id()) {
             let synced = height <= self.executed();
@@ -91,11 +91,17 @@ impl<E: Observed> Process<E> {
     }
 
     /// Asks the next node for what a proposal lacks, and comes back later to see whether it came.
-    pub(super) fn fetch(&mut self, machine: &Machine<E::Record>, now: Mono, block: Hash, out: &mut Effects) {
+    pub(super) fn fetch(
+        &mut self,
+        machine: &Machine<E::Record>,
+        now: Mono,
+        block: Hash,
+        out: &mut Effects<E::Message>,
+    ) {
         let Some(transactions) = self.bodies.missing(&block) else { return };
         if let Some(source) = self.bodies.next_source(&block, machine.nodes(), machine.index) {
-            out.note(format!("-> n{source}  FETCH {} of {}", transactions.len(), Short(&block)));
-            to_one(source, &Packet::<E::Message>::Fetch { block, transactions }, out);
+            out.note(|| format!("-> n{source}  FETCH {} of {}", transactions.len(), Short(&block)));
+            reply(source, &Packet::Fetch { block, transactions }, out);
         }
         out.wake_after(now, REFETCH_US, Wake::Refetch(block));
     }
@@ -106,14 +112,14 @@ impl<E: Observed> Process<E> {
         machine: &mut Machine<E::Record>,
         now: Mono,
         block: Hash,
-        out: &mut Effects,
+        out: &mut Effects<E::Message>,
     ) {
         let Some((proposal, transactions)) = self.bodies.complete(&block) else { return };
         let verdict = match self.candidates.check(&proposal.header, transactions) {
             Ok(block) => Verdict::Accept(block),
             // Nobody's fault: a commit has overtaken the question.
             Err(why) if !why.is_fault() => {
-                out.note(format!("does not judge {}: {why}", Short(&block)));
+                out.note(|| format!("does not judge {}: {why}", Short(&block)));
                 Verdict::Withdraw
             }
             Err(why) => Verdict::Refuse(why.to_string()),
@@ -127,7 +133,7 @@ impl<E: Observed> Process<E> {
         machine: &mut Machine<E::Record>,
         now: Mono,
         event: Event<E::Message>,
-        out: &mut Effects,
+        out: &mut Effects<E::Message>,
     ) {
         self.answers.push_back(event);
         let micros = machine.random.within(&machine.timing.answer_us);
@@ -135,7 +141,12 @@ impl<E: Observed> Process<E> {
     }
 
     /// What has waited too long goes to every validator, again and again until it is committed.
-    pub(super) fn hand_out(&mut self, machine: &mut Machine<E::Record>, now: Mono, out: &mut Effects) {
+    pub(super) fn hand_out(
+        &mut self,
+        machine: &mut Machine<E::Record>,
+        now: Mono,
+        out: &mut Effects<E::Message>,
+    ) {
         if self.hand_out.is_none_or(|at| at > now) {
             return;
         }
@@ -143,16 +154,22 @@ impl<E: Observed> Process<E> {
         self.pool.expire(machine.clocks(now).wall);
         let waiting = self.pool.hand_out(now, hand_out_wait_ms(machine));
         if !waiting.is_empty() {
-            out.note(format!("hands {} transactions to everybody", waiting.len()));
-            let transactions = waiting.iter().map(|transaction| Transaction::clone(transaction)).collect();
-            to_all(machine, &Packet::<E::Message>::Transactions(transactions), out);
+            out.note(|| format!("hands {} transactions to everybody", waiting.len()));
+            if !self.withholds() {
+                to_all(machine, &Packet::Transactions(waiting), out);
+            }
         }
         if !self.pool.is_empty() {
-            self.wake_to_hand_out(now.plus_millis(machine.chain.parameters().base_timeout_ms), out);
+            self.wake_to_hand_out(now.plus_millis(machine.chain.parameters().resend_ms), out);
         }
     }
 
-    fn wake_to_hand_out(&mut self, at: Mono, out: &mut Effects) {
+    /// Whether it lies by keeping what it has to itself.
+    fn withholds(&self) -> bool {
+        self.liar.as_ref().is_some_and(|liar| liar.does(Lie::WithholdBodies))
+    }
+
+    fn wake_to_hand_out(&mut self, at: Mono, out: &mut Effects<E::Message>) {
         if self.hand_out.is_none() {
             self.hand_out = Some(at);
             out.wake(at, Wake::HandOut);
@@ -160,6 +177,6 @@ impl<E: Observed> Process<E> {
     }
 }
 
-fn hand_out_wait_ms<R: BorshSerialize + BorshDeserialize>(machine: &Machine<R>) -> u64 {
+fn hand_out_wait_ms<R: BorshSerialize + BorshDeserialize + Clone>(machine: &Machine<R>) -> u64 {
     machine.chain.parameters().base_timeout_ms / 2
 }

@@ -1,24 +1,48 @@
 //! The last look at the end of a run: what every node would tell its clients.
 
-use quorate_ledger::{Height, Ledger, MemoryStore, StoreError};
+use quorate_ledger::{Delivered, Height, Ledger, MemoryStore, StoreError};
 
 use super::Simulation;
 use crate::check::Violation;
-use crate::observe::Observed;
+use crate::liar::Deceptive;
 
+const REPLAY: &str = "executing the chain from the genesis comes to the same again";
 const STORED: &str = "what is stored is what was agreed on";
 const CERTIFIED: &str = "every stored block is covered by a quorum's certificate";
 const BALANCES: &str = "balances are what the transfers come to";
 const OUTCOMES: &str = "what a client was told is so at every node";
 
-impl<E: Observed> Simulation<'_, E> {
+impl<E: Deceptive> Simulation<'_, E> {
     /// Reads every running node's ledger and compares it with what was seen. Nodes may differ by empty blocks.
     pub(super) fn audit(&self) -> Result<(), Violation> {
+        self.checks.evidence.settled()?;
+        let mut replayed = false;
         for (index, node) in self.nodes.iter().enumerate() {
-            if let Some(ledger) = node.ledger() {
+            if let Some(ledger) = node.ledger().filter(|_| self.checks.is_correct(index)) {
+                if !std::mem::replace(&mut replayed, true) {
+                    self.replay(ledger)?;
+                }
                 let at = format!("n{index}");
                 self.audit_blocks(&at, ledger).unwrap_or_else(|why| Err(unreadable(&at, &why)))?;
                 self.audit_state(&at, ledger).unwrap_or_else(|why| Err(unreadable(&at, &why)))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Executes the whole chain once more, at one go, on a new ledger: it must come to what all came to on the way.
+    fn replay(&self, ledger: &Ledger<MemoryStore>) -> Result<(), Violation> {
+        let fail = |why: String| Violation::new(REPLAY, why);
+        let mut again =
+            Ledger::open(MemoryStore::new(), &self.chain.genesis).map_err(|why| fail(why.to_string()))?;
+        let reader = ledger.reader();
+        for height in (1..=ledger.tip().base_height.0).map(Height) {
+            let stored = reader.block(height).map_err(|why| fail(why.to_string()))?;
+            let block = stored.ok_or_else(|| fail(format!("no block at {height}")))?.block;
+            let outcome = again.apply(&[Delivered { block, certificate: None }]);
+            let outcome = outcome.map_err(|why| fail(why.to_string()))?.first().copied();
+            if outcome != self.checks.chain.outcome_at(height) {
+                return Err(fail(format!("at height {height} it comes to {outcome:?}")));
             }
         }
         Ok(())
@@ -40,7 +64,7 @@ impl<E: Observed> Simulation<'_, E> {
             };
             let signers = certificate.signatures.signers().count();
             let named = Some(certificate.payload.block) == self.checks.chain.hash_at(covered);
-            if !named || signers < quorum(self.nodes.len()) {
+            if !named || signers < quorum(self.scenario.nodes) {
                 let detail = format!("{at} has {:?} of {signers} signers at {covered}", certificate.payload);
                 return Ok(Err(Violation::new(CERTIFIED, detail)));
             }

@@ -241,6 +241,19 @@ fn anchor_moves_forward_only_with_its_certificate() {
 }
 
 #[test]
+fn whoever_leaves_out_the_anchors_certificate_is_blamed_for_it_and_not_the_primary() {
+    let mut bench = Bench::new(4, 1);
+    let first = bench.first();
+    bench.step(bench.certified(std::slice::from_ref(&first), &[0, 2, 3]));
+    bench.executed(&first);
+    let anchor = bench.result(&first).anchor();
+    let block = bench.block_with(Height(2), first.hash(), START.plus_millis(2), anchor);
+    let bare = bench.pre_prepare(&block);
+    let actions = bench.receive(3, bare);
+    assert!(matches!(&actions[..], [Action::Reject { from, why: Rejection::BadAnchor(_) }] if from.0 == 3));
+}
+
+#[test]
 fn anchor_never_goes_back() {
     let mut bench = Bench::new(4, 1);
     let first = bench.first();

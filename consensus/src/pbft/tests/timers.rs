@@ -125,6 +125,18 @@ fn the_proposal_timer_starts_with_eligible_work() {
 }
 
 #[test]
+fn a_due_time_that_has_passed_wakes_nobody_again() {
+    let slow = Parameters { base_timeout_ms: 60_000, timeout_cap_ms: 60_000, ..calm() };
+    let late_ms = slow.max_clock_drift_ms + 1_000;
+    let mut bench = Bench::with(4, 2, Parameters { heartbeat_ms: 1_000, ..slow });
+    bench.step(Event::Tick);
+    eligible(&mut bench);
+    bench.after_millis(late_ms + 1);
+    bench.step(Event::Tick);
+    assert!(bench.engine.deadline().is_some_and(|it| it > bench.now.mono));
+}
+
+#[test]
 fn the_proposal_timer_starts_again_with_each_accepted_proposal() {
     let mut bench = Bench::with(4, 2, calm());
     eligible(&mut bench);

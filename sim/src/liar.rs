@@ -1,0 +1,279 @@
+//! Validators that lie: what they do, apart from how messages of an engine look (that is `observe`).
+//!
+//! A liar runs the real engine, log and ledger, and what it sends is changed on the way out; besides, it sends at any
+//! time what no engine would. It signs with its own key, which is the only one that it holds. Up to f of a run's
+//! validators lie, each in ways of its own, and those of one run may help each other: what one proposes twice, another
+//! votes for twice.
+
+mod pbft;
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use quorate_consensus::pbft::{Message, Pbft};
+use quorate_consensus::{Status, To};
+use quorate_crypto::{Hash, SecretKey};
+use quorate_ledger::ValidatorIndex;
+
+use crate::machine::Chain;
+use crate::observe::Observed;
+use crate::random::{Random, Stream};
+
+/// How many messages of others a liar remembers, to say them again.
+const HEARD_MAX: usize = 64;
+
+/// A way to lie.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Lie {
+    /// As primary: two different blocks at one place, each for one half of the others, and votes for both.
+    Equivocate,
+    /// As primary: it proposes nothing.
+    SilentPrimary,
+    /// As primary: it proposes late.
+    SlowPrimary,
+    /// As primary: it leaves out what one half of the accounts submit.
+    Censor,
+    /// As primary: blocks that break a rule: wrong parent, time, proposer, root, anchor, chain; with a transaction twice,
+    /// or of another block; over-sized.
+    SpoilBlocks,
+    /// It keeps votes back, from all or from some.
+    WithholdVotes,
+    /// It sends each vote twice.
+    DoubleVotes,
+    /// It votes for another block too.
+    ConflictingVotes,
+    /// It votes for whatever anybody proposes.
+    VoteForAll,
+    /// It says again what others and itself said before.
+    Replay,
+    /// It votes in other epochs.
+    CrossEpoch,
+    /// It votes on other chains.
+    CrossChain,
+    /// VIEW-CHANGEs with certificates that nobody gave.
+    ForgeViewChange,
+    /// VIEW-CHANGEs that know of nothing since the genesis.
+    StaleViewChange,
+    /// VIEW-CHANGEs that leave prepared blocks out.
+    PartialViewChange,
+    /// Two different VIEW-CHANGEs for one view.
+    TwoViewChanges,
+    /// As primary of a new view: other blocks than follow, or a start that differs from one replica to the other.
+    WrongReproposal,
+    /// It asks for views that are never reached.
+    HugeView,
+    /// A STATUS that claims to have everything, nothing, or what cannot be.
+    FalseStatus,
+    /// CHECKPOINTs of another state.
+    FalseCheckpoint,
+    /// It answers those who ask what they signed with what they did not, or not at all.
+    FalseHoldings,
+    /// It gives nobody a body, and spreads no transaction.
+    WithholdBodies,
+    /// It serves blocks that are not certified.
+    FalseBlocks,
+    /// It signs in the name of others, and changes what they signed: evidence against the correct, if anybody took it.
+    Impersonate,
+    /// Its key is on two machines, both of which run the real engine.
+    Twin,
+}
+
+impl Lie {
+    /// All of them.
+    pub const ALL: [Self; 25] = [
+        Self::Equivocate,
+        Self::SilentPrimary,
+        Self::SlowPrimary,
+        Self::Censor,
+        Self::SpoilBlocks,
+        Self::WithholdVotes,
+        Self::DoubleVotes,
+        Self::ConflictingVotes,
+        Self::VoteForAll,
+        Self::Replay,
+        Self::CrossEpoch,
+        Self::CrossChain,
+        Self::ForgeViewChange,
+        Self::StaleViewChange,
+        Self::PartialViewChange,
+        Self::TwoViewChanges,
+        Self::WrongReproposal,
+        Self::HugeView,
+        Self::FalseStatus,
+        Self::FalseCheckpoint,
+        Self::FalseHoldings,
+        Self::WithholdBodies,
+        Self::FalseBlocks,
+        Self::Impersonate,
+        Self::Twin,
+    ];
+
+    /// What it is called in reports.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Equivocate => "lie: equivocating primary",
+            Self::SilentPrimary => "lie: silent primary",
+            Self::SlowPrimary => "lie: slow primary",
+            Self::Censor => "lie: censoring primary",
+            Self::SpoilBlocks => "lie: spoilt proposals",
+            Self::WithholdVotes => "lie: votes withheld",
+            Self::DoubleVotes => "lie: votes doubled",
+            Self::ConflictingVotes => "lie: conflicting votes",
+            Self::VoteForAll => "lie: votes for all",
+            Self::Replay => "lie: replays",
+            Self::CrossEpoch => "lie: cross-epoch votes",
+            Self::CrossChain => "lie: cross-chain votes",
+            Self::ForgeViewChange => "lie: forged VIEW-CHANGE",
+            Self::StaleViewChange => "lie: stale VIEW-CHANGE",
+            Self::PartialViewChange => "lie: partial VIEW-CHANGE",
+            Self::TwoViewChanges => "lie: two VIEW-CHANGEs",
+            Self::WrongReproposal => "lie: wrong re-proposal",
+            Self::HugeView => "lie: huge views",
+            Self::FalseStatus => "lie: false STATUS",
+            Self::FalseCheckpoint => "lie: false CHECKPOINT",
+            Self::FalseHoldings => "lie: false HOLDINGS",
+            Self::WithholdBodies => "lie: bodies withheld",
+            Self::FalseBlocks => "lie: false blocks",
+            Self::Impersonate => "lie: impersonation",
+            Self::Twin => "lie: twin",
+        }
+    }
+}
+
+/// A validator and how it lies.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LiarPlan {
+    /// Its place in the set.
+    pub node: usize,
+    /// All its ways.
+    pub lies: Vec<Lie>,
+}
+
+/// A message that a liar sends.
+pub struct Told<M> {
+    pub(crate) to: To,
+    pub(crate) message: M,
+    /// After so many microseconds.
+    pub(crate) after_us: u64,
+}
+
+/// One lying validator at work. It dies with its process; lies are made up anew.
+pub struct Liar<M> {
+    pub(crate) lies: Vec<Lie>,
+    pub(crate) place: ValidatorIndex,
+    /// The one key that it holds.
+    pub(crate) key: SecretKey,
+    pub(crate) chain: Arc<Chain>,
+    pub(crate) random: Random,
+    /// What it heard and said of late.
+    pub(crate) heard: VecDeque<M>,
+    /// What it has proposed twice: the block that its engine stands by, and the other, with who was given that.
+    pub(crate) doubles: VecDeque<(Hash, Hash, Vec<ValidatorIndex>)>,
+    /// What was told for the report.
+    pub(crate) told: Vec<&'static str>,
+}
+
+impl<M: Clone> Liar<M> {
+    pub(crate) fn new(lies: Vec<Lie>, place: ValidatorIndex, chain: Arc<Chain>, life: u32) -> Self {
+        let key = chain.keys[place.as_usize()].clone();
+        let random =
+            Random::new(chain.seed.wrapping_add(u64::from(life) << 32), Stream::Liar(place.as_usize()));
+        Self {
+            lies,
+            place,
+            key,
+            chain,
+            random,
+            heard: VecDeque::new(),
+            doubles: VecDeque::new(),
+            told: Vec::new(),
+        }
+    }
+
+    /// Whether it lies so at all.
+    pub(crate) fn does(&self, lie: Lie) -> bool {
+        self.lies.contains(&lie)
+    }
+
+    /// Whether it lies so this time, in so many of 1,000 cases; if so, that is counted.
+    pub(crate) fn lies(&mut self, lie: Lie, permille: u32) -> bool {
+        let now = self.does(lie) && self.random.chance(permille);
+        if now {
+            self.told.push(lie.name());
+        }
+        now
+    }
+
+    /// Remembers a message.
+    pub(crate) fn remember(&mut self, message: &M) {
+        if self.heard.len() == HEARD_MAX {
+            self.heard.pop_front();
+        }
+        self.heard.push_back(message.clone());
+    }
+
+    /// One that it remembers.
+    pub(crate) fn recall(&mut self) -> Option<M> {
+        (!self.heard.is_empty()).then(|| self.heard[self.random.index(self.heard.len())].clone())
+    }
+
+    /// The other validators.
+    pub(crate) fn others(&self) -> Vec<ValidatorIndex> {
+        let count = u16::try_from(self.chain.keys.len()).expect("a run has a handful of nodes");
+        (0..count).map(ValidatorIndex).filter(|index| *index != self.place).collect()
+    }
+
+    /// Any of the others, each or not.
+    pub(crate) fn some(&mut self) -> Vec<ValidatorIndex> {
+        let mut some = self.others();
+        some.retain(|_| self.random.chance(500));
+        some
+    }
+
+    /// Anyone or everyone.
+    pub(crate) fn anyone(&mut self) -> To {
+        let others = self.others();
+        if others.is_empty() || self.random.chance(500) {
+            To::All
+        } else {
+            To::One(others[self.random.index(others.len())])
+        }
+    }
+
+    /// A hash that names nothing.
+    pub(crate) fn nothing(&mut self) -> Hash {
+        Hash::of(&self.random.any().to_le_bytes())
+    }
+}
+
+/// An engine whose messages can be lied about.
+pub trait Deceptive: Observed {
+    /// What becomes of a message that the liar's own engine sends.
+    fn alter(liar: &mut Liar<Self::Message>, to: To, message: Self::Message) -> Vec<Told<Self::Message>>;
+
+    /// What the liar says on hearing a message.
+    fn answer(liar: &mut Liar<Self::Message>, message: &Self::Message) -> Vec<Told<Self::Message>>;
+
+    /// What the liar says unasked, knowing how its own engine stands.
+    fn invent(liar: &mut Liar<Self::Message>, now: &Status) -> Vec<Told<Self::Message>>;
+}
+
+impl Deceptive for Pbft {
+    fn alter(liar: &mut Liar<Message>, to: To, message: Message) -> Vec<Told<Message>> {
+        pbft::alter(liar, to, message)
+    }
+
+    fn answer(liar: &mut Liar<Message>, message: &Message) -> Vec<Told<Message>> {
+        pbft::answer(liar, message)
+    }
+
+    fn invent(liar: &mut Liar<Message>, now: &Status) -> Vec<Told<Message>> {
+        pbft::invent(liar, now)
+    }
+}
+
+/// The message, at once.
+pub(crate) fn told<M>(to: To, message: M) -> Told<M> {
+    Told { to, message, after_us: 0 }
+}

@@ -1,0 +1,143 @@
+//! What the engine asks for, done.
+
+use quorate_consensus::{Action, Event, Mono, Rejection};
+use quorate_crypto::Hash;
+use quorate_ledger::{Account, Height, Transaction};
+
+use super::Process;
+use super::outbound::{reply, send_to};
+use crate::effect::{Effects, Sighting};
+use crate::liar::{Deceptive, Lie};
+use crate::machine::Machine;
+use crate::observe::Accusation;
+use crate::trace::Short;
+use crate::wire::Packet;
+
+/// Most blocks of one answer to a node that is behind.
+const SERVE_BLOCKS: usize = 64;
+/// Most bytes of one.
+const SERVE_BYTES: usize = 1 << 20;
+
+impl<E: Deceptive> Process<E> {
+    pub(super) fn take(
+        &mut self,
+        machine: &mut Machine<E::Record>,
+        now: Mono,
+        action: Action<E::Message>,
+        out: &mut Effects<E::Message>,
+    ) {
+        match action {
+            Action::Send { to, message } => {
+                if let Some(liar) = &mut self.liar {
+                    let told = E::alter(liar, to, message);
+                    self.tell(machine, told, out);
+                } else {
+                    send_to::<E>(machine, to, message, 0, out);
+                }
+            }
+            Action::Build { height, parent, anchor, time } => {
+                let epoch = machine.chain.scope.epoch;
+                let proposer = Account(machine.chain.keys[machine.index].public());
+                let censor = self.liar.as_mut().is_some_and(|liar| liar.lies(Lie::Censor, 1_000));
+                let waiting = self.pool.oldest_first().filter(|it| !censor || !is_censored(it));
+                let block = self.candidates.build(height, parent, anchor, time, epoch, proposer, waiting);
+                out.note(|| {
+                    format!(
+                        "builds h{height} {}, {} transactions",
+                        Short(&block.hash()),
+                        block.transactions().len()
+                    )
+                });
+                self.backlog = None;
+                self.answer(machine, now, Event::Built { block }, out);
+            }
+            Action::Check { proposal, from } => {
+                let block = proposal.header.hash();
+                let (pool, candidates) = (&self.pool, &self.candidates);
+                let here = |hash: &Hash| pool.by_hash(hash).or_else(|| candidates.transaction(hash));
+                self.bodies.begin(proposal, from.as_usize(), here);
+                self.judge_if_complete(machine, now, block, out);
+                self.fetch(machine, now, block, out);
+            }
+            Action::Fetch { header, from } => {
+                let hash = header.hash();
+                out.note(|| format!("-> n{from}  FETCH-BLOCK {}", Short(&hash)));
+                self.wanted.insert(hash);
+                reply(from.as_usize(), &Packet::FetchBlock(hash), out);
+            }
+            Action::Commit { block, certificate } => self.commit(machine, now, block, certificate, out),
+            Action::Stable { certificate } => {
+                out.note(|| format!("stable h{}", certificate.payload.height));
+                if let Err(why) = self.ledger.stable(&certificate) {
+                    self.ledger_refuses(machine, "the ledger refuses a checkpoint certificate", &why, out);
+                }
+            }
+            Action::Serve { to, above } => self.serve(to.as_usize(), above, out),
+            Action::Accuse { evidence } => {
+                out.note(|| format!("accuses of {}", evidence.kind()));
+                out.see(Sighting::Accuses(Box::new(Accusation::of(&evidence, &machine.chain.scope))));
+            }
+            Action::Reject { from, why } => reject(from.as_usize(), &why, out),
+            Action::Abstain { why } => {
+                out.note(|| format!("abstains: {why}"));
+                out.see(Sighting::Abstains(why));
+            }
+            Action::Halt { fault } => out.see(Sighting::Wrong { what: "the engine halts", detail: fault }),
+        }
+    }
+
+    fn serve(&mut self, to: usize, above: Height, out: &mut Effects<E::Message>) {
+        let reader = self.ledger.reader();
+        match reader.certified_above(above, SERVE_BLOCKS, SERVE_BYTES) {
+            Ok(Some(mut blocks)) => {
+                if let Some(liar) = self.liar.as_mut().filter(|it| it.does(Lie::FalseBlocks)) {
+                    liar.told.push(Lie::FalseBlocks.name());
+                    match liar.random.below(3) {
+                        0 => blocks.certificate.payload.block = liar.nothing(),
+                        1 => blocks.blocks.reverse(),
+                        _ => blocks.certificate.payload.height = above.next().next().next(),
+                    }
+                }
+                let last = blocks.certificate.payload.height;
+                out.note(|| format!("-> n{to}  CERTIFIED h{} to h{last}", above.next()));
+                reply(to, &Packet::Certified(blocks), out);
+            }
+            Ok(None) => out.note(|| format!("has no certified blocks above h{above}")),
+            Err(why) => {
+                out.see(Sighting::Wrong { what: "the ledger does not read", detail: why.to_string() });
+            }
+        }
+    }
+}
+
+/// Whose transactions a censor leaves out.
+fn is_censored(transaction: &Transaction) -> bool {
+    transaction.sender().0.as_bytes()[0].is_multiple_of(2)
+}
+
+/// The engine refuses a message: right if its sender lies, and where the sender could not know better.
+fn reject<M>(from: usize, why: &Rejection, out: &mut Effects<M>) {
+    match why {
+        // A node that is behind cannot hold what is far above it, nor take a header that was long on its way or comes from
+        // a clock that is wrong: no fault of the sender.
+        Rejection::AboveWindow { .. } | Rejection::ClockDrift { .. } => {
+            out.note(|| format!("drops a message of n{from}: {why}"));
+        }
+        Rejection::WrongChain
+        | Rejection::WrongEpoch { .. }
+        | Rejection::UnknownSigner(_)
+        | Rejection::BadSignature(_)
+        | Rejection::BadCertificate { .. }
+        | Rejection::Malformed(_)
+        | Rejection::OldView(_)
+        | Rejection::NotPrimary { .. }
+        | Rejection::WrongParent(_)
+        | Rejection::TimeNotRising { .. }
+        | Rejection::WrongProposer
+        | Rejection::BadAnchor(_)
+        | Rejection::Refused(_) => {
+            let what = "the engine rejects a message";
+            out.see(Sighting::Blames { whom: from, what, detail: why.to_string() });
+        }
+    }
+}

@@ -1,0 +1,126 @@
+//! The ledger's executor: committed blocks in, a synced batch at a time.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use quorate_consensus::{Event, Mono};
+use quorate_ledger::{Block, CommitCertificate, Delivered, Height, Ledger, LedgerError, MemoryStore};
+
+use super::Process;
+use crate::effect::{Death, Effects, Sighting, Wake};
+use crate::faults::Point;
+use crate::liar::Deceptive;
+use crate::machine::Machine;
+use crate::trace::Short;
+
+/// Blocks on their way into the ledger.
+#[derive(Default)]
+pub(super) struct Executor {
+    queue: VecDeque<Delivered>,
+    /// How many of them are being executed.
+    running: usize,
+    /// Highest block given with a certificate of its own.
+    base: Height,
+}
+
+impl Executor {
+    /// Nothing is on its way.
+    pub(super) fn above(base: Height) -> Self {
+        Self { base, ..Self::default() }
+    }
+}
+
+impl<E: Deceptive> Process<E> {
+    pub(super) fn commit(
+        &mut self,
+        machine: &mut Machine<E::Record>,
+        now: Mono,
+        block: Arc<Block>,
+        certificate: Option<CommitCertificate>,
+        out: &mut Effects<E::Message>,
+    ) {
+        let certified = if certificate.is_some() { "" } else { ", by a descendant's certificate" };
+        out.note(|| format!("commits h{} {}{certified}", block.height(), Short(&block.hash())));
+        out.see(Sighting::Committed(Arc::clone(&block)));
+        self.candidates.insert(Arc::clone(&block));
+        self.candidates.remember(&block);
+        self.bodies.release(block.height());
+        self.wanted.remove(&block.hash());
+        block.transactions().iter().for_each(|transaction| self.pool.remove(&transaction.id()));
+        self.pool.expire(block.time());
+        if certificate.is_some() {
+            self.executor.base = block.height();
+        }
+        self.executor.queue.push_back(Delivered { block, certificate });
+        self.start_executor(machine, now, out);
+    }
+
+    fn start_executor(&mut self, machine: &mut Machine<E::Record>, now: Mono, out: &mut Effects<E::Message>) {
+        if self.executor.running == 0 && !self.executor.queue.is_empty() {
+            self.executor.running = self.executor.queue.len();
+            let micros = machine.random.within(&machine.timing.execute_us);
+            out.wake_after(now, micros, Wake::Executed);
+        }
+    }
+
+    /// The executor's batch is done: executed and synced in one.
+    pub(super) fn execute(
+        &mut self,
+        machine: &mut Machine<E::Record>,
+        now: Mono,
+        out: &mut Effects<E::Message>,
+    ) {
+        let batch: Vec<Delivered> = self.executor.queue.drain(..self.executor.running).collect();
+        self.executor.running = 0;
+        let outcomes = match self.ledger.apply(&batch) {
+            Ok(outcomes) => outcomes,
+            Err(why) => {
+                self.ledger_refuses(machine, "the ledger does not take a committed block", &why, out);
+                return;
+            }
+        };
+        if machine.doom == Some(Point::BeforeExecuted) {
+            out.die(Death::Struck);
+            return;
+        }
+        for (delivered, outcome) in batch.into_iter().zip(outcomes) {
+            out.note(|| format!("executed h{}", delivered.block.height()));
+            out.see(Sighting::Executed { block: delivered.block, outcome });
+            self.inbox.push(Event::Executed { outcome });
+        }
+        self.candidates.release(self.executor.base.min(self.executed()));
+        if let Err(why) = self.ledger.flush_due(machine.clocks(now).wall) {
+            self.ledger_refuses(machine, "the ledger does not write behind", &why, out);
+            return;
+        }
+        self.start_executor(machine, now, out);
+    }
+
+    /// The ledger gives an error: that ends the node, and is right only where its disk was made to fail.
+    pub(super) fn ledger_refuses(
+        &self,
+        machine: &Machine<E::Record>,
+        what: &'static str,
+        why: &LedgerError,
+        out: &mut Effects<E::Message>,
+    ) {
+        if machine.store_fails() {
+            out.note(|| format!("stops: {why}"));
+            out.count("stopped on a full disk");
+            out.die(Death::Disk);
+        } else {
+            out.see(Sighting::Wrong { what, detail: why.to_string() });
+        }
+    }
+}
+
+/// All blocks of a ledger, lowest first.
+pub(super) fn stored_blocks(ledger: &Ledger<MemoryStore>, tip: Height) -> Vec<Arc<Block>> {
+    let reader = ledger.reader();
+    (1..=tip.0)
+        .map(|height| {
+            let stored = reader.block(Height(height)).expect("memory reads");
+            stored.expect("a ledger holds every block up to its tip").block
+        })
+        .collect()
+}

@@ -1,0 +1,92 @@
+//! What clients do to the nodes: submit, try again, and ask whether what they were told is so.
+
+use super::{Happening, Simulation};
+use crate::check::Violation;
+use crate::liar::Deceptive;
+use crate::process::Submitted;
+use crate::trace::Place;
+
+const READ: &str = "what a client reads is what the chain came to at the height that the answer names";
+const STILL_SO: &str = "what a client was told stays so";
+
+impl<E: Deceptive> Simulation<'_, E> {
+    pub(super) fn make_later(&mut self) {
+        let now = self.queue.now();
+        let next = self.clients.next_in_ms(now, self.checks.chain.height(), self.calm.is_some());
+        if let Some(ms) = next {
+            self.queue.at(now.plus_millis(ms), Happening::Make);
+        }
+    }
+
+    pub(super) fn make(&mut self) -> Result<(), Violation> {
+        let (number, nodes) = self.clients.make(&self.chain, self.queue.now());
+        for node in nodes {
+            self.submit(number, node)?;
+        }
+        let retry = self.queue.now().plus_millis(self.clients.retry_ms());
+        self.queue.at(retry, Happening::Retry(number));
+        self.read()?;
+        self.make_later();
+        Ok(())
+    }
+
+    pub(super) fn retry(&mut self, number: u32) -> Result<(), Violation> {
+        let Some(transaction) = self.clients.open(number) else { return Ok(()) };
+        let now = self.queue.now();
+        if transaction.expires_at() > self.chain.wall(now) {
+            let node = self.clients.any_node(&self.chain);
+            self.coverage.count("transactions submitted again");
+            self.submit(number, node)?;
+            self.queue.at(now.plus_millis(self.clients.retry_ms()), Happening::Retry(number));
+        } else {
+            self.coverage.count("transactions left to expire");
+        }
+        Ok(())
+    }
+
+    fn submit(&mut self, number: u32, index: usize) -> Result<(), Violation> {
+        let Some(transaction) = self.clients.open(number) else { return Ok(()) };
+        let now = self.queue.now();
+        if self.nodes[index].paused(now).is_some() {
+            return Ok(());
+        }
+        let submitted = self.step(index, |node, out| node.submit(now, &transaction, out))?.flatten();
+        self.note(Place::World, format_args!("t{number} to n{index}: {submitted:?}"));
+        // A liar may say what it likes: whoever asks it checks the proof.
+        if let Some(Submitted::Committed(height)) = submitted
+            && self.checks.is_correct(index)
+        {
+            self.clients.acknowledge(transaction.id(), height);
+        }
+        Ok(())
+    }
+
+    /// A client asks some node for a balance, and whether something that it was told is still so.
+    fn read(&mut self) -> Result<(), Violation> {
+        let (account, index) = self.clients.question(self.scenario.nodes);
+        let remembered = self.clients.remembered();
+        let Some(ledger) = self.nodes[index].ledger().filter(|_| self.checks.is_correct(index)) else {
+            return Ok(());
+        };
+        let reader = ledger.reader();
+        let read = |why| Violation::new("a ledger can be read", format!("n{index}: {why}"));
+        let (height, balance) = reader.account(&account).map_err(|why| read(why.to_string()))?;
+        let (balance, model) = (balance.unwrap_or_default(), self.checks.chain.balance_at(height, &account));
+        if model != Some(balance) {
+            let detail =
+                format!("n{index}: {account} has {balance} at height {height}, by transfers {model:?}");
+            return Err(Violation::new(READ, detail));
+        }
+        if let Some((id, told)) = remembered {
+            let place = reader.transaction(&id).map_err(|why| read(why.to_string()))?;
+            // A node that is behind may not have it yet.
+            let so = place.as_ref().map_or(height < told, |place| place.height == told);
+            if !so {
+                let detail = format!("n{index}: {id} was at {told}, and is at {place:?} at height {height}");
+                return Err(Violation::new(STILL_SO, detail));
+            }
+        }
+        self.coverage.count("reads checked");
+        Ok(())
+    }
+}

@@ -1,0 +1,88 @@
+//! What comes of a run.
+
+use std::fmt;
+
+use quorate_ledger::Height;
+
+use super::Simulation;
+use crate::check::Violation;
+use crate::coverage::Coverage;
+use crate::liar::Deceptive;
+use crate::scenario::Scenario;
+use crate::trace::Trace;
+
+/// Lines of the trace that a failure shows; the whole is in [`Failure::trace`].
+const TAIL_LINES: usize = 60;
+
+/// What a run that held all claims has to show.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Report {
+    /// The height of the chain at the end.
+    pub height: Height,
+    /// Transactions made by clients.
+    pub made: u32,
+    /// Transactions committed.
+    pub committed: usize,
+    /// Votes sent by correct validators, each counted once.
+    pub votes: u64,
+    /// When each height was first committed by a correct node, in virtual milliseconds; height 1 first.
+    pub committed_at_ms: Vec<u64>,
+    /// Virtual milliseconds from the last fault until the chain committed again.
+    pub recovered_after_ms: u64,
+    /// Virtual milliseconds from the last fault until everything had its outcome.
+    pub settled_after_ms: u64,
+    /// Virtual milliseconds of the whole run.
+    pub lasted_ms: u64,
+    /// What happened.
+    pub coverage: Coverage,
+    /// Everything that happened, where [`Scenario::run_traced`] was asked for it.
+    pub trace: Trace,
+}
+
+/// A run in which a claim did not hold.
+#[derive(Clone, Debug)]
+pub struct Failure {
+    /// What was run.
+    pub scenario: Scenario,
+    /// The claim.
+    pub violation: Violation,
+    /// Everything that happened until then.
+    pub trace: Trace,
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "{}", self.violation)?;
+        writeln!(f, "{}", self.scenario)?;
+        writeln!(f, "the last of what happened:\n{}", self.trace.tail(TAIL_LINES))?;
+        writeln!(f, "run it again: {}", self.scenario.replay())
+    }
+}
+
+impl std::error::Error for Failure {}
+
+impl<E: Deceptive> Simulation<'_, E> {
+    pub(super) fn report(mut self) -> Report {
+        let now_ms = self.queue.now().0 / 1_000_000;
+        let settled_after_ms = now_ms.saturating_sub(self.scenario.chaos_ms);
+        let recovered = self.calm.and_then(|calm| Some((calm.recovered?.0 - calm.since.0) / 1_000_000));
+        self.coverage.add("events of the simulation", self.happenings);
+        self.coverage.add("blocks", self.checks.chain.height().0);
+        self.coverage.add("votes", self.checks.votes.count());
+        self.coverage.add("accusations", self.checks.evidence.count());
+        self.coverage.add("transactions committed", self.checks.chain.transactions() as u64);
+        self.coverage.add("simulated seconds", now_ms / 1_000);
+        Report {
+            height: self.checks.chain.height(),
+            made: self.clients.made(),
+            committed: self.checks.chain.transactions(),
+            votes: self.checks.votes.count(),
+            committed_at_ms: self.committed_at_ms,
+            recovered_after_ms: recovered.unwrap_or_default(),
+            settled_after_ms,
+            lasted_ms: now_ms,
+            coverage: self.coverage,
+            trace: self.trace.unwrap_or_default(),
+        }
+    }
+}
