@@ -340,7 +340,7 @@ fn the_inclusion_timer_counts_anew_from_the_views_start() {
     asks_after(&mut bench, 2_000);
 }
 
-/// > the engine stops proposing and accepting at the height where a ledger says the epoch ends
+/// > due blocks fill it up, nothing above is proposed, and the pipeline drains there.
 #[test]
 fn what_waits_for_the_next_epoch_accuses_nobody_in_this_one() {
     for rotation_time_ms in [0, 1_000] {
