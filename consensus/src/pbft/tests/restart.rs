@@ -104,7 +104,7 @@ fn a_compacted_log_knows_the_view_and_how_it_started() {
         let mut bench = Bench::new(4, 2);
         let changes = [0, 1, 3].map(|it| bench.change(it, 3, Vec::new()));
         for change in &changes[..2] {
-            bench.receive(usize::from(change.signer.0), Message::ViewChange(Box::new(change.clone())));
+            bench.receive(change.signer.as_usize(), Message::ViewChange(Box::new(change.clone())));
         }
         if active {
             let new_view = bench.new_view(3, changes.to_vec(), Vec::new());

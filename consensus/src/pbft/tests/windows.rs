@@ -63,7 +63,7 @@ fn votes(actions: &[Action<Message>], kind: VoteKind) -> Vec<(u64, u64, Hash)> {
 }
 
 fn enter(bench: &mut Bench, new_view: NewView) -> Vec<Action<Message>> {
-    let from = usize::from(new_view.signer.0);
+    let from = new_view.signer.as_usize();
     bench.receive(from, Message::NewView(Box::new(new_view)))
 }
 
