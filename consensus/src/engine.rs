@@ -144,9 +144,9 @@ pub struct Setup {
     pub voter: Option<Voter>,
     /// The chain's parameters in this epoch.
     pub parameters: Parameters,
-    /// A number of this instance alone: no other, in this or an earlier life of the replica, may have the same. It seeds
-    /// what jitter the engine needs, and tells answers to its questions from those to earlier ones.
-    pub seed: u64,
+    /// A number of this instance alone: no other, in this or an earlier life of the replica, may have the same. It
+    /// tells answers to its questions from those to earlier ones.
+    pub nonce: u64,
 }
 
 /// How far this replica has come: certificates at or below need not be verified again, only dropped.

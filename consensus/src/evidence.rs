@@ -1,7 +1,7 @@
 //! Proof that a validator did what a correct one never does, also across restarts (`docs/pbft.md` §8).
 //!
-//! Evidence is two signed statements that exclude each other; anyone with the epoch's validator set can check it, long
-//! after and offline. It holds nothing that depends on the order in which messages arrived.
+//! Evidence is two signed statements that exclude each other, or one that is false by itself; anyone with the epoch's
+//! validator set can check it, long after and offline. It holds nothing that depends on the order in which messages arrived.
 
 use borsh::{BorshDeserialize, BorshSerialize};
 use quorate_crypto::{Domain, Hash, PublicKey, Signature, verify};
@@ -43,7 +43,7 @@ pub struct Signed<T> {
     pub signature: Signature,
 }
 
-/// Two statements of one validator that exclude each other.
+/// What one validator signed and no correct one does: two statements that exclude each other, or one that is false.
 #[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
 #[borsh(use_discriminant = true)]
 #[repr(u8)]

@@ -36,8 +36,6 @@ pub enum Domain {
     ViewChange,
     /// A NEW-VIEW.
     NewView,
-    /// A STATUS.
-    Status,
     /// A validator's announcement of its peer id and addresses.
     Announcement,
     /// A new validator's statement that it holds its key and has caught up.
@@ -48,7 +46,7 @@ pub enum Domain {
 
 impl Domain {
     /// All of them.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 14] = [
         Self::Transaction,
         Self::TransactionHash,
         Self::Header,
@@ -60,7 +58,6 @@ impl Domain {
         Self::Checkpoint,
         Self::ViewChange,
         Self::NewView,
-        Self::Status,
         Self::Announcement,
         Self::Readiness,
         Self::Parameters,
@@ -81,7 +78,6 @@ impl Domain {
             Self::Checkpoint => b"quorate/1/checkpoint\0",
             Self::ViewChange => b"quorate/1/view-change\0",
             Self::NewView => b"quorate/1/new-view\0",
-            Self::Status => b"quorate/1/status\0",
             Self::Announcement => b"quorate/1/announcement\0",
             Self::Readiness => b"quorate/1/readiness\0",
             Self::Parameters => b"quorate/1/parameters\0",

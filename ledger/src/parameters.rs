@@ -151,7 +151,7 @@ parameters! {
     resend_ms: u64 = 500, "ms", 10 => MINUTE_MS,
         "How often a validator repeats where it stands.";
     snapshot_interval_ms: u64 = 10 * MINUTE_MS, "ms", 1_000 => WEEK_MS,
-        "The first block past each multiple of this is where snapshots are cut.";
+        "Reserved for how often snapshots are cut. No rule depends on it yet.";
 }
 
 impl Parameters {

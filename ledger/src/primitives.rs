@@ -182,8 +182,8 @@ impl<'de> Deserialize<'de> for Account {
 
 /// Which operation last set a record: `height << 64 | index << 32 | operation`.
 ///
-/// Versions of keys and fencing tokens of locks are of this kind. They only grow over the life of the chain, so that
-/// deleting and creating a record never brings an old version back, which a counter per record would.
+/// They only grow over the life of the chain, so that deleting and creating a record never brings an old version back,
+/// which a counter per record would.
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, BorshSerialize, BorshDeserialize,
 )]

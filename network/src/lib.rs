@@ -6,7 +6,7 @@
 //! ```text
 //!  frames     validator ──one long-lived stream per direction──▶ validator      votes, proposals: ordered, never relayed
 //!  gossip     any node ──gossipsub mesh──▶ all nodes                            transaction bundles, block announcements
-//!  requests   any node ──request, response──▶ one connected node                missing bodies, blocks, snapshots
+//!  requests   any node ──request, response──▶ one connected node                missing bodies and blocks
 //! ```
 //!
 //! A validator is named by its key, a node by its peer id. What joins the two is an [`announcement`]: signed by

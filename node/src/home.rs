@@ -131,8 +131,8 @@ impl Home {
         self.data_dir().join("ledger")
     }
 
-    /// `data/votes`: the engine's log.
-    pub(crate) fn votes_file(&self) -> PathBuf {
+    /// `data/votes`: where the engine's log is.
+    pub(crate) fn votes_dir(&self) -> PathBuf {
         self.data_dir().join("votes")
     }
 

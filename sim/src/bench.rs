@@ -61,7 +61,7 @@ pub fn engine_steps(nodes: usize, blocks: u64) -> u64 {
         let index = ValidatorIndex(u16::try_from(place).expect("a handful"));
         let voter = Some(Voter { index, key: chain.keys[place].clone() });
         let (scope, parameters) = (chain.scope.clone(), chain.parameters().clone());
-        let setup = Setup { scope, voter, parameters, seed: place as u64 };
+        let setup = Setup { scope, voter, parameters, nonce: place as u64 };
         Replica::open(setup, None, &tip, Vec::new()).expect("a new log")
     });
     let mut cluster = Cluster {

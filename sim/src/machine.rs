@@ -189,7 +189,7 @@ impl<R: borsh::BorshSerialize + borsh::BorshDeserialize + Clone> Machine<R> {
             scope: self.chain.scope.clone(),
             voter: Some(voter).filter(|_| !self.is_rotten()),
             parameters: self.chain.parameters().clone(),
-            seed: self.random.below(u64::MAX),
+            nonce: self.random.below(u64::MAX),
         }
     }
 

@@ -30,13 +30,13 @@ impl Pbft {
         let height = certificate.payload.height;
         if height <= self.delivered.height {
             if height == self.delivered.height && certificate.payload.block != self.delivered.hash {
-                self.halt(format!("two different blocks are committed at height {height}"), out);
+                self.halt_forked(height, out);
             }
             return;
         }
         match self.certificates.get(&height) {
             Some(known) if known.payload.block != certificate.payload.block => {
-                self.halt(format!("two different blocks are committed at height {height}"), out);
+                self.halt_forked(height, out);
             }
             Some(_) => {}
             None => {
@@ -49,6 +49,10 @@ impl Pbft {
                 self.certificates.insert(height, certificate);
             }
         }
+    }
+
+    fn halt_forked(&mut self, height: Height, out: &mut Output<Self>) {
+        self.halt(format!("two different blocks are committed at height {height}"), out);
     }
 
     /// Delivers what is committed and here.
@@ -111,7 +115,7 @@ impl Pbft {
             let height = block.height();
             let known = self.certificates.get(&height).map(|it| it.payload.block);
             if block.parent() != self.delivered.hash || known.is_some_and(|it| it != block.hash()) {
-                self.halt(format!("two different blocks are committed at height {height}"), out);
+                self.halt_forked(height, out);
                 return;
             }
             let own = self.own_certificate(&block, certificate, certified);

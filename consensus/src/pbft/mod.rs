@@ -118,8 +118,6 @@ pub struct Pbft {
     own_change: Option<ViewChange>,
     /// The NEW-VIEW of the highest view that started here.
     new_view: Option<NewView>,
-    /// The last block of the epoch before.
-    epoch_start: Height,
     timers: Timers,
     participation: Participation,
     /// Whether it may sign.
@@ -187,7 +185,6 @@ impl Engine for Pbft {
             asked: BTreeMap::new(),
             own_change: None,
             new_view: None,
-            epoch_start: start,
             timers: Timers::new(),
             participation: Participation::default(),
             standing: Standing::Asking(BTreeSet::new()),
@@ -394,6 +391,11 @@ impl Pbft {
         self.primary_of(self.view)
     }
 
+    /// The last height of the epoch before.
+    fn epoch_start(&self) -> Height {
+        self.setup.scope.start.0
+    }
+
     /// Whether the current view has started here.
     fn is_active(&self) -> bool {
         matches!(self.mode, Mode::Active(_))
@@ -408,10 +410,14 @@ impl Pbft {
     /// dropped must first catch up, since what was signed and prepared there is no longer known, unless a base shows that it
     /// is final; and so must one so far below what the log still holds that others would refuse to hear all of it.
     fn witness(&self) -> Option<&Voter> {
-        let knows = self.base.height.min(self.executed.checkpoint.height) >= self.dropped.votes;
         let sure = matches!(self.standing, Standing::Sure);
-        let able = knows && sure && self.halted.is_none() && self.report_fits();
+        let able = self.knows_what_it_signed() && sure && self.halted.is_none() && self.report_fits();
         self.setup.voter.as_ref().filter(|_| able)
+    }
+
+    /// Whether base and ledger have reached what the log dropped: below, it no longer says what was signed.
+    fn knows_what_it_signed(&self) -> bool {
+        self.base.height.min(self.executed.checkpoint.height) >= self.dropped.votes
     }
 
     fn is_proposer(&self) -> bool {
@@ -458,12 +464,10 @@ impl Pbft {
                 ))
             }
             Standing::Forgetful(why) => Some(why.clone()),
-            Standing::Sure if self.base.height.min(self.executed.checkpoint.height) < self.dropped.votes => {
-                Some(format!(
-                    "its ledger is behind its vote log, which has dropped what it signed up to height {}",
-                    self.dropped.votes
-                ))
-            }
+            Standing::Sure if !self.knows_what_it_signed() => Some(format!(
+                "its ledger is behind its vote log, which has dropped what it signed up to height {}",
+                self.dropped.votes
+            )),
             Standing::Sure if !self.report_fits() => {
                 Some("its ledger is far behind its vote log, and must first catch up".to_owned())
             }

@@ -8,15 +8,14 @@
 
 use std::sync::Arc;
 
-use quorate_crypto::{Domain, Hash};
+use quorate_crypto::Hash;
 use quorate_ledger::{
-    Account, Anchor, Block, CheckpointCertificate, CommitPayload, Header, Height, UnixMillis, ValidatorIndex,
-    View,
+    Account, Anchor, Block, CheckpointCertificate, Header, Height, UnixMillis, ValidatorIndex, View,
 };
 
 use super::{
     Pbft,
-    message::{Message, PrePrepare, Vote},
+    message::{Message, PrePrepare},
     record::Record,
     slot::{Accepted, Stage},
     view_change::Mode,
@@ -127,7 +126,7 @@ impl Pbft {
             {
                 let (message, from) = (message.clone(), *from);
                 let view = self.view;
-                let start = self.epoch_start;
+                let start = self.epoch_start();
                 self.round_mut(height, view).proposal = match judge_link(&message, &parent, start) {
                     Ok(()) => {
                         out.act(Action::Check { proposal: Arc::clone(&message.proposal), from });
@@ -220,7 +219,7 @@ impl Pbft {
             return false;
         }
         // The first header of an epoch anchors exactly the checkpoint that closes the one before (`docs/pbft.md` §7).
-        if parent.height == self.epoch_start && self.checkpoints.stable.height < parent.height {
+        if parent.height == self.epoch_start() && self.checkpoints.stable.height < parent.height {
             return false;
         }
         // Anchors never go back: a power cut may take the certificate of a checkpoint that the parent names already.
@@ -259,18 +258,10 @@ impl Pbft {
         if block.transactions().is_empty() && !due {
             return;
         }
-        let header = block.header();
-        let Some(voter) = self.signing() else { return };
-        let payload = CommitPayload {
-            epoch: header.epoch,
-            view: self.view,
-            height: header.height,
-            block: block.hash(),
-        };
-        let signature = voter.key.sign(Domain::Prepare, &self.setup.scope.chain, &payload);
-        let prepare = Vote { payload, signer: voter.index, signature };
-        let message = PrePrepare::of(block, prepare.clone(), anchor.clone());
         let view = self.view;
+        let payload = self.payload_of(block.height(), block.hash(), view);
+        let Some(prepare) = self.vote_for(VoteKind::Prepare, payload) else { return };
+        let message = PrePrepare::of(block, prepare.clone(), anchor.clone());
         let accepted = Accepted { block: Arc::clone(block), view, prepare: Some(prepare.clone()), anchor };
         self.accept(accepted, out);
         self.cast(VoteKind::Prepare, prepare, To::All, Message::PrePrepare(message), out);
@@ -318,8 +309,8 @@ impl Pbft {
         self.backlog.oldest.map(|oldest| oldest.plus_millis(u64::from(parameters.batch_delay_ms)))
     }
 
-    /// When the next block on top of `parent` is due although nothing may wait: the epoch ends, a lease ends, the
-    /// heartbeat beats.
+    /// When the next block on top of `parent` is due although nothing may wait: the epoch ends, the state wants one,
+    /// the heartbeat beats.
     pub(super) fn due_at(&self, parent: &Parent) -> Option<UnixMillis> {
         if self.executed.epoch_ends.is_some_and(|last| parent.height < last) {
             return Some(parent.time);

@@ -50,7 +50,7 @@ impl Pbft {
     /// The question, while it is open. A follower has none.
     fn question(&self) -> Option<Recall> {
         let open = matches!(self.standing, Standing::Asking(_)) && self.setup.voter.is_some();
-        open.then_some(Recall { epoch: self.setup.scope.epoch, nonce: self.setup.seed })
+        open.then_some(Recall { epoch: self.setup.scope.epoch, nonce: self.setup.nonce })
     }
 
     /// Answers a question, and asks back whoever has not answered: it was not there before.
@@ -70,7 +70,7 @@ impl Pbft {
     /// life's question counts for nothing else.
     pub(super) fn on_holdings(&mut self, from: ValidatorIndex, holdings: &Holdings, out: &mut Output<Self>) {
         let Some(voter) = &self.setup.voter else { return };
-        let (own, fresh) = (voter.index, holdings.nonce == self.setup.seed && from != voter.index);
+        let (own, fresh) = (voter.index, holdings.nonce == self.setup.nonce && from != voter.index);
         if matches!(self.standing, Standing::Forgetful(_)) {
             return;
         }

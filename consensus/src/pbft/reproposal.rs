@@ -1,7 +1,7 @@
 //! What a new view must propose again: one pure function of the VIEW-CHANGEs it rests on (`docs/pbft.md` §4.2).
 //!
-//! > Start from the highest base; at each next height take the certificate of the highest view; if its block's parent is
-//! > the block chosen below, choose it, else stop and drop the rest.
+//! > Beginning with the highest base it chooses, height by height, the certificate of the highest view, as long as its
+//! > block stands on the one chosen below; at the first that does not, it stops.
 //!
 //! Why nothing committed is lost: if a block committed in view *w*, then f + 1 correct replicas held prepared certificates
 //! for it and for its uncommitted ancestors in *w*, and every later quorum of VIEW-CHANGEs contains one of them. By

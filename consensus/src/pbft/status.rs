@@ -110,7 +110,7 @@ impl Pbft {
     /// Own CHECKPOINTs above what is stable at the other.
     fn repeat_checkpoints(&self, to: ValidatorIndex, report: &StatusReport, out: &mut Output<Self>) {
         let Some(voter) = &self.setup.voter else { return };
-        let place = usize::from(voter.index.0);
+        let place = voter.index.as_usize();
         let held = |height: Height| {
             report.checkpoints.iter().any(|it| it.height == height && it.signers.contains(place))
         };

@@ -39,7 +39,7 @@ impl<T: Clone + PartialEq> Tally<T> {
             }
             Some(first) if first.payload == *payload => Counted::Known,
             Some(first) => {
-                if self.accused.insert(usize::from(signer.0)) {
+                if self.accused.insert(signer.as_usize()) {
                     Counted::Contradicts(first.clone())
                 } else {
                     Counted::Known
@@ -57,7 +57,7 @@ impl<T: Clone + PartialEq> Tally<T> {
     pub(super) fn signers(&self) -> Signers {
         let mut signers = Signers::new(self.accused.size());
         for signer in self.votes.keys() {
-            signers.insert(usize::from(signer.0));
+            signers.insert(signer.as_usize());
         }
         signers
     }
@@ -82,7 +82,7 @@ impl<T: Clone + PartialEq> Tally<T> {
             .votes
             .iter()
             .filter(|(_, vote)| vote.payload == *payload)
-            .map(|(signer, vote)| (usize::from(signer.0), vote.signature))
+            .map(|(signer, vote)| (signer.as_usize(), vote.signature))
             .take(quorum)
             .collect();
         (signatures.len() == quorum).then(|| MultiSignature::from_votes(self.accused.size(), signatures))

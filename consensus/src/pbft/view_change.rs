@@ -268,7 +268,7 @@ impl Pbft {
         self.view = promised.max(started);
         self.mode = if started == self.view {
             let start = self.new_view.as_ref().and_then(|it| reproposal(&it.payload.changes));
-            Mode::Active(start.map_or_else(|| Start::of_epoch(self.epoch_start), |it| Start::of(&it)))
+            Mode::Active(start.map_or_else(|| Start::of_epoch(self.epoch_start()), |it| Start::of(&it)))
         } else {
             Mode::Changing
         };

@@ -89,7 +89,7 @@ impl Pbft {
     }
 
     /// Signs a vote for what a payload names.
-    fn vote_for(&self, kind: VoteKind, payload: CommitPayload) -> Option<Vote> {
+    pub(super) fn vote_for(&self, kind: VoteKind, payload: CommitPayload) -> Option<Vote> {
         let voter = self.signing()?;
         let signature = voter.key.sign(kind.domain(), &self.setup.scope.chain, &payload);
         Some(Vote { payload, signer: voter.index, signature })

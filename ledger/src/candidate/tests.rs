@@ -249,7 +249,7 @@ fn ids_stay_excluded_while_their_block_commits() {
     assert!(candidates.included(&second.hash, &once.id()), "released");
 }
 
-/// > A re-proposed or certified block is never judged by a wall clock, nor by its anchor again.
+/// > For a block that comes again or comes certified, no clock and no anchor is asked again.
 #[test]
 fn a_block_that_is_held_is_not_judged_again() {
     let mut candidates = candidates();

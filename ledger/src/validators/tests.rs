@@ -9,7 +9,7 @@ fn keys(count: usize) -> Vec<PublicKey> {
     (0..count).map(|number| key(u16::try_from(number).expect("few")).public()).collect()
 }
 
-/// > Test for n = 1..=200 that `2Q - n >= f + 1` and `Q <= n - f`.
+/// > Two groups of `Q` always share a correct validator, and the correct ones alone are `Q`.
 #[test]
 fn two_quorums_share_an_honest_validator_and_the_honest_are_a_quorum() {
     for n in 1..=VALIDATORS_MAX {

@@ -110,7 +110,7 @@ impl Counted {
                 stored.ok_or_else(|| RpcError::internal(format_args!("header {height} is missing")))?;
             assert_eq!(stored.header.epoch, epoch, "an epoch is a span of heights");
             if let Some(proposer) = set.index_of(&stored.header.proposer.0) {
-                self.proposed[usize::from(proposer.0)] += 1;
+                self.proposed[proposer.as_usize()] += 1;
             }
             let certificate = context.node.reader.commit_certificate(height).map_err(RpcError::internal)?;
             if let Some(certificate) = certificate {

@@ -122,7 +122,7 @@ pub(super) fn setup_of<R: BorshSerialize + BorshDeserialize + Promised>(
         scope: scope.clone(),
         voter: part.voter(&scope.validators),
         parameters: parameters.clone(),
-        seed: getrandom::u64().map_err(io::Error::other)?,
+        nonce: getrandom::u64().map_err(io::Error::other)?,
     })
 }
 

@@ -2,10 +2,13 @@
 //!
 //! ```text
 //! client ─JSON-RPC submit─▶ rpc ─▶ POOL ─bundles─▶ network ─▶ other pools
-//!                                   │ Backlog
+//!                                  │  ▲
+//!                                  │  └───── Build, Check ──────┐
+//!                                  └ Backlog, Built, Checked ─┐ │
+//!                                                             ▼ │
 //! peers ─▶ network ─bytes─▶ INTAKE ─Verified<Message>─▶ CONSENSUS: step → disk → act ─Send─▶ network ─▶ peers
-//!                             │     │ Build, Check ▲ Built, Checked  │
-//!                             │     └──────────────┘                 │ Commit{block, certificate}
+//!                             │                                      │
+//!                             │                                      │ Commit{block, certificate}
 //!                             └─offers─▶ SYNC ─Certified─▶ CONSENSUS ├──────▶ EXECUTOR: execute → one synced batch
 //!                                                              ▲     │                      │
 //!                                                              └─────┼───── Executed ───────┤

@@ -136,7 +136,7 @@ impl Node {
         let opened = open_ledger(home, &genesis)?;
         let mut registry = Registry::default();
         let metrics = Metrics::register(&mut registry);
-        let paths = VotePaths { log: home.votes_file(), mark: home.validator_mark_file() };
+        let paths = VotePaths { log: home.votes_dir(), mark: home.validator_mark_file() };
         let (part, records): (Part<<ChainEngine as Engine>::Record>, _) =
             Part::open(keys.validator.clone(), paths, started, &metrics)?;
         let votes = part.voter(&opened.scope.validators).is_some();

@@ -121,8 +121,8 @@ impl Bench {
         keys: &[SecretKey],
         me: Option<ValidatorIndex>,
     ) -> Setup {
-        let voter = me.map(|index| Voter { index, key: keys[usize::from(index.0)].clone() });
-        Setup { scope: scope.clone(), voter, parameters: parameters.clone(), seed: 7 }
+        let voter = me.map(|index| Voter { index, key: keys[index.as_usize()].clone() });
+        Setup { scope: scope.clone(), voter, parameters: parameters.clone(), nonce: 7 }
     }
 
     pub(super) fn setup(&self) -> Setup {
@@ -142,7 +142,7 @@ impl Bench {
 
     /// An answer to the question that this replica asks before it signs.
     pub(super) fn holdings(&self, statements: Vec<Statement>) -> Message {
-        let Setup { seed: nonce, .. } = self.setup();
+        let Setup { nonce, .. } = self.setup();
         Message::Holdings(Box::new(Holdings { epoch: self.scope.epoch, nonce, statements }))
     }
 
@@ -341,7 +341,7 @@ impl Bench {
     pub(super) fn new_view(&self, view: u64, changes: Vec<ViewChange>, blocks: Vec<Hash>) -> NewView {
         let payload = NewViewPayload { epoch: self.scope.epoch, view: View(view), changes, blocks };
         let signer = crate::pbft::primary(View(view), self.keys.len());
-        let key = &self.keys[usize::from(signer.0)];
+        let key = &self.keys[signer.as_usize()];
         let signature = key.sign(Domain::NewView, &self.scope.chain, &payload);
         NewView { payload, signer, signature }
     }

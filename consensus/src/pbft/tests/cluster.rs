@@ -212,7 +212,7 @@ impl Cluster {
                 self.audit(at, &message);
                 let all: Vec<usize> = match to {
                     To::All => (0..self.replicas.len()).filter(|to| *to != at).collect(),
-                    To::One(to) => vec![usize::from(to.0)],
+                    To::One(to) => vec![to.as_usize()],
                 };
                 for to in all {
                     self.post(at, to, Content::Message(Box::new(message.clone())));
@@ -237,7 +237,7 @@ impl Cluster {
                 })
             }
             Action::Serve { to, above } => {
-                self.serve(at, usize::from(to.0), above);
+                self.serve(at, to.as_usize(), above);
                 None
             }
             Action::Accuse { evidence } => {
@@ -245,7 +245,7 @@ impl Cluster {
                 assert!(evidence.holds(&scope.chain, &scope.validators), "{evidence:?} proves nothing");
                 let accused = scope.validators.index_of(evidence.signer()).expect("a member");
                 assert!(
-                    self.liars.contains(&usize::from(accused.0)),
+                    self.liars.contains(&accused.as_usize()),
                     "replica {at} accuses {accused}, who is correct: {evidence:?}"
                 );
                 self.evidence.push(*evidence);
@@ -275,7 +275,7 @@ impl Cluster {
 
     /// What another replica sends of a block that it has accepted.
     fn fetched(&self, from: ValidatorIndex, block: Hash) -> Option<Event<Message>> {
-        let from = usize::from(from.0);
+        let from = from.as_usize();
         if !self.runs(from) {
             return None;
         }

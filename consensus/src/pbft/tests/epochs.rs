@@ -74,7 +74,7 @@ impl Line {
     }
 
     fn answer_questions(&mut self, epoch: u64) {
-        let me = usize::from(self.bench.me.0);
+        let me = self.bench.me.as_usize();
         for other in (0..4).filter(|it| *it != me).take(2) {
             let Message::Holdings(mut holdings) = self.bench.holdings(Vec::new()) else {
                 unreachable!("an answer")
@@ -98,7 +98,7 @@ impl Line {
         let keys = validators.iter().map(|it| self.bench.keys[*it].public()).collect();
         let mut setup = self.bench.setup();
         let set = ValidatorSet::new(keys).expect("different keys");
-        let key = &self.bench.keys[usize::from(self.bench.me.0)];
+        let key = &self.bench.keys[self.bench.me.as_usize()];
         setup.voter = set.index_of(&key.public()).map(|index| Voter { index, key: key.clone() });
         setup.scope.previous = Some(setup.scope.validators.clone());
         setup.scope.validators = set;

@@ -50,7 +50,7 @@ fn nothing_is_signed_before_q_minus_1_others_have_answered() {
 #[test]
 fn the_question_is_repeated_until_it_is_answered() {
     let mut bench = asking();
-    let question = Message::Recall(Recall { epoch: bench.scope.epoch, nonce: bench.setup().seed });
+    let question = Message::Recall(Recall { epoch: bench.scope.epoch, nonce: bench.setup().nonce });
     bench.after_millis(bench.parameters.resend_ms);
     assert!(sent(&bench.step(Event::Tick)).contains(&(To::All, question.clone())));
     bench.hear_holdings();
@@ -64,7 +64,7 @@ fn who_asks_is_answered_and_asked_back_until_it_has_answered() {
     let theirs = Message::Recall(Recall { epoch: bench.scope.epoch, nonce: 99 });
     let empty = Holdings { epoch: bench.scope.epoch, nonce: 99, statements: Vec::new() };
     let answer = (To::One(index(3)), Message::Holdings(Box::new(empty)));
-    let back = Message::Recall(Recall { epoch: bench.scope.epoch, nonce: bench.setup().seed });
+    let back = Message::Recall(Recall { epoch: bench.scope.epoch, nonce: bench.setup().nonce });
     let back = (To::One(index(3)), back);
     assert_eq!(sent(&bench.receive(3, theirs.clone())), vec![answer.clone(), back]);
     let holdings = bench.holdings(Vec::new());

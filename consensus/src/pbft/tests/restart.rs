@@ -71,7 +71,7 @@ fn records_say_all_that_every_record_ever_written_said() {
     assert!(kept.records().len() < bench.log.records.len(), "height 1 is the ledger's");
 }
 
-/// > An error of the log: there are no actions.
+/// > If that fails there are no actions and the node ends
 #[test]
 fn nothing_is_done_that_could_not_be_written() {
     struct Broken;
@@ -104,7 +104,7 @@ fn a_compacted_log_knows_the_view_and_how_it_started() {
         let mut bench = Bench::new(4, 2);
         let changes = [0, 1, 3].map(|it| bench.change(it, 3, Vec::new()));
         for change in &changes[..2] {
-            bench.receive(usize::from(change.signer.0), Message::ViewChange(Box::new(change.clone())));
+            bench.receive(change.signer.as_usize(), Message::ViewChange(Box::new(change.clone())));
         }
         if active {
             let new_view = bench.new_view(3, changes.to_vec(), Vec::new());
@@ -147,8 +147,7 @@ fn records_stay_until_the_ledger_has_synced() {
     assert!(!holds_body(&bench));
 }
 
-/// > Proposals, bodies, certificates and votes at a height go only when the *base* is at or above it and synced in the
-/// > ledger.
+/// > Records of a height go only when a base has reached it that the ledger has synced
 ///
 /// A certificate may cover many blocks, and a crash may fall between them: from the ledger alone the replica then stands
 /// on no base, and only its records say that what is below the certificate may have committed.
@@ -256,7 +255,8 @@ fn a_ledger_whose_base_is_below_what_was_dropped_is_followed_without_signing() {
     assert_eq!(bench.engine.status().role, "replica", "all that it forgot is below its base");
 }
 
-/// > prepared certificates valid, heights strictly rising above the base, at most 2W
+/// > for as long as more is prepared above its base than can be in flight (2W): all of it would have to be reported, and
+/// > the others would refuse that.
 ///
 /// Records that are all here beside a ledger that is not: they report more above the old base than can be in flight.
 #[test]

@@ -120,7 +120,7 @@ fn a_height_that_commits_while_its_proposal_is_checked_is_closed() {
     assert_eq!(delivered(&bench.step(bench.certified(&[block], &[0, 2, 3]))), vec![(1, true)]);
 }
 
-/// > Records of a height go only when the base has reached it and the ledger has synced it.
+/// > Records of a height go only when a base has reached it that the ledger has synced
 #[test]
 fn a_power_cut_that_takes_the_ledgers_tail_loses_no_committed_block() {
     let mut cluster = Cluster::new(4, &[3]);
@@ -157,7 +157,7 @@ fn a_power_cut_that_takes_the_ledgers_tail_loses_no_committed_block() {
     assert_eq!(cluster.block_at(2, 1), Some(block));
 }
 
-/// > It records its VIEW-CHANGE, and sends that same message from then on, whatever it learns later, also after a
+/// > it records its VIEW-CHANGE, and sends that same message from then on, whatever it learns later, also after a
 /// > restart.
 #[test]
 fn a_request_has_the_same_bytes_after_a_restart_on_a_higher_base() {
@@ -208,8 +208,8 @@ fn a_primary_that_restarts_starts_its_view_with_the_same_bytes() {
     );
 }
 
-/// > new view: Q validators, itself included, ask for this view or a higher one […] *Or a higher one* matters: replicas
-/// > that ask for different views, none of them by Q, would wait for ever.
+/// > Q validators, itself included, ask for this view or a higher one […] *Or a higher one* matters: replicas that
+/// > ask for different views, none of them by Q, would wait for ever.
 #[test]
 fn replicas_that_ask_for_different_views_find_together() {
     let mut cluster = Cluster::new(4, &[1]);
@@ -476,7 +476,7 @@ fn nobody_is_accused_for_a_request_that_comes_after_votes_of_its_view() {
     cluster.recovers();
 }
 
-/// > two different VIEW-CHANGEs, or NEW-VIEWs, of one validator for one view
+/// > two different NEW-VIEWs of one validator for one view
 #[test]
 fn two_new_views_for_one_view_are_evidence_and_the_first_counts() {
     let mut cluster = Cluster::new(4, &[1]);

@@ -81,10 +81,10 @@ fn ask_apart(bench: &mut Bench, view: u64) {
 
 /// The view starts, with nothing proposed again.
 fn start_view(bench: &mut Bench, view: u64) {
-    let others = (0..4).filter(|it| *it != usize::from(bench.me.0));
+    let others = (0..4).filter(|it| *it != bench.me.as_usize());
     let changes: Vec<ViewChange> = others.map(|it| bench.change(it, view, Vec::new())).collect();
     let new_view: NewView = bench.new_view(view, changes, Vec::new());
-    let from = usize::from(new_view.signer.0);
+    let from = new_view.signer.as_usize();
     bench.receive(from, Message::NewView(Box::new(new_view)));
     assert_eq!(bench.engine.status().view, View(view));
 }
@@ -340,7 +340,7 @@ fn the_inclusion_timer_counts_anew_from_the_views_start() {
     asks_after(&mut bench, 2_000);
 }
 
-/// > the engine stops proposing and accepting at the height where a ledger says the epoch ends
+/// > due blocks fill it up, nothing above is proposed, and the pipeline drains there.
 #[test]
 fn what_waits_for_the_next_epoch_accuses_nobody_in_this_one() {
     for rotation_time_ms in [0, 1_000] {

@@ -49,12 +49,12 @@ fn prepares_of(actions: &[Action<Message>]) -> Vec<(u64, Hash)> {
 }
 
 fn receive_change(bench: &mut Bench, change: ViewChange) -> Vec<Action<Message>> {
-    let from = usize::from(change.signer.0);
+    let from = change.signer.as_usize();
     bench.receive(from, Message::ViewChange(Box::new(change)))
 }
 
 fn receive_new_view(bench: &mut Bench, new_view: NewView) -> Vec<Action<Message>> {
-    let from = usize::from(new_view.signer.0);
+    let from = new_view.signer.as_usize();
     bench.receive(from, Message::NewView(Box::new(new_view)))
 }
 

@@ -63,7 +63,7 @@ fn votes(actions: &[Action<Message>], kind: VoteKind) -> Vec<(u64, u64, Hash)> {
 }
 
 fn enter(bench: &mut Bench, new_view: NewView) -> Vec<Action<Message>> {
-    let from = usize::from(new_view.signer.0);
+    let from = new_view.signer.as_usize();
     bench.receive(from, Message::NewView(Box::new(new_view)))
 }
 
@@ -503,7 +503,7 @@ fn a_certificate_is_reported_until_its_height_is_below_the_base_also_after_a_res
 
 // §3.4, §5: what is kept of other views.
 
-/// > a height is committed by Q COMMITs for one block in one view
+/// > A height is committed by Q COMMITs for one block in one view […] Votes are counted for each view by itself.
 #[test]
 fn commits_of_an_earlier_view_still_commit_and_are_not_mixed_with_others() {
     let mut bench = Bench::with(4, 2, quiet());
@@ -551,7 +551,7 @@ fn a_parent_prepared_in_an_earlier_view_does_not_prepare_its_child() {
     assert_eq!(prepare(&mut bench, 1, &blocks[0]), both);
 }
 
-/// > buffers messages of the next view
+/// > Proposals and votes are kept for this view and the next
 #[test]
 fn votes_and_proposals_of_the_next_view_are_kept_for_its_start_and_later_ones_are_not() {
     for (view, kept) in [(1, true), (2, false)] {
@@ -597,7 +597,7 @@ fn commits_of_old_views_are_kept_for_so_many_views_of_a_height() {
     }
 }
 
-/// > learned at once, in any mode
+/// > A certificate teaches the same wherever it comes from.
 #[test]
 fn a_certificate_in_a_request_teaches_as_if_it_had_come_alone() {
     let mut bench = Bench::with(4, 2, quiet());

@@ -3,7 +3,7 @@
 //! The types below that are never constructed only describe: a field of a ledger type points at the one that says
 //! how it looks (`#[schemars(with = …)]`). The test beside the shapes holds them against real values.
 
-#![allow(dead_code)]
+#![allow(dead_code, reason = "types that only describe are never constructed")]
 
 use std::borrow::Cow;
 

@@ -348,11 +348,11 @@ impl World {
     }
 
     fn primary_of(&self, view: View) -> usize {
-        usize::from(primary(view, self.bench.keys.len()).0)
+        primary(view, self.bench.keys.len()).as_usize()
     }
 
     fn me(&self) -> usize {
-        usize::from(self.bench.me.0)
+        self.bench.me.as_usize()
     }
 
     /// One of the blocks there are, the latest more often.
