@@ -55,8 +55,11 @@ pub trait Engine: Sized {
     /// The epoch of this instance.
     fn epoch(&self) -> Epoch;
 
-    /// Whether a commit certificate of this instance's epoch is known: proof that a quorum has left the epoch before.
+    /// Whether a commit certificate of this instance's epoch is or was known: proof that a quorum has left the epoch before.
     fn has_begun(&self) -> bool;
+
+    /// The certificate of the last stable checkpoint.
+    fn stable_certificate(&self) -> Option<&CheckpointCertificate>;
 
     /// Whether the last block of its epoch is executed here: this instance decides nothing more.
     fn has_ended(&self) -> bool;
@@ -406,6 +409,9 @@ pub trait Promised {
 
     /// What this record promises, if anything.
     fn promised(&self) -> Option<Promise>;
+
+    /// The record that begins a log in an epoch: it promises to sign nothing below.
+    fn beginning(epoch: Epoch) -> Self;
 }
 
 /// What a step yields: records to write, then actions to take. Both are private, so that the only way to the actions

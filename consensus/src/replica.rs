@@ -12,12 +12,13 @@
 //! validator that leaves holds its closing instance like all others, and in the next epoch one without a voice.
 //!
 //! Invariants: at most two instances, of neighbouring epochs; the earlier one has ended; records of epochs that the
-//! ledger has not reached again (it lost its tail) are kept until the instance that wrote them begins again.
+//! ledger has not reached again (it lost its tail) are kept until the instance that wrote them begins again, and nothing is
+//! signed before that.
 
 use quorate_ledger::{Epoch, Tip};
 
 use crate::engine::{
-    Action, Engine, Event, Horizon, Input, Mono, Now, OpenError, Output, Promised as _, Setup,
+    Action, Engine, Event, Horizon, Input, Mono, Now, OpenError, Output, Promised as _, Setup, Status,
 };
 
 /// The line of a replica's instances.
@@ -49,13 +50,15 @@ impl<E: Engine> Replica<E> {
     ) -> Result<Self, OpenError> {
         let epoch = setup.scope.epoch;
         let of = |wanted: Epoch| records.iter().filter(move |it| it.epoch() == wanted).cloned().collect();
+        let later: Vec<E::Record> = records.iter().filter(|it| it.epoch() > epoch).cloned().collect();
+        let setup = silent_below(setup, &later);
         let closing = closing.map(|setup| {
             assert_eq!(setup.scope.epoch.next(), epoch, "the epoch before closes");
+            let setup = silent_below(setup, &later);
             let records = of(setup.scope.epoch);
             E::open(setup, tip.clone(), records)
         });
         let (current, closing) = (E::open(setup, tip.clone(), of(epoch))?, closing.transpose()?);
-        let later = records.into_iter().filter(|it| it.epoch() > epoch).collect();
         let replica = Self { current, closing, later, halted: false };
         replica.assert_invariants();
         Ok(replica)
@@ -112,10 +115,16 @@ impl<E: Engine> Replica<E> {
         assert_eq!(self.current.epoch().next(), epoch, "epochs follow each other");
         assert!(self.current.has_ended(), "an epoch begins when the one before has ended");
         let own: Vec<_> = self.later.extract_if(.., |it| it.epoch() == epoch).collect();
+        let setup = silent_below(setup, &self.later);
         let next = E::open(setup, tip, own).expect("the log's records were read when it was opened");
         self.closing = Some(std::mem::replace(&mut self.current, next));
         out.turn_to(epoch);
         self.current.step(now, Event::Tick, out);
+        // The checkpoint that closes the epoch may have been stable before the next one began.
+        let closed = self.closing.as_ref().and_then(E::stable_certificate).cloned();
+        if let Some(certificate) = closed {
+            self.current.step(now, Event::Checkpoint(certificate), out);
+        }
     }
 
     /// The checkpoint that closes an epoch is what the next one starts from.
@@ -138,6 +147,18 @@ impl<E: Engine> Replica<E> {
     fn instance_mut(&mut self, epoch: Epoch) -> Option<&mut E> {
         let instances = std::iter::once(&mut self.current).chain(&mut self.closing);
         instances.into_iter().find(|it| it.epoch() == epoch)
+    }
+
+    /// What an operator may want to know: of the current instance, and of what only the line of them knows.
+    pub fn status(&self) -> Status {
+        let mut status = self.current.status();
+        if let Some(record) = self.later.iter().max_by_key(|it| it.epoch()) {
+            let reached = record.epoch();
+            let why =
+                format!("its vote log is of epoch {reached}: it follows until its ledger is there again");
+            status.silent = Some(why);
+        }
+        status
     }
 
     /// The current epoch.
@@ -180,4 +201,11 @@ impl<E: Engine> Replica<E> {
             assert!(closing.has_ended(), "an epoch that closes has ended");
         }
     }
+}
+
+/// A ledger that stands in an epoch below that of some records has lost its tail, and the log has let go of what was signed
+/// there: nothing is signed before the ledger has come back.
+fn silent_below<R>(setup: Setup, later: &[R]) -> Setup {
+    let voter = setup.voter.filter(|_| later.is_empty());
+    Setup { voter, ..setup }
 }

@@ -204,7 +204,9 @@ impl<R: BorshSerialize + BorshDeserialize + Promised> VoteLog<R> {
             Err(source) if source.kind() != io::ErrorKind::NotFound => return Err(at(&path, source)),
             Ok(()) | Err(_) => {}
         }
-        Self::create(directory, mark).map(|(log, _)| log)
+        let (mut log, _) = Self::create(directory, mark)?;
+        log.append(&[R::beginning(epoch)]).map_err(|source| at(&path, source))?;
+        Ok(log)
     }
 
     fn create(directory: &Path, mark: &Path) -> Result<(Self, Vec<R>), VoteLogError> {

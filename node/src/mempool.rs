@@ -25,7 +25,7 @@ use std::{
 
 use quorate_consensus::{Backlog, Mono};
 use quorate_crypto::Hash;
-use quorate_ledger::{Account, Amount, Block, Height, Operation, Transaction, UnixMillis};
+use quorate_ledger::{Account, Amount, Block, Height, Operation, Transaction, TransactionRules, UnixMillis};
 
 #[cfg(test)]
 mod tests;
@@ -94,6 +94,8 @@ struct Entry {
     arrived: Mono,
     /// When it had been handed to every validator.
     eligible: Option<Mono>,
+    /// Whether the rules of the epoch let it into a block; it stays all the same, since later ones may.
+    fit: bool,
     /// Whether it stands in the queues of what may be proposed.
     waiting: bool,
 }
@@ -206,8 +208,10 @@ impl Mempool {
         self.ids.insert(transaction.hash(), id);
         self.expiry.insert((transaction.expires_at(), sequence), id);
         self.expect(&transaction);
-        self.entries
-            .insert(id, Entry { transaction, sequence, arrived: now, eligible: None, waiting: false });
+        self.entries.insert(
+            id,
+            Entry { transaction, sequence, arrived: now, eligible: None, fit: true, waiting: false },
+        );
         self.settle_place(&id);
         Ok(Admitted::New)
     }
@@ -360,6 +364,17 @@ impl Mempool {
         }
     }
 
+    /// Takes off its place what the rules of an epoch that begins refuse, and puts back what they allow again: nobody is to
+    /// be blamed for leaving out what no block may hold.
+    pub(crate) fn enter(&mut self, rules: &TransactionRules) {
+        let ids: Vec<Hash> = self.entries.keys().copied().collect();
+        for id in ids {
+            let entry = self.entries.get_mut(&id).expect("its key was read above");
+            entry.fit = entry.transaction.check(rules).is_ok();
+            self.settle_place(&id);
+        }
+    }
+
     /// When the next transaction lapses.
     pub(crate) fn next_lapse(&self) -> Option<UnixMillis> {
         let from = (UnixMillis(self.lapsed_until.0.saturating_add(1)), 0);
@@ -453,7 +468,8 @@ impl Mempool {
     /// where that is decided.
     fn settle_place(&mut self, id: &Hash) {
         let Some(entry) = self.entries.get_mut(id) else { return };
-        let waits = entry.transaction.expires_at() > self.lapsed_until && !self.in_flight.contains_key(id);
+        let alive = entry.transaction.expires_at() > self.lapsed_until;
+        let waits = entry.fit && alive && !self.in_flight.contains_key(id);
         if waits == entry.waiting {
             return;
         }

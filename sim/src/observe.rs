@@ -141,7 +141,7 @@ impl Observed for Pbft {
             Record::Accepted { prepare: it, .. } => it.iter().map(|it| vote(VoteKind::Prepare, it)).collect(),
             Record::ViewChanged(it) => vec![view_change(it)],
             Record::NewView(it) => vec![new_view(it)],
-            Record::Dropped { .. } | Record::Prepared { .. } => Vec::new(),
+            Record::Dropped { .. } | Record::Prepared { .. } | Record::Abstained { .. } => Vec::new(),
         }
     }
 

@@ -101,10 +101,15 @@ impl Pbft {
 
     /// Keeps a certificate of a result; it becomes the stable checkpoint once execution agrees.
     pub(super) fn hear_checkpoint(&mut self, certificate: CheckpointCertificate) {
-        let height = certificate.payload.height;
-        if height > self.checkpoints.stable.height && !self.checkpoints.heard_at_or_above(height) {
+        if self.teaches(&certificate) {
             self.checkpoints.heard = Some(certificate);
         }
+    }
+
+    /// Whether a certificate is above what is stable and heard of.
+    pub(super) fn teaches(&self, certificate: &CheckpointCertificate) -> bool {
+        let height = certificate.payload.height;
+        height > self.checkpoints.stable.height && !self.checkpoints.heard_at_or_above(height)
     }
 
     /// Signs the result of the highest executed height, once, unless Q others are known to have done so already.

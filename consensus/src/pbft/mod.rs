@@ -60,7 +60,8 @@ use std::{
 
 use quorate_crypto::Hash;
 use quorate_ledger::{
-    Block, CommitCertificate, Epoch, ExecutionOutcome, Height, Quorum, Tip, ValidatorIndex, View,
+    Block, CheckpointCertificate, CommitCertificate, Epoch, ExecutionOutcome, Height, Quorum, Tip,
+    ValidatorIndex, View,
 };
 
 use self::{
@@ -122,6 +123,8 @@ pub struct Pbft {
     participation: Participation,
     /// Whether it may sign.
     standing: Standing,
+    /// When each validator's question was answered last.
+    answered: BTreeMap<ValidatorIndex, Mono>,
     /// Highest block handed to the ledger.
     delivered: Parent,
     /// Highest delivered block with a certificate of its own.
@@ -188,6 +191,7 @@ impl Engine for Pbft {
             timers: Timers::new(),
             participation: Participation::default(),
             standing: Standing::Asking(BTreeSet::new()),
+            answered: BTreeMap::new(),
             delivered: Parent { height: tip.height, hash: tip.hash, time: tip.time, anchor: tip.anchor },
             base,
             checkpoints: Checkpoints::new(tip.stable, tip.stable_certificate),
@@ -229,6 +233,7 @@ impl Engine for Pbft {
         if self.halted.is_some() {
             return;
         }
+        self.timers.begun(now);
         if now.mono >= self.status_at {
             self.send_recall(out);
             self.send_status(out);
@@ -268,7 +273,11 @@ impl Engine for Pbft {
     }
 
     fn has_begun(&self) -> bool {
-        self.highest_certificate().is_some()
+        self.delivered.height > self.epoch_start() || self.highest_certificate().is_some()
+    }
+
+    fn stable_certificate(&self) -> Option<&CheckpointCertificate> {
+        self.checkpoints.certificate.as_ref()
     }
 
     fn has_ended(&self) -> bool {
@@ -283,6 +292,9 @@ impl Engine for Pbft {
         let height = self.pruned.max(self.dropped.votes);
         let checkpoint = self.checkpoints.stable.height.max(self.dropped.checkpoints);
         let mut records = vec![Record::Dropped { epoch: self.setup.scope.epoch, height, checkpoint }];
+        if let Standing::Forgetful(_) = self.standing {
+            records.push(Record::Abstained { epoch: self.setup.scope.epoch });
+        }
         records.extend(self.own_change.clone().map(|it| Record::ViewChanged(Box::new(it))));
         records.extend(self.new_view.clone().map(|it| Record::NewView(Box::new(it))));
         for slot in self.slots.values() {
@@ -354,7 +366,7 @@ impl Pbft {
                 Ok(())
             }
             Message::Recall(recall) => {
-                self.on_recall(from, &recall, out);
+                self.on_recall(now, from, &recall, out);
                 Ok(())
             }
             Message::Holdings(holdings) => {
@@ -518,6 +530,7 @@ impl Pbft {
                 }
             }
             Record::Checkpointed(vote) => self.checkpoints.restore(self.quorum.n(), &vote),
+            Record::Abstained { .. } => self.standing = Standing::forgetful_before(),
             Record::ViewChanged(change) => {
                 let later = |own: &ViewChange| own.payload.view > change.payload.view;
                 if !self.own_change.as_ref().is_some_and(later) {

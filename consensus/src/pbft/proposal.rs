@@ -69,6 +69,10 @@ impl Pbft {
         out: &mut Output<Self>,
     ) -> Result<(), Rejection> {
         let (view, height) = (message.view(), message.height());
+        // A certificate teaches the same wherever it comes from; that of an epoch's start may come nowhere else.
+        if let Some(anchor) = message.anchor.as_ref().filter(|it| self.teaches(it)) {
+            self.hear_checkpoint(anchor.clone());
+        }
         if height <= self.committed() {
             return Ok(()); // closed: filled by certified blocks only
         }

@@ -20,10 +20,11 @@ use quorate_ledger::{CommitPayload, ValidatorIndex, View};
 use super::{
     Pbft,
     message::{CheckpointVote, Holdings, Message, Recall, STATEMENTS_MAX, Statement, Vote},
+    record::Record,
     tally::Tally,
 };
 use crate::{
-    engine::{Action, Output, To},
+    engine::{Action, Now, Output, To},
     evidence::{Signed, VoteKind},
 };
 
@@ -36,6 +37,14 @@ pub(super) enum Standing {
     Sure,
     /// Not in this epoch: somebody holds what the log does not know.
     Forgetful(String),
+}
+
+impl Standing {
+    /// What a restart finds of a replica that abstained.
+    pub(super) fn forgetful_before() -> Self {
+        let why = "before it started again it met a message of its own that its vote log does not know";
+        Self::Forgetful(why.to_owned())
+    }
 }
 
 impl Pbft {
@@ -53,8 +62,20 @@ impl Pbft {
         open.then_some(Recall { epoch: self.setup.scope.epoch, nonce: self.setup.nonce })
     }
 
-    /// Answers a question, and asks back whoever has not answered: it was not there before.
-    pub(super) fn on_recall(&self, from: ValidatorIndex, recall: &Recall, out: &mut Output<Self>) {
+    /// Answers a question, and asks back whoever has not answered: it was not there before. An answer may be large, so each
+    /// validator gets one in half the time after which questions are repeated.
+    pub(super) fn on_recall(
+        &mut self,
+        now: Now,
+        from: ValidatorIndex,
+        recall: &Recall,
+        out: &mut Output<Self>,
+    ) {
+        let pause_ms = self.setup.parameters.resend_ms / 2;
+        if self.answered.get(&from).is_some_and(|at| now.mono < at.plus_millis(pause_ms)) {
+            return;
+        }
+        self.answered.insert(from, now.mono);
         let statements = self.statements_of(from);
         let holdings = Holdings { epoch: recall.epoch, nonce: recall.nonce, statements };
         out.act(Action::Send { to: To::One(from), message: Message::Holdings(Box::new(holdings)) });
@@ -95,11 +116,21 @@ impl Pbft {
         message: &Message,
         out: &mut Output<Self>,
     ) -> bool {
-        let own = self.setup.voter.as_ref().map(|it| it.index);
-        if own.is_none() || message.signer() != own {
-            return false;
-        }
-        let Some(statement) = Statement::of(message).filter(|it| !self.knows(it)) else { return false };
+        let Some(own) = self.setup.voter.as_ref().map(|it| it.index) else { return false };
+        let inside = match message {
+            Message::NewView(it) => it.payload.changes.iter().find(|it| it.signer == own),
+            Message::PrePrepare(_)
+            | Message::Prepare(_)
+            | Message::Commit(_)
+            | Message::Checkpoint(_)
+            | Message::ViewChange(_)
+            | Message::Status(_)
+            | Message::Recall(_)
+            | Message::Holdings(_) => None,
+        };
+        let inside = inside.map(|it| Statement::ViewChange(Box::new(it.clone())));
+        let outer = || (message.signer() == Some(own)).then(|| Statement::of(message)).flatten();
+        let Some(statement) = inside.or_else(outer).filter(|it| !self.knows(it)) else { return false };
         if !matches!(self.standing, Standing::Forgetful(_)) {
             self.abstain(from, &statement, out);
         }
@@ -111,6 +142,7 @@ impl Pbft {
         let why =
             format!("validator {from} holds a {what} of this validator that its vote log does not know");
         self.standing = Standing::Forgetful(why.clone());
+        out.record(Record::Abstained { epoch: self.setup.scope.epoch });
         out.act(Action::Abstain { why });
     }
 

@@ -57,12 +57,17 @@ pub enum Record {
     ViewChanged(Box<ViewChange>) = 5,
     /// A view was started or entered.
     NewView(Box<NewView>) = 6,
+    /// Something of this replica's own was met that the log does not know: it signs nothing more in the epoch.
+    Abstained {
+        /// Epoch.
+        epoch: Epoch,
+    } = 7,
 }
 
 impl Promised for Record {
     fn epoch(&self) -> Epoch {
         match self {
-            Self::Dropped { epoch, .. } => *epoch,
+            Self::Dropped { epoch, .. } | Self::Abstained { epoch } => *epoch,
             Self::Accepted { block, .. } => block.header().epoch,
             Self::Voted { vote, .. } => vote.payload.epoch,
             Self::Prepared { payload, .. } => payload.epoch,
@@ -72,6 +77,10 @@ impl Promised for Record {
         }
     }
 
+    fn beginning(epoch: Epoch) -> Self {
+        Self::Dropped { epoch, height: Height(0), checkpoint: Height(0) }
+    }
+
     fn promised(&self) -> Option<Promise> {
         match self {
             Self::Voted { vote, .. } => Some(Promise { epoch: vote.payload.epoch, view: vote.payload.view }),
@@ -79,7 +88,10 @@ impl Promised for Record {
             Self::NewView(it) => Some(Promise { epoch: it.payload.epoch, view: it.payload.view }),
             // What stays of an epoch when all else was dropped.
             Self::Dropped { epoch, .. } => Some(Promise { epoch: *epoch, view: View(0) }),
-            Self::Accepted { .. } | Self::Prepared { .. } | Self::Checkpointed(_) => None,
+            Self::Accepted { .. }
+            | Self::Prepared { .. }
+            | Self::Checkpointed(_)
+            | Self::Abstained { .. } => None,
         }
     }
 }

@@ -40,7 +40,10 @@ impl Pbft {
             delivered: self.delivered.height,
             certificate: self.highest_certificate().cloned(),
             stable: self.checkpoints.stable.height,
-            checkpoint: self.checkpoints.certificate.clone(),
+            checkpoint: self.checkpoints.certificate.clone().filter(|it| {
+                // Of the epoch before only the one that this epoch starts from can be verified here.
+                it.payload.epoch == self.setup.scope.epoch || it.payload.height == self.epoch_start()
+            }),
             heights: heights.take(STATUS_HEIGHTS_MAX).collect(),
             checkpoints: checkpoints.take(STATUS_HEIGHTS_MAX).collect(),
         };

@@ -49,6 +49,13 @@ impl Timers {
         }
     }
 
+    /// An event came; the first of an instance is the start of its view.
+    pub(super) fn begun(&mut self, now: Now) {
+        if self.entered == Mono(0) {
+            self.entered = now.mono;
+        }
+    }
+
     /// The view is left for another.
     pub(super) fn left(&mut self) {
         (self.proposal, self.progress, self.new_view) = (None, None, None);

@@ -171,8 +171,12 @@ impl<E: Engine> Consensus<E> {
     /// Everybody goes over to an epoch that begins: verifiers, network, pool. The block below it has been given to the pool,
     /// and nothing of the new epoch has been asked of it yet.
     fn begin(&mut self, epoch: EpochStart, tip: Tip) -> Result<Input<E::Message>, Ended> {
-        self.part.begin(epoch.number, tip.time, epoch.parameters.max_clock_drift_ms);
         let outlets = &mut self.outlets;
+        let before =
+            epoch.number.0.checked_sub(1).and_then(|number| outlets.reader.epoch_numbered(Epoch(number)));
+        // The block below was judged by the parameters of the epoch before.
+        let drift_max_ms = before.map_or(0, |before| before.parameters.max_clock_drift_ms);
+        self.part.begin(epoch.number, tip.time, drift_max_ms.max(epoch.parameters.max_clock_drift_ms));
         let scope = Arc::new(scope_of(outlets.reader.chain(), &epoch, &outlets.reader));
         if let Some(why) = self.part.silent_because(epoch.number, &epoch.validators) {
             tracing::warn!(%why, "this node does not vote in the new epoch");
@@ -256,7 +260,7 @@ impl<E: Engine> Consensus<E> {
             return;
         }
         let scope = &self.outlets.scopes[0];
-        let status = self.replica.current().status();
+        let status = self.replica.status();
         let silent =
             self.part.silent_because(scope.epoch, &scope.validators).or_else(|| status.silent.clone());
         let mut view = ConsensusView::of(status);
@@ -346,8 +350,15 @@ impl Outlets {
         let Some(own) = self.own.and_then(|own| scope.validators.index_of(&own)) else { return };
         let frame: bytes::Bytes = encode(&Frame::Consensus(message)).into();
         let keys = scope.validators.keys();
+        // What closes an epoch is what the next one starts from: a set that has nobody in common with the one before hears it
+        // from nobody else.
+        let heirs = self.scopes[0].validators.keys().iter().filter(|_| scope.epoch < self.scopes[0].epoch);
         match to {
             To::All => {
+                let strangers = heirs.filter(|key| scope.validators.index_of(key).is_none());
+                for key in strangers.filter(|key| Some(**key) != self.own) {
+                    self.network.send(key, Class::Urgent, frame.clone());
+                }
                 let others = keys.iter().enumerate().filter(|(index, _)| *index != own.as_usize());
                 for (_, key) in others {
                     self.network.send(key, Class::Urgent, frame.clone());

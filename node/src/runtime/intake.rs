@@ -19,7 +19,7 @@ use std::sync::{Arc, mpsc::SyncSender};
 
 use quorate_consensus::{Engine, Event, Rejection};
 use quorate_crypto::{Batch, Hash, PublicKey, decode, encode};
-use quorate_ledger::{Height, Reader, StoreError, Transaction};
+use quorate_ledger::{Height, Reader, StoreError, Transaction, TransactionError};
 use quorate_network::{Class, GossipToken, GossipVerdict, Inbound, Network, PeerId, Target, Topic};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
 
@@ -224,6 +224,10 @@ impl<E: Engine + 'static> Intake<E> {
     fn bundle(&self, source: Source, Bundle(transactions): Bundle) -> GossipVerdict {
         let rules = self.rules.now();
         if let Some(error) = transactions.iter().find_map(|transaction| transaction.check(&rules).err()) {
+            if is_of_the_epoch(&error) {
+                // Its sender may be in another epoch than this node, or have taken it in the one before.
+                return GossipVerdict::Ignore;
+            }
             self.offended(source, &format!("a transaction that no pool takes: {error}"));
             return GossipVerdict::Reject;
         }
@@ -362,6 +366,26 @@ fn verify_batch(transactions: &[Arc<Transaction>]) -> bool {
         batch.push(transaction.sender().0, transaction.message(), *transaction.signature());
     }
     batch.verify().into_iter().all(|valid| valid)
+}
+
+/// Whether other parameters would allow a transaction that these refuse.
+fn is_of_the_epoch(error: &TransactionError) -> bool {
+    match error {
+        TransactionError::TooLarge { .. }
+        | TransactionError::TooManyOperations { .. }
+        | TransactionError::KeySize { .. }
+        | TransactionError::ValueSize { .. }
+        | TransactionError::FeeTooLow { .. } => true,
+        TransactionError::WrongVersion { .. }
+        | TransactionError::WrongChain { .. }
+        | TransactionError::NoOperations
+        | TransactionError::BadSender { .. }
+        | TransactionError::BadValidators { .. }
+        | TransactionError::BadParameters { .. }
+        | TransactionError::BadSignature
+        | TransactionError::Expired { .. }
+        | TransactionError::ExpiresTooLate { .. } => false,
+    }
 }
 
 /// Whether only a faulty validator sends such a message; the others come of being early, late or slow.

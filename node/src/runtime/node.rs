@@ -15,7 +15,8 @@ use quorate_crypto::{PublicKey, SecretKey};
 use quorate_genesis::Genesis;
 use quorate_ledger::{
     Account, BLOCK_BYTES_LIMIT, Candidates, Epoch, EpochStart, Ledger, LedgerError, Parameters, Parent,
-    Reader, RocksStore, StoreError, TRANSACTION_BYTES_LIMIT, TransactionRules, UnixMillis,
+    Quorum, Reader, RocksStore, StoreError, TRANSACTION_BYTES_LIMIT, TransactionRules, UnixMillis,
+    VALIDATORS_MAX,
 };
 use quorate_network::{Inbound, Limits, Network, NetworkError, limits::MESSAGE_BYTES_CEILING};
 use tokio::sync::{mpsc, watch};
@@ -51,7 +52,11 @@ type ChainMessage = <ChainEngine as Engine>::Message;
 /// Verifying threads: at least two, so that one can serve urgent things alone; at most so many.
 const VERIFIERS_MAX: usize = 8;
 // A set that the ledger allows must be one that the network can bind.
-const _: () = assert!(quorate_ledger::VALIDATORS_MAX == quorate_network::limits::VALIDATORS_MAX);
+const _: () = assert!(VALIDATORS_MAX == quorate_network::limits::VALIDATORS_MAX);
+/// What a signature takes.
+const SIGNATURE_BYTES: usize = 64;
+/// What a certificate takes beyond its signatures: signers, payload, header.
+const CERTIFICATE_BYTES_SLACK: usize = 512;
 /// What a message may be beyond the transactions in it: headers, lengths, certificates.
 const MESSAGE_BYTES_SLACK: usize = 256 << 10;
 
@@ -163,7 +168,7 @@ impl Node {
         let tip = opened.ledger.tip();
         let (tip_sender, tip) =
             watch::channel(TipView { height: tip.height, hash: tip.hash, time: tip.time });
-        let view = watch::Sender::new(Arc::new(ConsensusView::of(replica.current().status())));
+        let view = watch::Sender::new(Arc::new(ConsensusView::of(replica.status())));
         let (pool_sender, pool_commands) = sync_channel(pool::COMMANDS_MAX);
         let shared = Shared {
             clock: Clock::start(),
@@ -277,7 +282,9 @@ fn open_ledger(home: &Home, genesis: &Genesis) -> Result<Opened, StartError> {
     let (reader, epoch) = (ledger.reader(), ledger.epoch());
     let chain = genesis.hash();
     let scope = |epoch: &EpochStart| Arc::new(scope_of(chain, epoch, &reader));
-    let before = epoch.number.0.checked_sub(1).filter(|_| !reader.epoch_is_confirmed());
+    // Above the epoch's start a commit certificate of it was known, whether it was stored or not.
+    let at_start = ledger.tip().height == epoch.base().0;
+    let before = epoch.number.0.checked_sub(1).filter(|_| at_start);
     let before = before.and_then(|number| reader.epoch_numbered(Epoch(number)));
     let closing = before.map(|before| (Arc::clone(&before), scope(&before)));
     let scope = scope(&epoch);
@@ -313,7 +320,12 @@ fn network_limits(parameters: &Parameters) -> Limits {
         .saturating_mul(parameters.block_bytes_max as usize + MESSAGE_BYTES_SLACK)
         .saturating_add(ANSWER_BYTES)
         .max(BLOCK_BYTES_LIMIT as usize + MESSAGE_BYTES_SLACK + ANSWER_BYTES);
+    // NEW-VIEW holds a quorum of VIEW-CHANGEs, each with a certificate for its base and for every height in flight.
+    let quorum = Quorum::of(VALIDATORS_MAX).q();
+    let certificate = quorum * SIGNATURE_BYTES + CERTIFICATE_BYTES_SLACK;
+    let new_view = quorum * (parameters.window as usize + 1) * certificate;
     Limits {
+        frame_bytes_max: defaults.frame_bytes_max.max(new_view).min(MESSAGE_BYTES_CEILING),
         gossip_bytes_max: defaults.gossip_bytes_max.max(bundle),
         response_bytes_max: defaults.response_bytes_max.max(blocks).min(MESSAGE_BYTES_CEILING),
         ..defaults

@@ -394,9 +394,12 @@ impl<M: Send + 'static> Pool<M> {
     /// left out of blocks and expires.
     fn enter(&mut self, NextEpoch { epoch, votes }: &NextEpoch) {
         self.parts.candidates.enter_epoch(epoch);
+        self.parts.mempool.enter(self.parts.candidates.rules());
         let own = self.parts.own;
         self.parts.author =
             own.filter(|_| *votes).map(|key| Author { epoch: epoch.number, proposer: Account(key) });
+        // The new epoch's instance has heard of nothing that waits.
+        self.report = BacklogReport::new();
         let validators = epoch.validators.keys().iter().copied();
         self.parts.validators = validators.filter(|key| Some(*key) != own).collect();
     }

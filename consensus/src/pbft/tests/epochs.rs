@@ -293,3 +293,58 @@ fn votes_of_an_epoch_that_the_ledger_lost_are_kept_until_it_begins_again() {
             .all(|(_, it)| !matches!(it, Action::Check { .. } | Action::Send { .. }))
     );
 }
+
+/// A chain of one has its checkpoint stable with the block, before the next epoch begins.
+#[test]
+fn a_checkpoint_that_is_stable_before_the_epoch_begins_is_handed_over() {
+    let mut line = Line::ended(0);
+    let result = line.bench.result(&line.blocks[1]);
+    for signer in [1, 2] {
+        let vote = line.bench.checkpoint(signer, result);
+        line.receive(signer, Message::Checkpoint(vote));
+    }
+    assert_eq!(line.replica.current().status().stable, LAST);
+    let (setup, tip) = (line.next_setup(&[0, 1, 2, 3]), line.tip());
+    assert!(tip.stable.height < LAST, "the ledger was asked before");
+    line.input(Input::Begin { setup: Box::new(setup), tip: Box::new(tip) });
+    assert_eq!(line.replica.current().status().stable, LAST);
+}
+
+/// A planned change counts from the start of the view, and that is when the epoch began.
+#[test]
+fn a_new_epoch_has_its_whole_time_in_view_0() {
+    let mut line = Line::ended(1);
+    line.bench.after_millis(10 * line.bench.parameters.rotation_time_ms);
+    let (setup, tip) = (line.next_setup(&[0, 1, 2, 3]), line.tip());
+    line.input(Input::Begin { setup: Box::new(setup), tip: Box::new(tip) });
+    line.answer_questions(1);
+    let oldest = Some(line.bench.now.mono);
+    line.event(Event::Backlog(crate::Backlog { bytes: 9, count: 1, oldest, eligible: None }));
+    line.event(Event::Tick);
+    assert_eq!(line.replica.current().status().view, View(0));
+}
+
+#[test]
+fn an_anchors_certificate_is_learned_from_the_proposal_that_brings_it() {
+    let mut line = Line::begun(1, &[0, 1, 2, 3]);
+    let closing = line.closing();
+    let block = line.first_of_next(closing.payload.anchor());
+    let message = line.pre_prepare(&block, Some(closing));
+    let actions = line.receive(0, message);
+    assert!(
+        actions.iter().any(
+            |(_, it)| matches!(it, Action::Stable { certificate } if certificate.payload.height == LAST)
+        )
+    );
+}
+
+/// The ledger stands in an epoch below that of the log: what was signed there was let go.
+#[test]
+fn a_ledger_in_an_epoch_below_the_log_signs_nothing() {
+    let bench = Bench::new(4, 1);
+    let records = vec![Record::Dropped { epoch: Epoch(1), height: LAST, checkpoint: LAST }];
+    let tip = super::bench::genesis_tip(&bench.scope);
+    let replica = Replica::<Pbft>::open(bench.setup(), None, &tip, records).expect("the log opens");
+    assert_eq!(replica.current().status().role, "follower");
+    assert!(replica.status().silent.is_some_and(|why| why.contains("epoch 1")));
+}

@@ -59,6 +59,7 @@ impl Oracle {
         for record in records {
             match record {
                 Record::Dropped { .. } => panic!("only a compacted log says what was dropped"),
+                Record::Abstained { .. } => {}
                 Record::Accepted { block, view, .. } => {
                     let other = self.accepted.insert((*view, block.height()), block.hash());
                     // What was dropped may come again, to a ledger that was set back; it is not voted for.
