@@ -50,8 +50,8 @@ type ChainMessage = <ChainEngine as Engine>::Message;
 
 /// Verifying threads: at least two, so that one can serve urgent things alone; at most so many.
 const VERIFIERS_MAX: usize = 8;
-// A set that the ledger allows must be one that the network can bind.
-const _: () = assert!(quorate_ledger::VALIDATORS_MAX == quorate_network::limits::VALIDATORS_MAX);
+// While an epoch closes the network binds its validators and those of the next, who may be all others.
+const _: () = assert!(2 * quorate_ledger::VALIDATORS_MAX == quorate_network::limits::VALIDATORS_MAX);
 /// What a message may be beyond the transactions in it: headers, lengths, certificates.
 const MESSAGE_BYTES_SLACK: usize = 256 << 10;
 
@@ -232,6 +232,7 @@ impl Node {
             tip,
             consensus: view.subscribe(),
             role,
+            own,
             registry: Arc::new(Mutex::new(registry)),
             started,
             evidence,
