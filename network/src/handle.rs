@@ -159,10 +159,13 @@ impl Network {
     /// for validators that are no longer among them is dropped.
     ///
     /// # Panics
-    /// If there are more than [`VALIDATORS_MAX`]; a validator set is checked where it enters.
+    /// If there are more than [`VALIDATORS_MAX`]; sets are checked where they enter, and there are two at most.
     pub fn set_validators(&self, validators: Vec<PublicKey>) {
         let validators: BTreeSet<_> = validators.into_iter().collect();
-        assert!(validators.len() <= VALIDATORS_MAX, "a validator set has at most {VALIDATORS_MAX} members");
+        assert!(
+            validators.len() <= VALIDATORS_MAX,
+            "two validator sets have at most {VALIDATORS_MAX} members"
+        );
         let mut queues = write(&self.shared.queues);
         queues.retain(|validator, _| validators.contains(validator));
         for validator in validators.iter().filter(|validator| Some(**validator) != self.shared.own_validator)

@@ -98,13 +98,14 @@ impl Limits {
 /// No size limit may exceed this; it keeps every length within the `u32` prefix with room to spare.
 pub const MESSAGE_BYTES_CEILING: usize = 256 << 20;
 
-/// Validators of one set, hence announcements held and exchanged at once.
-pub const VALIDATORS_MAX: usize = 200;
+/// Validators at a time, hence announcements held and exchanged at once: of two sets of 200 that have nobody in common, while
+/// one takes over from the other.
+pub const VALIDATORS_MAX: usize = 400;
 /// Addresses in one announcement, and taken from one peer's identification.
 pub const ADDRESSES_MAX: usize = 8;
 /// Bytes of one address in an announcement (a DNS name has up to 253).
 pub const ADDRESS_BYTES_MAX: usize = 300;
-/// Bytes of an exchange of announcements: the largest set of the largest announcements (2.6 KB) fits.
+/// Bytes of an exchange of announcements: as many as there can be of the largest announcements (2.6 KB) fits.
 pub const ANNOUNCEMENTS_BYTES_MAX: usize = VALIDATORS_MAX * 3 * 1024;
 
 /// Items the application has not yet taken from the channel that [`start`](crate::start) returned.

@@ -7,11 +7,12 @@ use jsonrpsee::core::client::ClientT as _;
 use jsonrpsee::core::params::ObjectParams;
 use jsonrpsee::http_client::HttpClient;
 use quorate_crypto::Hash;
-use quorate_ledger::{Account, Height};
+use quorate_ledger::{Account, Header, Height};
 
 use crate::rpc::table::{self, Method};
 use crate::rpc::types::{
-    AccountAnswer, AccountParameters, BlockAnswer, BlockParameters, Bytes, EvidenceAnswer, KeyAnswer,
+    AccountAnswer, AccountParameters, BlockAnswer, BlockParameters, Bytes, CertificateAnswer,
+    CertificateKind, CertificateParameters, EvidenceAnswer, HeaderAnswer, HeightOrLatest, KeyAnswer,
     KeyParameters, NoParameters, NodeStatus, Submitted, TransactionParameters, TransactionStatus,
     TxGetParameters, ValidatorsAnswer, ValidatorsParameters, WaitParameters,
 };
@@ -137,6 +138,35 @@ impl Client {
     /// `chain_getBlock`.
     pub(crate) async fn block(&self, which: &BlockParameters) -> Result<Option<BlockAnswer>, ClientError> {
         self.call::<table::ChainGetBlock>(which).await
+    }
+
+    /// `chain_getHeader`.
+    pub(crate) async fn header(&self, which: &BlockParameters) -> Result<Option<HeaderAnswer>, ClientError> {
+        self.call::<table::ChainGetHeader>(which).await
+    }
+
+    /// The header of a height and the certificate that commits it; nothing while there is none.
+    pub(crate) async fn header_with_commit(
+        &self,
+        height: Height,
+    ) -> Result<Option<(Header, CertificateAnswer)>, ClientError> {
+        let height = Some(HeightOrLatest::Height(height));
+        let Some(header) = self.header(&BlockParameters { height, hash: None }).await? else {
+            return Ok(None);
+        };
+        let which = CertificateParameters { height, kind: CertificateKind::Commit, hash: None };
+        let commit = self.call::<table::ChainGetCertificate>(&which).await?;
+        Ok(commit.map(|commit| (header.header, commit)))
+    }
+
+    /// `chain_getCertificate` of the result of a height.
+    pub(crate) async fn checkpoint(&self, height: Height) -> Result<Option<CertificateAnswer>, ClientError> {
+        self.call::<table::ChainGetCertificate>(&CertificateParameters {
+            height: Some(HeightOrLatest::Height(height)),
+            kind: CertificateKind::Checkpoint,
+            hash: None,
+        })
+        .await
     }
 
     /// `state_getAccount`.

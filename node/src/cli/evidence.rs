@@ -1,22 +1,24 @@
-//! `quorate evidence`: checks a proof that a validator broke the protocol, without a node.
+//! `quorate evidence`: checks a proof that a validator broke the protocol, without trusting a node.
 
 use std::path::{Path, PathBuf};
 
+use anyhow::Context as _;
 use clap::Subcommand;
 use quorate_consensus::Evidence;
 use quorate_crypto::{Hash, PublicKey, decode, from_hex};
 use quorate_genesis::Genesis;
-use quorate_ledger::{Epoch, Height};
+use quorate_ledger::{Epoch, Height, ValidatorSet};
 use serde::Serialize;
 
-use super::{Globals, output, values};
+use super::{Globals, block_on, epochs, output, values};
 use crate::exit::usage;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum EvidenceCommand {
-    /// Check a proof with the genesis document alone
+    /// Check a proof with the genesis document, and for later epochs with what leads there from it
     ///
-    /// Ends with 0 only if the proof holds: signatures of one validator of that chain under statements that no correct
+    /// For a proof about a later epoch the validators are learnt from --epochs, or else from the node at --rpc, which is
+    /// not trusted: each epoch is proven by the one before. Ends with 0 only if the proof holds: signatures of one validator of that chain under statements that no correct
     /// validator makes, whatever went wrong around it.
     Verify {
         /// A proof, as `quorate query evidence --out` and a node's data/evidence hold it: its bytes, or 0x hex
@@ -24,6 +26,9 @@ pub(super) enum EvidenceCommand {
         /// The chain's genesis document
         #[arg(long, value_name = "FILE")]
         genesis: PathBuf,
+        /// The line of epochs, as `quorate query epochs --out` wrote it [default: ask the node at --rpc]
+        #[arg(long, value_name = "FILE")]
+        epochs: Option<PathBuf>,
     },
 }
 
@@ -40,17 +45,13 @@ struct Verdict {
 }
 
 pub(super) fn run(globals: &Globals, command: EvidenceCommand) -> anyhow::Result<()> {
-    let EvidenceCommand::Verify { file, genesis } = command;
+    let EvidenceCommand::Verify { file, genesis, epochs } = command;
     let genesis = Genesis::load(&genesis)?;
     let (hash, evidence) = read(&file)?;
     let (epoch, height) = evidence.place();
-    if epoch != Epoch(0) {
-        return Err(anyhow::anyhow!(
-            "this proof is about epoch {epoch}, and the genesis document tells the validators of epoch 0 only"
-        ));
-    }
+    let validators = validators(globals, &genesis, epochs.as_deref(), epoch)?;
     let verdict = Verdict {
-        holds: evidence.holds(&genesis.hash(), genesis.validators()),
+        holds: evidence.holds(&genesis.hash(), &validators),
         kind: evidence.kind(),
         validator: *evidence.signer(),
         name: genesis.validator_name(evidence.signer()).map(str::to_owned),
@@ -59,7 +60,7 @@ pub(super) fn run(globals: &Globals, command: EvidenceCommand) -> anyhow::Result
         hash,
     };
     output::result(globals.json, &verdict, text)?;
-    if verdict.holds { Ok(()) } else { Err(anyhow::anyhow!("{}", why_not(&genesis, &evidence))) }
+    if verdict.holds { Ok(()) } else { Err(anyhow::anyhow!("{}", why_not(&genesis, &validators, &evidence))) }
 }
 
 fn read(file: &Path) -> anyhow::Result<(Hash, Evidence)> {
@@ -75,10 +76,31 @@ fn read(file: &Path) -> anyhow::Result<(Hash, Evidence)> {
     Ok((Hash::of(&bytes), evidence))
 }
 
-fn why_not(genesis: &Genesis, evidence: &Evidence) -> String {
+/// Who votes in the epoch that a proof is about.
+fn validators(
+    globals: &Globals,
+    genesis: &Genesis,
+    file: Option<&Path>,
+    epoch: Epoch,
+) -> anyhow::Result<ValidatorSet> {
+    let line = match file {
+        Some(file) => epochs::read(file)?,
+        None if epoch == Epoch(0) => Vec::new(),
+        None => {
+            let client = globals.client()?;
+            block_on(epochs::fetch(&client, Some(epoch))).with_context(|| {
+                format!("this proof is about epoch {epoch}, whose validators are to be learnt")
+            })?
+        }
+    };
+    epochs::validators_of(genesis, &line, epoch)
+}
+
+fn why_not(genesis: &Genesis, validators: &ValidatorSet, evidence: &Evidence) -> String {
     let signer = evidence.signer();
-    if genesis.validators().index_of(signer).is_none() {
-        return format!("it proves nothing: {signer} is no validator of {}", genesis.name());
+    if validators.index_of(signer).is_none() {
+        let (epoch, _) = evidence.place();
+        return format!("it proves nothing: {signer} is no validator of {} in epoch {epoch}", genesis.name());
     }
     "it proves nothing: a signature is not the validator's on this chain, or the statements can both be honest".to_owned()
 }
@@ -160,10 +182,10 @@ mod tests {
         assert!(holds(&double_prepare(&member, &genesis.hash())));
         let foreign = double_prepare(&stranger, &genesis.hash());
         assert!(!holds(&foreign));
-        assert!(why_not(&genesis, &foreign).contains("is no validator of test"));
+        assert!(why_not(&genesis, genesis.validators(), &foreign).contains("is no validator of test"));
         let elsewhere = double_prepare(&member, &Hash::of(b"another chain"));
         assert!(!holds(&elsewhere));
-        assert!(why_not(&genesis, &elsewhere).contains("on this chain"));
+        assert!(why_not(&genesis, genesis.validators(), &elsewhere).contains("on this chain"));
     }
 
     #[test]

@@ -83,7 +83,8 @@ pub(super) fn run(globals: &Globals, command: GenesisCommand) -> anyhow::Result<
 
 fn new(globals: &Globals, args: NewArgs) -> anyhow::Result<()> {
     let time = args.time.map_or_else(values::now, |time| Ok(UnixMillis(time)))?;
-    let mut builder = GenesisBuilder::new(args.name, time).parameters(parameters(&args.parameters)?);
+    let mut builder = GenesisBuilder::new(args.name, time)
+        .parameters(parameters_over(&Parameters::default(), &args.parameters)?);
     for (key, name) in args.validators {
         builder = builder.validator(key, name);
     }
@@ -103,24 +104,22 @@ fn new(globals: &Globals, args: NewArgs) -> anyhow::Result<()> {
     }
 }
 
-/// The defaults with what was given.
-fn parameters(given: &[(String, Amount)]) -> anyhow::Result<Parameters> {
-    let mut tree = serde_json::to_value(Parameters::default()).context("parameters are plain numbers")?;
+/// Parameters with some of them as given.
+pub(super) fn parameters_over(base: &Parameters, given: &[(String, Amount)]) -> anyhow::Result<Parameters> {
+    let mut tree = serde_json::to_value(base).context("parameters are plain numbers")?;
     for (key, value) in given {
         let Some(slot) = tree.get_mut(key) else {
             let known: Vec<_> = Parameters::table().iter().map(|row| row.key).collect();
-            return Err(usage(format!("--parameter {key}: unknown; there are {}", known.join(", "))));
+            return Err(usage(format!("parameter {key}: unknown; there are {}", known.join(", "))));
         };
         // Fees are strings of digits in JSON, everything else is a number: as the default has it.
         *slot = if slot.is_string() {
             value.to_string().into()
         } else {
-            u64::try_from(*value)
-                .map_err(|_| usage(format!("--parameter {key}={value} is too large")))?
-                .into()
+            u64::try_from(*value).map_err(|_| usage(format!("parameter {key}={value} is too large")))?.into()
         };
     }
-    serde_json::from_value(tree).map_err(|error| usage(format!("--parameter: {error}")))
+    serde_json::from_value(tree).map_err(|error| usage(format!("parameter: {error}")))
 }
 
 fn validator(text: &str) -> Result<(PublicKey, String), String> {
@@ -135,7 +134,8 @@ fn account(text: &str) -> Result<(Account, Amount), String> {
     Ok((address, values::amount(balance)?))
 }
 
-fn parameter(text: &str) -> Result<(String, Amount), String> {
+/// A parameter and its value.
+pub(super) fn parameter(text: &str) -> Result<(String, Amount), String> {
     let (key, value) = text.split_once('=').ok_or("expected KEY=VALUE")?;
     Ok((key.to_owned(), values::amount(value)?))
 }
@@ -187,7 +187,7 @@ mod tests {
     fn parameters_are_set_by_name_over_the_defaults() {
         let set = |given: &[(&str, Amount)]| {
             let given: Vec<_> = given.iter().map(|(key, value)| ((*key).to_owned(), *value)).collect();
-            parameters(&given)
+            parameters_over(&Parameters::default(), &given)
         };
         assert_eq!(set(&[]).expect("defaults"), Parameters::default());
         let changed = set(&[("window", 4), ("fee_base", 1 << 70)]).expect("both are known");

@@ -134,8 +134,9 @@ fn text(home: &Home, made: &Made) -> String {
              quorate init --home {dir} --genesis FILE"
         ),
         (Some(_), Some(false)) => format!(
-            "The validator key is not in the genesis: the node follows the chain and does not vote.\n\
-             Next: name peers under p2p.bootstrap in {}, then run\n  quorate start --home {dir}",
+            "The validator key is not in the genesis: the node follows the chain, and votes from the epoch on whose\n\
+             validators it is among. Next: name peers under p2p.bootstrap in {}, run\n  quorate start --home {dir}\n\
+             and, when it has caught up, hand the other validators what this prints:\n  quorate query ready --home {dir}",
             home.config_file().display()
         ),
         (Some(_), Some(true) | None) => format!(

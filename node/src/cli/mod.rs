@@ -2,7 +2,9 @@
 //!
 //! Results go to stdout, with `--json` as exactly one JSON value; everything else, progress too, to stderr.
 
+mod approve;
 mod config_show;
+mod epochs;
 mod evidence;
 mod genesis;
 mod init;
@@ -10,7 +12,9 @@ mod key;
 mod output;
 mod passphrase;
 mod query;
+mod ready;
 mod start;
+mod statement;
 mod testnet;
 mod tx;
 mod values;
@@ -83,10 +87,10 @@ enum Command {
 
 /// Options that every command takes, so that a script may set them for all, and which commands they mean something to.
 const MEANT_FOR: [(&str, &[&str]); 4] = [
-    ("home", &["init", "start", "config"]),
-    ("rpc", &["tx", "query"]),
+    ("home", &["init", "start", "config", "query ready"]),
+    ("rpc", &["tx", "query", "evidence"]),
     ("json", &["testnet", "init", "genesis", "key", "tx", "query", "evidence", "config"]),
-    ("passphrase_file", &["init", "start", "key", "tx"]),
+    ("passphrase_file", &["init", "start", "key", "tx", "query ready"]),
 ];
 
 /// The command line of this process; ends it where it is wrong, or asks for help.
@@ -99,13 +103,20 @@ pub(crate) fn parse() -> Cli {
 fn command() -> clap::Command {
     let whole = Cli::command();
     let shared: Vec<clap::Arg> = whole.get_arguments().cloned().collect();
+    let of_all = |option: &str| shared.iter().find(|argument| argument.get_id() == option).cloned();
     whole.mut_subcommands(|command| {
         let name = command.get_name().to_owned();
         let idle = MEANT_FOR.iter().filter(|(_, commands)| !commands.contains(&name.as_str()));
         // A command that has an option of that name already is not given the one that all share.
-        let hidden =
-            idle.filter_map(|(option, _)| shared.iter().find(|argument| argument.get_id() == option));
-        hidden.fold(command, |command, argument| command.arg(argument.clone().hide(true)))
+        idle.fold(command, |command, (option, commands)| {
+            let Some(argument) = of_all(option) else { return command };
+            let command = command.arg(argument.clone().hide(true));
+            let below = commands.iter().filter_map(|path| path.strip_prefix(&format!("{name} "))).next();
+            match below {
+                Some(below) => command.mut_subcommand(below, |it| it.arg(argument)),
+                None => command,
+            }
+        })
     })
 }
 

@@ -7,14 +7,14 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use clap::{Args, Subcommand};
-use quorate_crypto::Hash;
-use quorate_ledger::{Account, Amount, Height, LedgerEvent, Outcome, Receipt, UnixMillis};
+use quorate_crypto::{Hash, PublicKey};
+use quorate_ledger::{Account, Amount, Height, LedgerEvent, Outcome, Parameters, Receipt, UnixMillis};
 use serde::Serialize;
 
-use super::{Globals, block_on, evidence, init, output, tx, values};
+use super::{Globals, block_on, epochs, evidence, init, output, ready, tx, values};
 use crate::exit::usage;
 use crate::rpc::types::{
-    AccountAnswer, BlockAnswer, BlockParameters, Bytes, EvidenceAnswer, HeightOrLatest, KeyAnswer,
+    AccountAnswer, BlockAnswer, BlockParameters, Bytes, Change, EvidenceAnswer, HeightOrLatest, KeyAnswer,
     NodeStatus, TransactionStatus, ValidatorsAnswer,
 };
 
@@ -49,11 +49,28 @@ pub(super) enum QueryCommand {
         #[command(flatten)]
         at: AtLeast,
     },
-    /// The validators and how they take part
+    /// The validators of an epoch, how they take part, and how the epoch ends
     Validators {
-        /// The set in force at this height [default: now]
+        /// The epoch of this height [default: that of the next block]
         #[arg(long, value_parser = height)]
         height: Option<Height>,
+    },
+    /// The parameters of an epoch
+    Parameters {
+        /// The epoch of this height [default: that of the next block]
+        #[arg(long, value_parser = height)]
+        height: Option<Height>,
+    },
+    /// Make the statement by which a new validator proves its key and that it has caught up
+    ///
+    /// Run it where the node of the key runs: it reads the key from the node's home and asks the node at --rpc. What it
+    /// prints is for `quorate tx approve validators --add`, which the other validators give.
+    Ready,
+    /// The line of epochs: each set with the certificate by which the set before it hands over
+    Epochs {
+        /// Write it to this file, for `quorate evidence verify --epochs`
+        #[arg(long, value_name = "FILE")]
+        out: Option<PathBuf>,
     },
     /// Proofs of misbehaviour that the node holds
     Evidence {
@@ -125,6 +142,15 @@ pub(super) fn run(globals: &Globals, command: QueryCommand) -> anyhow::Result<()
                 "that height is not executed here yet".to_owned()
             })
         }
+        QueryCommand::Parameters { height } => {
+            let validators = block_on(async { Ok(client.validators(height).await?) })?;
+            let parameters = validators.as_ref().map(|answer| &answer.parameters);
+            found(json, &parameters, parameters, parameters_text, || {
+                "that height is not executed here yet".to_owned()
+            })
+        }
+        QueryCommand::Ready => ready::run(globals),
+        QueryCommand::Epochs { out } => epochs::run(globals, out.as_deref()),
         QueryCommand::Evidence { out } => {
             let evidence = block_on(async { Ok(client.evidence().await?) })?;
             if let Some(dir) = &out {
@@ -179,19 +205,27 @@ fn ago(time: UnixMillis) -> String {
 fn status_text(status: &NodeStatus) -> String {
     let primary = match &status.primary {
         Some(primary) => {
-            let name = primary.name.as_deref().map_or(String::new(), |name| format!(" ({name})"));
-            format!("view {}, primary validator {}{name}", status.view, primary.index)
+            let name = primary.name.clone().filter(|name| !name.is_empty());
+            let name = name.unwrap_or_else(|| primary.key.to_string());
+            format!("view {}, primary validator {} ({name})", status.view, primary.index)
         }
         None => format!("view {}, no primary yet", status.view),
     };
     let ready = if status.ready { "yes".to_owned() } else { format!("no: {}", status.not_ready.join("; ")) };
+    let ends = status.epoch_ends.map_or(String::new(), |last| format!(" (ends with block {last})"));
+    let votes = match (status.votes, &status.refused) {
+        (true, _) => "yes".to_owned(),
+        (false, Some(why)) => format!("no: {why}"),
+        (false, None) => "no".to_owned(),
+    };
     output::pairs(&[
         ("chain", format!("{} {}", status.chain, status.genesis_hash)),
         ("node", format!("{}, version {}", status.role, status.version)),
         ("ready", ready),
         ("height", format!("{}{}", status.height, if status.syncing { " (catching up)" } else { "" })),
         ("block", format!("{} of {}", status.hash, ago(status.time))),
-        ("consensus", format!("epoch {}, {primary}", status.epoch)),
+        ("consensus", format!("epoch {}{ends}, {primary}", status.epoch)),
+        ("votes", votes),
         (
             "peers",
             format!(
@@ -323,17 +357,80 @@ fn validators_text(answer: &ValidatorsAnswer) -> String {
             entry.signed.to_string(),
         ]);
     }
+    let end = ending_text(answer);
     let counted = answer.participation.as_ref().map_or(String::new(), |over| {
         format!("Counted over heights {} to {}, {} certificates.\n", over.from, over.to, over.certificates)
     });
     format!(
-        "Height {}, epoch {}: {} votes decide, {} may be faulty.\n\n{}\n{counted}",
+        "Height {}, epoch {} from block {} on: {} votes decide, {} may be faulty.\n\n{}\n{counted}{end}",
         answer.height,
         answer.epoch,
+        answer.start,
         answer.quorum,
         answer.faulty_max,
         output::lines(&table)
     )
+}
+
+/// How the epoch ends, and who approves of what.
+fn ending_text(answer: &ValidatorsAnswer) -> String {
+    let mut text = match (answer.ends, &answer.next) {
+        (Some(last), Some(next)) => {
+            format!("It ends with block {last}; then in force: {}\n", change_text(next, answer))
+        }
+        (Some(last), None) => format!("It ended with block {last}.\n"),
+        (None, _) => String::new(),
+    };
+    for open in &answer.approvals {
+        let names: Vec<String> = open.validators.iter().map(|key| name_of(key, answer)).collect();
+        text.push_str(&format!(
+            "Approved of by {}: {}\n",
+            names.join(", "),
+            change_text(&open.change, answer)
+        ));
+    }
+    text
+}
+
+/// A change relative to the epoch that it was asked with.
+fn change_text(change: &Change, answer: &ValidatorsAnswer) -> String {
+    match change {
+        Change::Validators(keys) => {
+            let before = |key: &PublicKey| answer.validators.iter().any(|validator| validator.key == *key);
+            let added = keys.iter().filter(|key| !before(key)).map(|key| format!("with {key}"));
+            let gone = answer.validators.iter().filter(|validator| !keys.contains(&validator.key));
+            let gone = gone.map(|validator| format!("without {}", name_of(&validator.key, answer)));
+            let words: Vec<String> = added.chain(gone).collect();
+            if words.is_empty() {
+                return "the same validators".to_owned();
+            }
+            format!("{} validators, {}", keys.len(), words.join(", "))
+        }
+        Change::Parameters(parameters) => {
+            let values = parameters.values().into_iter().zip(answer.parameters.values());
+            let rows = Parameters::table().iter().zip(values);
+            let words: Vec<String> = rows
+                .filter(|(_, (after, before))| after != before)
+                .map(|(row, (after, before))| format!("{} = {after} instead of {before}", row.key))
+                .collect();
+            if words.is_empty() { "the same parameters".to_owned() } else { words.join(", ") }
+        }
+    }
+}
+
+/// What the genesis calls a validator, else its key.
+fn name_of(key: &PublicKey, answer: &ValidatorsAnswer) -> String {
+    let entry = answer.validators.iter().find(|validator| validator.key == *key);
+    let name = entry.and_then(|validator| validator.name.clone()).filter(|name| !name.is_empty());
+    name.unwrap_or_else(|| key.to_string())
+}
+
+fn parameters_text(parameters: &Parameters) -> String {
+    let mut table = output::table(&["name", "value", "unit", "meaning"]);
+    for (row, value) in Parameters::table().iter().zip(parameters.values()) {
+        table.add_row([row.key.to_owned(), value.to_string(), row.unit.to_owned(), row.meaning.to_owned()]);
+    }
+    output::lines(&table)
 }
 
 /// Writes each proof to a file named after its hash; what is there already is the same proof.

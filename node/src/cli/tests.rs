@@ -47,11 +47,15 @@ fn help_shows_the_options_that_mean_something() {
     let block = help("quorate query block --help");
     assert!(block.contains("--rpc") && block.contains("--json"), "{block}");
     assert!(!block.contains("--home") && !block.contains("--passphrase-file"), "{block}");
+    let ready = help("quorate query ready --help");
+    assert!(ready.contains("--home") && ready.contains("--rpc"), "{ready}");
     let all = help("quorate --help");
     for (option, commands) in super::MEANT_FOR {
         assert!(all.contains(&format!("--{}", option.replace('_', "-"))), "{option}: {all}");
         for command in commands {
-            assert!(super::command().find_subcommand(command).is_some(), "{command}");
+            let whole = super::command();
+            let found = command.split(' ').try_fold(&whole, |command, name| command.find_subcommand(name));
+            assert!(found.is_some(), "{command}");
         }
     }
 }
@@ -65,6 +69,7 @@ fn an_option_that_is_not_shown_is_taken_all_the_same() {
 #[test]
 fn what_the_interface_promises_is_understood() {
     let address = "qr1gwnjuu2yq9mzmantdrpxm77ly6p24myly36wefrp8epy5ra6l57qu8gycm";
+    let key = "0x3b6a27bcceb6a42d62a3a8d02a6f0d73653215771de243a63ac048a18b59da29";
     let lines = [
         "quorate testnet up",
         "quorate testnet up --validators 7 --observers 1 --dir /tmp/net --base-port 0 --detach",
@@ -97,6 +102,15 @@ fn what_the_interface_promises_is_understood() {
         &format!("quorate query account {address} --min-height 7"),
         "quorate query key greeting",
         "quorate query validators --height 7",
+        "quorate query parameters --height 7",
+        "quorate query ready --home /tmp/home",
+        "quorate query epochs --out /tmp/epochs.json",
+        &format!("quorate tx approve validators --remove {key} --remove {key} --key validator.pem --fee 0"),
+        &format!("quorate tx approve validators --add {key} --add {key} --remove {key} --key validator.pem"),
+        &format!("quorate tx approve validators --set {key} --set {key} --key validator.pem"),
+        "quorate tx approve validators --same --key validator.pem",
+        "quorate tx approve parameters batch_delay_ms=20 fee_base=1 --key validator.pem",
+        "quorate evidence verify proof --genesis genesis.json --epochs epochs.json",
         "quorate query evidence --out /tmp/proofs",
         "quorate evidence verify proof --genesis genesis.json",
         "quorate config show",
@@ -120,6 +134,11 @@ fn mistakes_are_refused_before_anything_is_done() {
         "quorate tx put greeting hello --key a.pem --if-absent --if-version 1",
         "quorate tx put greeting hello --key a.pem --out f --no-wait",
         "quorate tx put greeting hello --key a.pem --expires-in soon",
+        "quorate tx approve validators --key v.pem",
+        "quorate tx approve validators --same --add ready:0x00 --key v.pem",
+        "quorate tx approve validators --add node4 --key v.pem",
+        "quorate tx approve parameters --key v.pem",
+        "quorate tx approve parameters window --key v.pem",
         "quorate query block newest",
         "quorate query account alice",
         "quorate testnet up --base-port 65536",

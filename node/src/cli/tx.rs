@@ -11,12 +11,12 @@ use clap::{Args, Subcommand};
 use quorate_crypto::{Hash, decode, encode, from_hex, to_hex};
 use quorate_genesis::Genesis;
 use quorate_ledger::{
-    Account, Amount, Condition, Height, Operation, Outcome, Parameters, Payload, ProposedChange, Transaction,
-    Version,
+    Account, Amount, Condition, Height, Operation, Outcome, Parameters, Payload, ProposedChange,
+    ProposedValidator, Transaction, Version,
 };
 use serde::Serialize;
 
-use super::{Globals, block_on, init, output, passphrase, query, values};
+use super::{Globals, approve, block_on, init, output, passphrase, query, values};
 use crate::client::{Client, DEFAULT_URL};
 use crate::exit::usage;
 use crate::rpc::types::{Bytes, Rules, TransactionStatus};
@@ -64,6 +64,9 @@ pub(super) enum TxCommand {
         #[command(flatten)]
         signing: SigningArgs,
     },
+    /// Approve, as a validator, of what the next epoch changes
+    #[command(subcommand)]
+    Approve(approve::ApproveCommand),
     /// Submit signed bytes from a file made with --out
     Send {
         /// The file
@@ -97,7 +100,7 @@ pub(super) struct SigningArgs {
     /// Key file of the sender
     #[arg(long, value_name = "FILE")]
     key: PathBuf,
-    /// Fee in decimal digits [default: the least the chain takes]
+    /// Fee in decimal digits [default: the least the chain takes; nothing for an approval]
     #[arg(long, value_name = "AMOUNT", value_parser = values::amount)]
     fee: Option<Amount>,
     /// For how long it may be included, such as 30s
@@ -144,7 +147,8 @@ pub(super) fn run(globals: &Globals, command: TxCommand) -> anyhow::Result<()> {
             let condition = if_version.map(|version| Condition::KeyAtVersion { key: key.clone(), version });
             make(globals, &signing, guarded(condition, Operation::Delete { key }))
         }
-        TxCommand::Send { file, waiting } => send(globals, &waiting, &read(&file)?),
+        TxCommand::Approve(command) => approve::run(globals, command),
+        TxCommand::Send { file, waiting } => send(globals, &waiting, &read(&file)?, |_| None),
         TxCommand::Show { transaction } => {
             let transaction = if transaction.starts_with("0x") {
                 parse(transaction.as_bytes())?
@@ -160,8 +164,30 @@ fn guarded(condition: Option<Condition>, operation: Operation) -> Vec<Operation>
     condition.map(Operation::Check).into_iter().chain([operation]).collect()
 }
 
+impl SigningArgs {
+    /// Key file of the sender.
+    pub(super) fn key(&self) -> &Path {
+        &self.key
+    }
+
+    /// Whether no node is to be asked.
+    pub(super) fn is_offline(&self) -> bool {
+        self.genesis.is_some()
+    }
+}
+
 /// Signs `operations` and sends them, or writes them down.
 fn make(globals: &Globals, signing: &SigningArgs, operations: Vec<Operation>) -> anyhow::Result<()> {
+    make_and_tell(globals, signing, operations, |_| None)
+}
+
+/// The same, with a word to people about the outcome.
+pub(super) fn make_and_tell(
+    globals: &Globals,
+    signing: &SigningArgs,
+    operations: Vec<Operation>,
+    tell: impl FnOnce(&TransactionStatus) -> Option<String>,
+) -> anyhow::Result<()> {
     let chain = Chain::learn(globals, signing)?;
     let key = passphrase::read_key(globals, &signing.key)?;
     let millis = u64::try_from(signing.expires_in.as_millis()).context("--expires-in is out of range")?;
@@ -180,12 +206,14 @@ fn make(globals: &Globals, signing: &SigningArgs, operations: Vec<Operation>) ->
     };
     payload.fee = match signing.fee {
         Some(fee) => fee,
+        // Who decides need not have coins: an approval that is alone may be free (`docs/pbft.md §7`).
+        None if matches!(payload.operations[..], [Operation::Approve { .. }]) => 0,
         // The size does not depend on the fee, which is of fixed length.
         None => chain.least_fee(Transaction::sign(payload.clone(), &key).size()),
     };
     let transaction = Transaction::sign(payload, &key);
     match &signing.out {
-        None => send(globals, &signing.waiting, &transaction),
+        None => send(globals, &signing.waiting, &transaction, tell),
         Some(file) => {
             write_bytes(file, &transaction)?;
             show(globals, &transaction)
@@ -259,7 +287,12 @@ fn write_bytes(file: &Path, transaction: &Transaction) -> anyhow::Result<()> {
 }
 
 /// Submits, and unless told otherwise waits until the outcome is final.
-fn send(globals: &Globals, waiting: &WaitingArgs, transaction: &Transaction) -> anyhow::Result<()> {
+fn send(
+    globals: &Globals,
+    waiting: &WaitingArgs,
+    transaction: &Transaction,
+    tell: impl FnOnce(&TransactionStatus) -> Option<String>,
+) -> anyhow::Result<()> {
     let client = globals.client()?;
     let bytes = encode(transaction);
     if waiting.no_wait {
@@ -271,7 +304,10 @@ fn send(globals: &Globals, waiting: &WaitingArgs, transaction: &Transaction) -> 
     }
     let status = block_on(outcome(&client, bytes, waiting.timeout))
         .with_context(|| format!("transaction {}", transaction.id()))?;
-    output::result(globals.json, &status, query::transaction_text)?;
+    output::result(globals.json, &status, |status| {
+        let told = tell(status).map_or(String::new(), |told| format!("\n{told}"));
+        query::transaction_text(status) + &told
+    })?;
     verdict(&client, &status)
 }
 
@@ -331,6 +367,7 @@ fn verdict(client: &Client, status: &TransactionStatus) -> anyhow::Result<()> {
                         None => None,
                     })
                 })?;
+                let now = now.or_else(|| approve::advice(reason).map(str::to_owned));
                 let now = now.map_or(String::new(), |now| format!(" ({now})"));
                 Err(anyhow::anyhow!(
                     "operation {operation} failed: {}{now}; none of the transaction took effect except its fee",
@@ -433,7 +470,7 @@ pub(super) fn operation_text(operation: &Operation) -> String {
 fn change_text(change: &ProposedChange) -> String {
     match change {
         ProposedChange::Validators(proposed) => {
-            let keys: Vec<String> = proposed.iter().map(|validator| validator.key.to_string()).collect();
+            let keys: Vec<String> = proposed.iter().map(proposed_text).collect();
             format!("validators {}", keys.join(", "))
         }
         ProposedChange::Parameters(parameters) => {
@@ -442,6 +479,11 @@ fn change_text(change: &ProposedChange) -> String {
             format!("parameters {}", values.join(", "))
         }
     }
+}
+
+fn proposed_text(validator: &ProposedValidator) -> String {
+    let ready = if validator.readiness.is_some() { " (says that it is ready)" } else { "" };
+    format!("{}{ready}", validator.key)
 }
 
 fn condition_text(condition: &Condition) -> String {

@@ -32,7 +32,8 @@ fn the_page_says_what_the_tables_say() {
 }
 
 /// Shapes that many answers hold: described once, under their own headings.
-const SHAPES: [&str; 7] = ["Header", "Anchor", "Payload", "Operation", "Receipt", "Outcome", "Event"];
+const SHAPES: [&str; 9] =
+    ["Header", "Anchor", "Payload", "Operation", "Receipt", "Outcome", "Event", "Change", "Parameters"];
 
 fn reference() -> String {
     let mut text = String::from("\n## Methods\n");

@@ -42,6 +42,7 @@ use jsonrpsee::server::stop_channel;
 use jsonrpsee::{Methods, RpcModule};
 use prometheus_client::encoding::text::encode;
 use prometheus_client::registry::Registry;
+use quorate_ledger::{Epoch, Reader};
 use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::{Semaphore, watch};
@@ -154,14 +155,15 @@ impl Drop for Threads {
 /// When the address cannot be listened at.
 pub(crate) async fn serve(node: NodeHandle, config: &RpcConfig) -> Result<RpcServer, ServeError> {
     let runtime = Threads::start()?;
-    let config = with_room(config, node.genesis.parameters().transaction_bytes_max);
+    let config = with_room(config, node.reader.epoch().parameters.transaction_bytes_max);
     let server = runtime.run(async move { start(node, &config).await }).await?;
     tracing::info!(address = %server.address(), "JSON-RPC is served");
     Ok(RpcServer { server, runtime })
 }
 
-/// The configuration with bodies large enough for the largest transaction of the chain: it would be of no use else, and the
-/// operator's limit is meant against what is of no use.
+/// The configuration with bodies large enough for the largest transaction of the epoch: it would be of no use else, and the
+/// operator's limit is meant against what is of no use. Where a later epoch allows larger ones, this node takes them after
+/// its next start (`docs/operations.md`).
 fn with_room(config: &RpcConfig, transaction_bytes_max: u32) -> RpcConfig {
     let least = transaction_bytes_max.saturating_mul(2).saturating_add(CALL_BYTES);
     if config.body_bytes_max < least {
@@ -174,13 +176,18 @@ fn with_room(config: &RpcConfig, transaction_bytes_max: u32) -> RpcConfig {
     RpcConfig { body_bytes_max: config.body_bytes_max.max(least), ..config.clone() }
 }
 
+/// The largest block that may be asked for: old ones stay readable, whatever epochs followed.
+fn largest_block_bytes(reader: &Reader) -> u32 {
+    let numbers = (0..=reader.epoch().number.0).map(Epoch);
+    let epochs = numbers.filter_map(|number| reader.epoch_numbered(number));
+    epochs.map(|epoch| epoch.parameters.block_bytes_max).max().expect("there is a first epoch")
+}
+
 async fn start(node: NodeHandle, config: &RpcConfig) -> Result<Server, ServeError> {
     let failed = |source| ServeError::Listen { address: config.listen, source };
     let listener = TcpListener::bind(config.listen).await.map_err(failed)?;
     let (stop, stopping) = watch::channel(false);
-    let parameters = node.genesis.parameters();
-    let response_bytes_max = parameters
-        .block_bytes_max
+    let response_bytes_max = largest_block_bytes(&node.reader)
         .saturating_mul(RESPONSE_PER_BLOCK_BYTE)
         .saturating_add(RESPONSE_BYTES_BASE);
     let metrics = Metrics::register(&mut lock(&node));

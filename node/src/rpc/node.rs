@@ -30,6 +30,9 @@ pub(crate) fn status(context: &Context, _: NoParameters) -> Result<NodeStatus, R
     let readiness = Readiness::of(node);
     let (pool, rules) = (node.pool.status(), context.rules.now());
     let parameters = &rules.parameters;
+    let (_, end) = node.reader.epoch_end().map_err(RpcError::internal)?;
+    // Between two epochs the engine's word and the store's may be of different ones for a moment.
+    let ends = end.filter(|_| node.reader.epoch().number == view.epoch).map(|end| end.last);
     Ok(NodeStatus {
         chain: node.genesis.name().to_owned(),
         genesis_hash: rules.chain,
@@ -43,6 +46,9 @@ pub(crate) fn status(context: &Context, _: NoParameters) -> Result<NodeStatus, R
         clock: clock(),
         started: node.started,
         epoch: view.epoch,
+        epoch_ends: ends,
+        votes: view.index.is_some() && view.refused.is_none() && view.halted.is_none(),
+        refused: view.refused.clone(),
         view: view.view,
         primary: consensus::primary(node, &view),
         syncing: view.syncing,

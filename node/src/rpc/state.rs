@@ -1,16 +1,23 @@
 //! `state_…` and `validators_get`: records as they are after the newest block executed here.
 
-use quorate_ledger::{Account, Epoch, Height, ValidatorIndex, ValidatorSet};
+use std::cmp::Reverse;
+
+use quorate_ledger::{
+    Account, Approval, Epoch, EpochStart, Height, Reader, StoreError, ValidatorIndex, ValidatorSet,
+};
 
 use super::Context;
 use super::error::RpcError;
 use super::types::{
-    AccountAnswer, AccountParameters, Bytes, KeyAnswer, KeyParameters, Participation, ValidatorEntry,
-    ValidatorsAnswer, ValidatorsParameters,
+    AccountAnswer, AccountParameters, Bytes, Change, KeyAnswer, KeyParameters, OpenChange, Participation,
+    ValidatorEntry, ValidatorsAnswer, ValidatorsParameters,
 };
 
 /// Blocks over which the participation of validators is counted.
 pub(crate) const PARTICIPATION_BLOCKS: u64 = 100;
+
+/// Open changes in one answer: each may be a set of the largest size, and each validator may have one of its own.
+const OPEN_CHANGES_MAX: usize = 20;
 
 /// `state_getAccount`.
 pub(crate) fn account(context: &Context, parameters: AccountParameters) -> Result<AccountAnswer, RpcError> {
@@ -52,12 +59,13 @@ pub(crate) fn validators(
     if height > tip {
         return Ok(None);
     }
-    let epoch = reader.epoch_at(height);
+    let epoch = if parameters.height.is_some() { reader.epoch_at(height) } else { reader.epoch() };
     let set = &epoch.validators;
+    let ending = Ending::of(reader, &epoch).map_err(RpcError::internal)?;
     let mut counted = Counted::new(set.len());
     counted.count(context, epoch.number, epoch.start, height, set)?;
     let connected = context.node.network.connected_validators();
-    let own = context.node.consensus.borrow().index.filter(|_| epoch.number == reader.epoch_at(tip).number);
+    let own = context.node.own.and_then(|own| set.index_of(&own));
     let entries = set.keys().iter().enumerate().map(|(place, key)| {
         let index = ValidatorIndex(u16::try_from(place).expect("a set is smaller"));
         ValidatorEntry {
@@ -73,12 +81,60 @@ pub(crate) fn validators(
     Ok(Some(ValidatorsAnswer {
         height,
         epoch: epoch.number,
+        start: epoch.start,
+        ends: ending.ends,
+        next: ending.next,
+        approvals: ending.approvals,
         hash: set.hash(),
         quorum: set.quorum().q() as u64,
         faulty_max: set.quorum().f() as u64,
         validators: entries.collect(),
         participation: counted.span,
+        parameters: epoch.parameters.clone(),
     }))
+}
+
+/// How an epoch ended, or will.
+struct Ending {
+    ends: Option<Height>,
+    next: Option<Change>,
+    approvals: Vec<OpenChange>,
+}
+
+impl Ending {
+    fn of(reader: &Reader, epoch: &EpochStart) -> Result<Self, StoreError> {
+        let (_, decided) = reader.epoch_end()?;
+        let (_, approvals) = reader.approvals()?;
+        // Asked last: an epoch that was over before the state was read is one that has a successor now.
+        match reader.epoch_numbered(epoch.number.next()) {
+            Some(after) => Ok(Self { ends: Some(after.base().0), next: None, approvals: Vec::new() }),
+            None => Ok(Self {
+                ends: decided.as_ref().map(|end| end.last),
+                next: decided.as_ref().map(|end| Change::from(&end.change)),
+                approvals: by_change(&approvals),
+            }),
+        }
+    }
+}
+
+/// Who approves of what: the change with most approvals first.
+fn by_change(approvals: &[(Account, Approval)]) -> Vec<OpenChange> {
+    let mut open: Vec<OpenChange> = Vec::new();
+    for (validator, approval) in approvals {
+        let hash = approval.change.hash();
+        match open.iter_mut().find(|open| open.hash == hash) {
+            Some(open) => open.validators.push(validator.0),
+            None => open.push(OpenChange {
+                hash,
+                change: Change::from(&approval.change),
+                validators: vec![validator.0],
+            }),
+        }
+    }
+    // Those of equally many stay in the order of the validators, so that the answer is the same on every node.
+    open.sort_by_key(|open| Reverse(open.validators.len()));
+    open.truncate(OPEN_CHANGES_MAX);
+    open
 }
 
 /// What each validator of a set did, by its place.

@@ -176,7 +176,8 @@ methods! {
     /// The value, version and owner of a key.
     StateGetKey = "state_getKey"(KeyParameters) -> KeyAnswer, &[Reason::NotYet];
 
-    /// The validator set in force, with participation over recent blocks.
+    /// The validators of an epoch with their participation over recent blocks, its parameters, and how it ends: decided,
+    /// or approved of so far.
     ValidatorsGet = "validators_get"(ValidatorsParameters) -> Option<ValidatorsAnswer>, &[];
 
     /// What the consensus engine of this node is doing.

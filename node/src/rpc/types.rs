@@ -28,7 +28,9 @@ pub(crate) use parameters::{
     TxGetParameters, UnsubscribeParameters, ValidatorsParameters, WaitParameters,
 };
 pub(crate) use schema::Bytes;
-pub(crate) use state::{AccountAnswer, KeyAnswer, Participation, ValidatorEntry, ValidatorsAnswer};
+pub(crate) use state::{
+    AccountAnswer, Change, KeyAnswer, OpenChange, Participation, ValidatorEntry, ValidatorsAnswer,
+};
 pub(crate) use transaction::{Submitted, TransactionStatus};
 
 #[cfg(test)]

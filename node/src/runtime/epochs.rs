@@ -134,6 +134,22 @@ mod tests {
     }
 
     #[test]
+    fn two_of_the_largest_sets_with_nobody_in_common_are_not_too_many_for_the_network() {
+        let largest = |first: u16| {
+            let seed = |index: u16| [index.to_le_bytes(), [1, 1]].concat().repeat(8);
+            let seeds =
+                (first..first + 200).map(|index| <[u8; 32]>::try_from(seed(index)).expect("32 bytes"));
+            let keys = seeds.map(|seed| SecretKey::from_seed(seed).public()).collect();
+            ValidatorSet::new(keys).expect("200 keys")
+        };
+        let of = |epoch, first| Arc::new(Scope { validators: largest(first), ..(*scope(epoch, 1)).clone() });
+        let epochs = Epochs::new(vec![of(1, 0)]);
+        epochs.begin(of(2, 200));
+        assert_eq!(epochs.validators().len(), 400);
+        assert!(epochs.validators().len() <= quorate_network::limits::VALIDATORS_MAX);
+    }
+
+    #[test]
     fn a_message_goes_to_the_instance_of_its_epoch() {
         let epochs = Epochs::new(vec![scope(1, 1)]);
         epochs.begin(scope(2, 2));

@@ -16,7 +16,7 @@ use std::{
 
 use prometheus_client::registry::Registry;
 use quorate_consensus::Status;
-use quorate_crypto::Hash;
+use quorate_crypto::{Hash, PublicKey};
 use quorate_genesis::Genesis;
 use quorate_ledger::{
     Amount, Epoch, Height, Reader, Transaction, TransactionError, UnixMillis, ValidatorIndex, View,
@@ -46,6 +46,8 @@ pub(crate) struct NodeHandle {
     pub(crate) consensus: watch::Receiver<Arc<ConsensusView>>,
     /// Whether this node was started with a validator's key.
     pub(crate) role: Role,
+    /// The key that it was started with, if it was.
+    pub(crate) own: Option<PublicKey>,
     /// The registry that `GET /metrics` encodes.
     pub(crate) registry: Arc<Mutex<Registry>>,
     /// When the node was started, by the wall clock.
@@ -59,7 +61,7 @@ impl NodeHandle {
     /// may differ: no honest validator accepts a block of this node then.
     pub(crate) fn ahead_ms(&self) -> Option<u64> {
         let (time, now) = (self.tip.borrow().time, clock::wall());
-        let drift = self.genesis.parameters().max_clock_drift_ms;
+        let drift = self.reader.epoch().parameters.max_clock_drift_ms;
         (time > now.plus_millis(drift)).then(|| time.millis_since(now))
     }
 }

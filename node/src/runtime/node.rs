@@ -51,8 +51,8 @@ type ChainMessage = <ChainEngine as Engine>::Message;
 
 /// Verifying threads: at least two, so that one can serve urgent things alone; at most so many.
 const VERIFIERS_MAX: usize = 8;
-// A set that the ledger allows must be one that the network can bind.
-const _: () = assert!(VALIDATORS_MAX == quorate_network::limits::VALIDATORS_MAX);
+// While an epoch closes the network binds its validators and those of the next, who may be all others.
+const _: () = assert!(2 * VALIDATORS_MAX == quorate_network::limits::VALIDATORS_MAX);
 /// What a signature takes.
 const SIGNATURE_BYTES: usize = 64;
 /// What a certificate takes beyond its signatures: signers, payload, header.
@@ -237,6 +237,7 @@ impl Node {
             tip,
             consensus: view.subscribe(),
             role,
+            own,
             registry: Arc::new(Mutex::new(registry)),
             started,
             evidence,

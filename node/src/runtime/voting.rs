@@ -65,7 +65,7 @@ impl<R: BorshSerialize + BorshDeserialize + Promised> Part<R> {
                      could contradict itself, so it signs nothing more in this epoch. {} {LATER_EPOCH}",
                     advice(&error)
                 );
-                part.refused = Some(error.to_string());
+                part.refused = Some(format!("{error}. {LATER_EPOCH}"));
                 Ok((part, Vec::new()))
             }
             Err(error) => Err(error),
@@ -110,8 +110,8 @@ impl<R: BorshSerialize + BorshDeserialize + Promised> Part<R> {
     }
 }
 
-const LATER_EPOCH: &str = "While the node runs it votes again from the next epoch on: the validators make one by approving a \
-                           set, which may be the one they have (`quorate tx approve`).";
+const LATER_EPOCH: &str = "It votes again, if it keeps running, in the first epoch that begins later than clocks may differ \
+                           after its start: the others make one with `quorate tx approve validators --same`.";
 
 /// What the operator can do.
 fn advice(error: &VoteLogError) -> &'static str {

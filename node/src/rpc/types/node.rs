@@ -17,7 +17,7 @@ pub(crate) struct NodeStatus {
     pub(crate) genesis_hash: Hash,
     /// Version of the program.
     pub(crate) version: String,
-    /// `validator` or `observer`.
+    /// `validator` if it was started with a validator's key, else `observer`; `votes` tells whether the key votes.
     pub(crate) role: String,
     /// Peer id on the network.
     pub(crate) peer: String,
@@ -41,6 +41,13 @@ pub(crate) struct NodeStatus {
     /// The epoch it is in.
     #[schemars(with = "schema::Number")]
     pub(crate) epoch: Epoch,
+    /// The last height of that epoch; `null` while that is not decided. `validators_get` tells what follows.
+    #[schemars(with = "Option<schema::Number>")]
+    pub(crate) epoch_ends: Option<Height>,
+    /// Whether it votes in that epoch.
+    pub(crate) votes: bool,
+    /// Why it does not vote although it has a validator's key, if so.
+    pub(crate) refused: Option<String>,
     /// The view it is in.
     #[schemars(with = "schema::Number")]
     pub(crate) view: View,

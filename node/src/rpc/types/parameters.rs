@@ -122,7 +122,7 @@ parameters! {
 
     /// Whose term.
     ValidatorsParameters {
-        /// The set in force at this height; without it, the one in force now.
+        /// The epoch of this height; without it, the one of the next block.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         #[schemars(with = "Option<schema::Number>")]
         height: Option<Height>,

@@ -119,6 +119,50 @@ pub(crate) struct Anchor {
     checkpoint: Hash,
 }
 
+/// What the next epoch changes.
+pub(crate) struct Change;
+
+described!(Change, {
+    "type": "object",
+    "description": "What an epoch changes when it begins, one of the two: `validators`, all keys from then on, or \
+        `parameters`, all of them from then on.",
+    "properties": {
+        "validators": {
+            "type": "array",
+            "items": { "type": "string" },
+            "description": "The keys of all validators from then on."
+        },
+        "parameters": { "type": "object", "description": "All parameters from then on." }
+    }
+});
+
+/// The rules of an epoch that are numbers.
+pub(crate) struct Parameters;
+
+impl JsonSchema for Parameters {
+    fn schema_name() -> Cow<'static, str> {
+        "Parameters".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        let values = serde_json::to_value(quorate_ledger::Parameters::default()).expect("plain values");
+        let mut properties = serde_json::Map::new();
+        for row in quorate_ledger::Parameters::table() {
+            // Amounts are strings of digits, as everywhere; the values themselves say which they are.
+            let kind = if values[row.key].is_string() { "string" } else { "integer" };
+            let description = format!("{} ({})", row.meaning, row.unit);
+            properties
+                .insert(row.key.to_owned(), serde_json::json!({ "type": kind, "description": description }));
+        }
+        json_schema!({
+            "type": "object",
+            "description": "The rules of an epoch that are numbers.",
+            "properties": properties,
+            "required": properties.keys().collect::<Vec<_>>()
+        })
+    }
+}
+
 /// What became of a transaction.
 #[derive(JsonSchema)]
 pub(crate) struct Receipt {

@@ -1,7 +1,9 @@
-//! Records of the state, and who keeps it.
+//! Records of the state, and who keeps it, by which rules.
 
 use quorate_crypto::{Hash, PublicKey};
-use quorate_ledger::{Account, Amount, Epoch, Height, ValidatorIndex, Version, decimal};
+use quorate_ledger::{
+    Account, Amount, Epoch, EpochChange, Height, Parameters, ValidatorIndex, Version, decimal,
+};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -40,15 +42,28 @@ pub(crate) struct KeyAnswer {
     pub(crate) owner: Option<Account>,
 }
 
-/// The validator set in force at `height`.
+/// The epoch of a height: its validators, its parameters, and how it ends.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub(crate) struct ValidatorsAnswer {
     /// The height asked about, or the newest executed on this node.
     #[schemars(with = "schema::Number")]
     pub(crate) height: Height,
-    /// The epoch that height belongs to.
+    /// The epoch that height belongs to; if none was asked about, that of the next block.
     #[schemars(with = "schema::Number")]
     pub(crate) epoch: Epoch,
+    /// The first height of the epoch; 0, the genesis, for the first.
+    #[schemars(with = "schema::Number")]
+    pub(crate) start: Height,
+    /// The last height of the epoch; `null` while that is not decided.
+    #[schemars(with = "Option<schema::Number>")]
+    pub(crate) ends: Option<Height>,
+    /// What takes effect after that height: of the epoch of the next block only. What followed an epoch that is over is
+    /// in force at the height after its last.
+    #[schemars(with = "Option<schema::Change>")]
+    pub(crate) next: Option<Change>,
+    /// The changes that validators approve of without being a quorum, those of most approvals first: of the epoch of the
+    /// next block only, and only so many. While an end is decided they are for the epoch that follows.
+    pub(crate) approvals: Vec<OpenChange>,
     /// Hash of the set, as checkpoints name it.
     #[schemars(with = "schema::Hash")]
     pub(crate) hash: Hash,
@@ -60,6 +75,42 @@ pub(crate) struct ValidatorsAnswer {
     pub(crate) validators: Vec<ValidatorEntry>,
     /// The blocks over which participation was counted; `null` if there are none yet.
     pub(crate) participation: Option<Participation>,
+    /// The parameters in force.
+    #[schemars(with = "schema::Parameters")]
+    pub(crate) parameters: Parameters,
+}
+
+/// What an epoch changes when it begins: one of the two.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Change {
+    /// All validators from then on.
+    Validators(Vec<PublicKey>),
+    /// All parameters from then on.
+    Parameters(Box<Parameters>),
+}
+
+impl From<&EpochChange> for Change {
+    fn from(change: &EpochChange) -> Self {
+        match change {
+            EpochChange::Validators(validators) => Self::Validators(validators.keys().to_vec()),
+            EpochChange::Parameters(parameters) => Self::Parameters(parameters.clone()),
+        }
+    }
+}
+
+/// A change that some validators approve of.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub(crate) struct OpenChange {
+    /// What names it in receipts.
+    #[schemars(with = "schema::Hash")]
+    pub(crate) hash: Hash,
+    /// The change.
+    #[schemars(with = "schema::Change")]
+    pub(crate) change: Change,
+    /// Who approves of it.
+    #[schemars(with = "Vec<schema::PublicKey>")]
+    pub(crate) validators: Vec<PublicKey>,
 }
 
 /// One validator.
