@@ -356,6 +356,20 @@ fn what_waits_for_the_next_epoch_accuses_nobody_in_this_one() {
     }
 }
 
+/// > An instance whose last block is executed […] casts no other vote
+#[test]
+fn an_ended_epoch_is_not_rotated() {
+    let mut bench = Bench::with(4, 2, Parameters { rotation_blocks: 2, ..calm() });
+    let blocks = bench.chain(2);
+    for block in &blocks {
+        certify(&mut bench, block);
+        let checkpoint = bench.result(block);
+        let outcome = ExecutionOutcome { checkpoint, due: None, epoch_ends: Some(Height(2)) };
+        bench.step(Event::Executed { outcome });
+    }
+    stays(&mut bench, LONG_MS);
+}
+
 // > new view | Q validators, itself included, ask for this view or a higher one, and it has not started | asks for the
 // > next view
 
