@@ -334,19 +334,20 @@ impl Mempool {
         }
     }
 
-    /// Forgets what can be in no block any more, now that one of `time` is committed; returns the ids.
-    pub(crate) fn expire(&mut self, time: UnixMillis) -> Vec<Hash> {
+    /// Forgets what can be in no block any more, now that one of `time` is committed; returns the ids, with when
+    /// each expired.
+    pub(crate) fn expire(&mut self, time: UnixMillis) -> Vec<(Hash, UnixMillis)> {
         let mut expired = Vec::new();
         while let Some(((expires_at, _), id)) = self.expiry.first_key_value() {
             if *expires_at > time {
                 break;
             }
-            let id = *id;
+            let (id, expires_at) = (*id, *expires_at);
             let transaction = self.remove(&id).expect("what has an expiry is in the pool");
             let sender = self.senders.get_mut(&transaction.sender()).expect("it had one here until now");
             sender.fees -= transaction.payload().fee;
             self.forget_idle(&transaction.sender());
-            expired.push(id);
+            expired.push((id, expires_at));
         }
         expired
     }

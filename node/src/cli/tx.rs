@@ -191,6 +191,9 @@ pub(super) fn make_and_tell(
     let chain = Chain::learn(globals, signing)?;
     let key = passphrase::read_key(globals, &signing.key)?;
     let millis = u64::try_from(signing.expires_in.as_millis()).context("--expires-in is out of range")?;
+    if millis == 0 {
+        return Err(usage("--expires-in: a transaction needs some time, such as 30s"));
+    }
     if millis > chain.rules.transaction_lifetime_max_ms {
         let max = chain.rules.transaction_lifetime_max_ms;
         return Err(usage(format!("--expires-in: the chain takes transactions for at most {max}ms")));

@@ -286,7 +286,7 @@ fn it_expires_when_the_chain_says_so_and_lapses_by_the_clock() {
     assert!(pool.contains(&early.id()), "the chain has not said so yet");
     assert_eq!(pool.next_lapse(), Some(UnixMillis(51)));
     assert_eq!(pool.expire(UnixMillis(49)), Vec::new());
-    assert_eq!(pool.expire(UnixMillis(50)), ids(&[&early]));
+    assert_eq!(pool.expire(UnixMillis(50)), [(early.id(), UnixMillis(50))]);
     assert!(!pool.contains(&early.id()));
     assert_eq!(pool.len(), 1);
 }

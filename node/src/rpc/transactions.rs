@@ -130,6 +130,13 @@ pub(crate) fn get(context: &Context, parameters: TxGetParameters) -> Result<Tran
 fn get_by_id(context: &Context, id: Hash) -> Result<TransactionStatus, RpcError> {
     let reader = &context.node.reader;
     let Some(place) = reader.transaction(&id).map_err(RpcError::internal)? else {
+        // It waited here until it expired: with its expiry the chain proves what became of it.
+        if let Some(expires_at) = context.node.pool.expired(&id)
+            && let ledger::TransactionStatus::Expired { at } =
+                reader.status(&id, expires_at).map_err(RpcError::internal)?
+        {
+            return Ok(TransactionStatus::Expired { id, as_of: reader.tip().0.max(at), expires_at, at });
+        }
         return Ok(open(context, id));
     };
     let stored = reader.block(place.height).map_err(RpcError::internal)?;

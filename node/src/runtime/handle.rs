@@ -6,7 +6,7 @@
 //! costs the writers nothing.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, VecDeque},
     sync::{
         Arc, Mutex, RwLock,
         atomic::{AtomicU64, Ordering},
@@ -25,6 +25,9 @@ use quorate_network::Network;
 use tokio::sync::{oneshot, watch};
 
 use super::{clock, evidence::EvidenceShelf, pool::PoolCommand};
+
+/// Expired transactions that are remembered; beyond it the one that expired first is forgotten.
+const EXPIRED_MAX: usize = 16_384;
 
 /// What a refused client is told to wait when the pool or its queue is full.
 pub(crate) const RETRY_AFTER_MS: u64 = 500;
@@ -199,6 +202,11 @@ impl PoolHandle {
         self.shared.hash_of(id).is_some()
     }
 
+    /// When a transaction of this id expired that waited here, as far as that is remembered.
+    pub(crate) fn expired(&self, id: &Hash) -> Option<UnixMillis> {
+        self.shared.expired.read().expect("no holder of this lock panics").at.get(id).copied()
+    }
+
     /// How full the pool is.
     pub(crate) fn status(&self) -> PoolStatus {
         PoolStatus {
@@ -280,11 +288,37 @@ pub(crate) enum SubmitError {
     ShuttingDown,
 }
 
+/// Transactions that waited here and expired. Who has no more than an id learns of them what became of it: the expiry,
+/// which the proof needs, is in the signed bytes alone.
+#[derive(Debug, Default)]
+pub(crate) struct Expired {
+    at: HashMap<Hash, UnixMillis>,
+    /// The one that expired first in front.
+    order: VecDeque<Hash>,
+}
+
+impl Expired {
+    pub(super) fn remember(&mut self, expired: Vec<(Hash, UnixMillis)>) {
+        for (id, at) in expired {
+            if self.at.insert(id, at).is_none() {
+                self.order.push_back(id);
+            }
+            if self.order.len() > EXPIRED_MAX
+                && let Some(oldest) = self.order.pop_front()
+            {
+                self.at.remove(&oldest);
+            }
+        }
+    }
+}
+
 /// What others may read of the pool without asking its thread, which alone writes it.
 #[derive(Debug)]
 pub(crate) struct PoolShared {
     /// Hashes of transactions by their ids.
     pub(super) ids: RwLock<HashMap<Hash, Hash>>,
+    /// The last that expired here.
+    pub(super) expired: RwLock<Expired>,
     pub(super) transactions: AtomicU64,
     pub(super) bytes: AtomicU64,
     pub(super) transactions_max: u64,
@@ -295,6 +329,7 @@ impl PoolShared {
     pub(super) fn new(transactions_max: u64, bytes_max: u64) -> Self {
         Self {
             ids: RwLock::default(),
+            expired: RwLock::default(),
             transactions: AtomicU64::new(0),
             bytes: AtomicU64::new(0),
             transactions_max,
@@ -305,5 +340,20 @@ impl PoolShared {
     /// The hash of the transaction of this id that waits, or that is committed and not yet executed.
     pub(super) fn hash_of(&self, id: &Hash) -> Option<Hash> {
         self.ids.read().expect("no holder of this lock panics").get(id).copied()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn as_many_expired_ones_are_remembered_as_may_and_the_first_goes() {
+        let id = |number: usize| Hash::of(&number.to_le_bytes());
+        let mut expired = Expired::default();
+        expired.remember((0..EXPIRED_MAX).map(|number| (id(number), UnixMillis(7))).collect());
+        assert_eq!(expired.at.get(&id(0)), Some(&UnixMillis(7)));
+        expired.remember(vec![(id(EXPIRED_MAX), UnixMillis(8))]);
+        assert_eq!((expired.at.get(&id(0)), expired.at.len()), (None, EXPIRED_MAX));
     }
 }

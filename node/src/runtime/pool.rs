@@ -369,7 +369,8 @@ impl<M: Send + 'static> Pool<M> {
         self.parts.mempool.include(block);
         let expired = self.parts.mempool.expire(block.time());
         let included = block.transactions().iter().map(|transaction| transaction.id());
-        self.leaving.note(height, included.chain(expired));
+        self.leaving.note(height, included.chain(expired.iter().map(|(id, _)| *id)));
+        self.parts.shared.expired.write().expect("no holder of this lock panics").remember(expired);
         if certified {
             self.certified = height;
         }

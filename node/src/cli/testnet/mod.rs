@@ -81,14 +81,16 @@ pub(super) fn run(globals: &Globals, command: TestnetCommand) -> anyhow::Result<
         TestnetCommand::Stop(args) => {
             let mut testnet = Testnet::open(&args.at.dir)?;
             let node = testnet.node(&args.node)?.clone();
+            let done = if process::running(&node)?.is_some() { "is stopped" } else { "was not running" };
             block_on(process::stop(&testnet, &node, process::How::Cleanly))?;
-            after(globals, &mut testnet, &format!("{} is stopped", node.name))
+            after(globals, &mut testnet, &format!("{} {done}", node.name))
         }
         TestnetCommand::Kill(args) => {
             let mut testnet = Testnet::open(&args.at.dir)?;
             let node = testnet.node(&args.node)?.clone();
+            let done = if process::running(&node)?.is_some() { "is killed" } else { "was not running" };
             block_on(process::stop(&testnet, &node, process::How::AtOnce))?;
-            after(globals, &mut testnet, &format!("{} is killed", node.name))
+            after(globals, &mut testnet, &format!("{} {done}", node.name))
         }
         TestnetCommand::Start(args) => {
             let mut testnet = Testnet::open(&args.at.dir)?;

@@ -121,6 +121,7 @@ fn row<'a>(description: &'a Description, node: &'a Node, seen: &Seen) -> Row<'a>
             row.primary = primary(&description.nodes, status);
             row.peers = Some(status.peers);
             row.reasons.clone_from(&status.not_ready);
+            row.reasons.extend(status.refused.iter().map(|why| format!("does not vote: {why}")));
         }
     }
     row
