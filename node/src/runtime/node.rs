@@ -326,7 +326,8 @@ fn network_limits(parameters: &Parameters) -> Limits {
     let certificate = quorum * SIGNATURE_BYTES + CERTIFICATE_BYTES_SLACK;
     let new_view = quorum * (parameters.window as usize + 1) * certificate;
     Limits {
-        frame_bytes_max: defaults.frame_bytes_max.max(new_view).min(MESSAGE_BYTES_CEILING),
+        frame_bytes_max: defaults.frame_bytes_max.max(new_view),
+        queue_bytes_max: defaults.queue_bytes_max.max(new_view),
         gossip_bytes_max: defaults.gossip_bytes_max.max(bundle),
         response_bytes_max: defaults.response_bytes_max.max(blocks).min(MESSAGE_BYTES_CEILING),
         ..defaults
