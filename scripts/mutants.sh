@@ -23,6 +23,8 @@ output=$scratch/output
 verdicts=$scratch/verdicts
 # No test takes nearly as long: a mutant that does has stopped for good.
 minutes_max=15
+# Nor needs as much memory: one that loops must not take the machine with it.
+memory_kib_max=$((8 << 20))
 
 # All patches, or those that are named.
 names() {
@@ -69,6 +71,7 @@ apply() { (cd "$tree" && GIT_CEILING_DIRECTORIES=$scratch git apply "$@"); }
 run_cargo() {
   (
     cd "$tree"
+    ulimit -v "$memory_kib_max"
     export CARGO_TARGET_DIR=$scratch/target CARGO_PROFILE_RELEASE_INCREMENTAL=true
     export CARGO_PROFILE_RELEASE_OPT_LEVEL=1 CARGO_PROFILE_RELEASE_CODEGEN_UNITS=64
     exec timeout "$((minutes_max * 60))" nice -n 19 \
@@ -97,6 +100,7 @@ killed_by() {
   if [ "$code" -eq 124 ]; then verdict="hangs for $minutes_max minutes"; return 0; fi
   if grep -q '^error: could not compile' "$output"; then verdict='DOES NOT COMPILE'; return 0; fi
   verdict=$(killer)
+  if grep -q '^memory allocation of' "$output"; then verdict='loops until memory is full'; fi
   [ -n "$verdict" ] || verdict="FAILS WITHOUT A TEST, see $output"
 }
 

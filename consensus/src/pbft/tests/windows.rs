@@ -5,7 +5,9 @@
 use std::sync::Arc;
 
 use quorate_crypto::{Domain, Hash};
-use quorate_ledger::{Account, Block, CommitCertificate, CommitPayload, Epoch, Height, Parameters, View};
+use quorate_ledger::{
+    Account, Block, CommitCertificate, CommitPayload, Epoch, ExecutionOutcome, Height, Parameters, View,
+};
 
 use super::{
     bench::{Bench, START, delivered, genesis_tip, index, sent},
@@ -168,7 +170,10 @@ fn a_requests_certificates_hold_and_match_their_headers() {
     let good = bench.prepared(0, &blocks[0], &SIGNERS);
     assert!(with(good.clone()));
     assert!(!with(bench.prepared(0, &blocks[0], &SIGNERS[..2])), "one signature short");
-    assert!(!with(PreparedCertificate { header: blocks[1].header().clone(), ..good.clone() }));
+    let twin = bench.block(Height(1), bench.scope.chain, START.plus_millis(9));
+    for other in [&blocks[1], &twin] {
+        assert!(!with(PreparedCertificate { header: other.header().clone(), ..good.clone() }));
+    }
     let commits = certificate_in(&bench, 0, &blocks[0], &SIGNERS).signatures;
     assert!(!with(PreparedCertificate { signatures: commits, ..good.clone() }), "COMMITs prepare nothing");
     let payload = CommitPayload { epoch: Epoch(1), ..good.payload };
@@ -308,6 +313,29 @@ fn no_view_follows_the_last_and_nothing_breaks_there() {
     bench.after_millis(60_000);
     bench.step(Event::Tick); // it would rotate
     assert_eq!(bench.engine.status().view, View(u64::MAX));
+}
+
+/// > `h` is not past the end of the epoch
+#[test]
+fn the_window_ends_with_the_epoch_and_is_no_wider_for_an_end_far_off() {
+    for (ends, highest) in [(2, 2), (3, 3), (4, 3), (100, 3)] {
+        let mut bench = Bench::with(4, 2, Parameters { window: 2, ..quiet() });
+        let blocks = bench.chain(5);
+        bench.step(bench.certified(&blocks[..1], &SIGNERS));
+        let checkpoint = bench.result(&blocks[0]);
+        let outcome = ExecutionOutcome { checkpoint, due: None, epoch_ends: Some(Height(ends)) };
+        bench.step(Event::Executed { outcome });
+        for block in &blocks[1..] {
+            let message = bench.pre_prepare(block);
+            bench.receive(0, message);
+        }
+        let accepted: Vec<u64> = blocks[1..]
+            .iter()
+            .filter(|block| !votes(&bench.accept(block), VoteKind::Prepare).is_empty())
+            .map(|block| block.height().0)
+            .collect();
+        assert_eq!(accepted, (2..=highest).collect::<Vec<_>>(), "the epoch ends at {ends}");
+    }
 }
 
 // §4.3: > Heights up to the base are closed […]; what was chosen above is accepted again with its old bytes […]; new
@@ -483,10 +511,12 @@ fn a_certificate_is_reported_until_its_height_is_below_the_base_also_after_a_res
         let vote = bench.prepare(signer, &block);
         bench.receive(signer, vote);
     }
-    // View 1 starts without knowing of it, and nothing happens there.
+    // View 1 starts without knowing of it, and proposes another block there, which nobody else prepares.
     let changes: Vec<ViewChange> = [0, 1, 3].map(|it| bench.change(it, 1, Vec::new())).to_vec();
     let new_view = bench.new_view(1, changes, Vec::new());
     enter(&mut bench, new_view);
+    let other = fresh(&bench, 1, 1, bench.scope.chain);
+    assert_eq!(votes(&propose_in(&mut bench, 1, &other), VoteKind::Prepare).len(), 1);
     bench.restart(genesis_tip(&bench.scope));
     for signer in [0, 1] {
         let change = bench.change(signer, 2, Vec::new());
@@ -549,6 +579,26 @@ fn a_parent_prepared_in_an_earlier_view_does_not_prepare_its_child() {
     assert!(prepare(&mut bench, 0, &blocks[0]).is_empty());
     let both = blocks.iter().map(|it| (1, it.height().0, it.hash())).collect::<Vec<_>>();
     assert_eq!(prepare(&mut bench, 1, &blocks[0]), both);
+}
+
+/// The same: a block whose parent lost its height to another is prepared by nobody's votes.
+#[test]
+fn nothing_is_signed_above_a_block_that_lost_its_height() {
+    let mut bench = Bench::with(4, 2, quiet());
+    let blocks = bench.chain(2);
+    for block in &blocks {
+        bench.propose(block);
+    }
+    // Another block is committed at height 1, in a later view; only its certificate is here.
+    let twin = bench.block(Height(1), bench.scope.chain, START.plus_millis(9));
+    let certificate = Some(certificate_in(&bench, 5, &twin, &SIGNERS));
+    let report = StatusReport { certificate, ..bench.empty_status() };
+    bench.receive(3, Message::Status(Box::new(report)));
+    for signer in [0, 1, 3] {
+        let vote = bench.prepare(signer, &blocks[1]);
+        assert!(votes(&bench.receive(signer, vote), VoteKind::Commit).is_empty());
+    }
+    assert!(!bench.log.records.iter().any(|it| matches!(it, Record::Prepared { .. })));
 }
 
 /// > Proposals and votes are kept for this view and the next
