@@ -168,6 +168,10 @@ fn the_certificate_names_the_last_block() {
     let (height, block) = (certificate.payload.height, certificate.payload.block);
     let middle = CertifiedBlocks { certificate, ..all.clone() };
     assert_eq!(check(&middle), Err(CertifiedBlocksError::NotTheLast { height, block }));
+    let twin = block_on(Parent::of(&all.blocks[1]), vec![]);
+    assert_ne!(twin.hash(), all.blocks[2].hash());
+    let other = CertifiedBlocks { certificate: commit(&twin, 0..7), ..all.clone() };
+    assert!(matches!(check(&other), Err(CertifiedBlocksError::NotTheLast { .. })), "another at its height");
     let mut lifted = all;
     lifted.certificate.payload.height = Height(4);
     assert!(matches!(check(&lifted), Err(CertifiedBlocksError::NotTheLast { .. })));
