@@ -436,6 +436,10 @@ fn add_file(
                 return Err(unknown(&origin, &name));
             };
             let value = Value::new(Some(&origin), value.kind);
+            if let ValueKind::Table(_) = value.kind {
+                // It would be merged into the value below and be refused in the name of that.
+                return Err(key.refused(&value));
+            }
             builder = builder.set_override(key.name, value).expect(PLAIN_PATH);
         }
     }
@@ -500,16 +504,25 @@ impl Key {
 
     /// Checks a merged value and gives it the JSON shape its field has.
     fn check(&self, value: Value) -> Result<Setting, ConfigError> {
-        let origin = value.origin().map(str::to_owned);
-        let shown = value.to_string();
-        let value = self.allowed.json(value).ok_or_else(|| ConfigError::Value {
-            origin: origin.clone().unwrap_or_else(|| "default".to_owned()),
-            key: self.name.to_owned(),
-            value: format!("{shown:?}"),
-            allowed: self.allowed.words(),
-        })?;
-        Ok(Setting { key: self.name, value, source: origin.unwrap_or_else(|| "default".to_owned()) })
+        let source = origin(&value);
+        let refused = self.refused(&value);
+        let value = self.allowed.json(value).ok_or(refused)?;
+        Ok(Setting { key: self.name, value, source })
     }
+
+    fn refused(&self, value: &Value) -> ConfigError {
+        ConfigError::Value {
+            origin: origin(value),
+            key: self.name.to_owned(),
+            value: format!("{:?}", value.to_string()),
+            allowed: self.allowed.words(),
+        }
+    }
+}
+
+/// The layer that a value is from.
+fn origin(value: &Value) -> String {
+    value.origin().unwrap_or("default").to_owned()
 }
 
 impl Allowed {
@@ -562,5 +575,7 @@ fn from_settings(settings: &[Setting]) -> Config {
     serde_json::from_value(sections.into()).expect("every field has a key in the table, checked for its type")
 }
 
+#[cfg(test)]
+mod fuzz;
 #[cfg(test)]
 mod tests;
