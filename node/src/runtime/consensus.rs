@@ -317,6 +317,10 @@ impl Outlets {
             Action::Stable { certificate } => {
                 return self.executor.send(ExecutorCommand::Stable(certificate)).map_err(|_| Gone);
             }
+            Action::Leave { view, rule } => {
+                self.metrics.left(rule);
+                tracing::info!(epoch = %scope.epoch, %view, rule, "leaves its view for a later one");
+            }
             Action::Serve { to, above } => self.offer(scope, to, above),
             Action::Accuse { evidence } => {
                 self.metrics.accused(&evidence);
@@ -435,6 +439,7 @@ mod tests {
                 Action::Check { .. }
                 | Action::Fetch { .. }
                 | Action::Stable { .. }
+                | Action::Leave { .. }
                 | Action::Serve { .. }
                 | Action::Accuse { .. }
                 | Action::Reject { .. }
