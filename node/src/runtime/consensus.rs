@@ -164,6 +164,11 @@ impl<E: Engine> Consensus<E> {
         let input = |arrival| match arrival {
             Arrival::Event(event) => Ok(Input::Event(event)),
             Arrival::Epoch(next) => self.begin(next.0, next.1),
+            Arrival::Checkpoint(certificate) => {
+                let stable = ExecutorCommand::Stable((*certificate).clone());
+                self.outlets.executor.send(stable).map_err(|_| Gone)?;
+                Ok(Input::Event(Event::Checkpoint(*certificate)))
+            }
         };
         arrivals.into_iter().map(input).collect()
     }
