@@ -31,6 +31,7 @@ use super::{
     handle::{ConsensusView, TipView},
     inbox::{Arrival, Inbox, Turn},
     pool::{NextEpoch, PoolCommand},
+    sizes,
     voting::Part,
 };
 use crate::{metrics::Metrics, wire::Frame};
@@ -190,6 +191,7 @@ impl<E: Engine> Consensus<E> {
         outlets.epochs.begin(Arc::clone(&scope));
         outlets.scopes.truncate(1);
         outlets.scopes.insert(0, scope);
+        sizes::raise_to(&outlets.network, &epoch.parameters);
         outlets.network.set_validators(outlets.epochs.validators());
         let next = NextEpoch { votes: setup.voter.is_some(), epoch };
         outlets.ask_pool(PoolCommand::Epoch(Box::new(next)))?;
