@@ -201,7 +201,7 @@ impl Pbft {
                         first: Box::new(signed(known)),
                         second: Box::new(signed(&change)),
                     };
-                    out.act(Action::Accuse { evidence: Box::new(evidence) });
+                    self.accuse(change.signer, change.payload.view, evidence, out);
                 }
             }
             Some(_) | None => {
@@ -260,7 +260,7 @@ impl Pbft {
                 signer: self.key_of(new_view.signer),
                 new_view: Box::new(Signed { payload: new_view.payload, signature: new_view.signature }),
             };
-            out.act(Action::Accuse { evidence: Box::new(evidence) });
+            self.accuse(new_view.signer, view, evidence, out);
             if view == self.view {
                 self.suspect(Cause::FalseNewView, out);
             }
@@ -279,7 +279,7 @@ impl Pbft {
                     first: Box::new(Signed { payload: known.payload.clone(), signature: known.signature }),
                     second: Box::new(Signed { payload: new_view.payload, signature: new_view.signature }),
                 };
-                out.act(Action::Accuse { evidence: Box::new(evidence) });
+                self.accuse(new_view.signer, view, evidence, out);
             }
             (Mode::Changing | Mode::Active(_), _) => {}
         }
