@@ -343,6 +343,13 @@ pub enum Action<M> {
         /// The certificate.
         certificate: CheckpointCertificate,
     },
+    /// Tell whoever watches: this replica has left its view (term, ballot) for a later one.
+    Leave {
+        /// For which.
+        view: View,
+        /// The rule that made it: a timer, or others who had left. One of a few words.
+        rule: &'static str,
+    },
     /// Let this validator have certified blocks above a height.
     Serve {
         /// To whom.

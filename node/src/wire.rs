@@ -108,6 +108,11 @@ pub(crate) enum Request {
     } = 1,
     /// A whole block in flight, by hash.
     Block(Hash) = 2,
+    /// The checkpoint certificate of a height.
+    Checkpoint {
+        /// The last height of an epoch, whose checkpoint names the set that follows.
+        height: Height,
+    } = 3,
 }
 
 /// Names of transactions.
@@ -137,6 +142,8 @@ pub(crate) enum Response {
     Blocks(Option<Box<Stretch>>) = 1,
     /// The block, if it is here.
     Block(Option<Arc<Block>>) = 2,
+    /// The certificate, if it is here.
+    Checkpoint(Option<Box<CheckpointCertificate>>) = 3,
 }
 
 /// A stretch of the chain with what proves it.

@@ -137,7 +137,7 @@ impl Cluster {
                 let outcome = self.outcome(&block);
                 self.queue.push_back((place, Event::Executed { outcome }));
             }
-            Action::Stable { .. } | Action::Serve { .. } | Action::Fetch { .. } => {}
+            Action::Stable { .. } | Action::Serve { .. } | Action::Fetch { .. } | Action::Leave { .. } => {}
             Action::Accuse { .. } | Action::Reject { .. } | Action::Abstain { .. } | Action::Halt { .. } => {
                 panic!("among correct replicas: {action:?}")
             }

@@ -42,6 +42,7 @@ mod participation;
 mod proposal;
 mod recall;
 pub mod record;
+mod reported;
 pub mod reproposal;
 mod slot;
 mod status;
@@ -70,6 +71,7 @@ use self::{
     participation::Participation,
     proposal::{Building, Parent},
     recall::Standing,
+    reported::Reported,
     slot::{Accepted, Prepared, Round, Slot},
     tally::Counted,
     timers::Timers,
@@ -115,6 +117,8 @@ pub struct Pbft {
     mode: Mode,
     /// Each validator's highest VIEW-CHANGE.
     asked: BTreeMap<ValidatorIndex, ViewChange>,
+    /// What was reported of them and of NEW-VIEWs.
+    reported: Reported,
     /// The last VIEW-CHANGE sent, repeated byte for byte.
     own_change: Option<ViewChange>,
     /// The NEW-VIEW of the highest view that started here.
@@ -186,6 +190,7 @@ impl Engine for Pbft {
             view: View(0),
             mode: Mode::Active(Start::of_epoch(start)),
             asked: BTreeMap::new(),
+            reported: Reported::default(),
             own_change: None,
             new_view: None,
             timers: Timers::new(),

@@ -36,6 +36,40 @@ pub(super) enum Mode {
     Changing,
 }
 
+/// The rule by which a replica leaves its view.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Cause {
+    /// Work waits and the primary proposes nothing.
+    Proposal,
+    /// A block is in flight and nothing commits.
+    Progress,
+    /// A transaction waits that the primary leaves out.
+    Inclusion,
+    /// A quorum asks for the view and it does not start.
+    NewView,
+    /// The view has served its blocks or its time.
+    Rotation,
+    /// The primary began the view with other blocks than those that follow.
+    FalseNewView,
+    /// f + 1 validators have left.
+    Others,
+}
+
+impl Cause {
+    /// As logs and metrics name it.
+    fn name(self) -> &'static str {
+        match self {
+            Self::Proposal => "proposal",
+            Self::Progress => "progress",
+            Self::Inclusion => "inclusion",
+            Self::NewView => "new_view",
+            Self::Rotation => "rotation",
+            Self::FalseNewView => "false_new_view",
+            Self::Others => "others",
+        }
+    }
+}
+
 /// How an active view started.
 #[derive(Clone, Debug)]
 pub(super) struct Start {
@@ -91,7 +125,7 @@ impl Start {
 
 impl Pbft {
     /// Leaves for a later view: the promise and the VIEW-CHANGE are recorded together, then it is sent.
-    pub(super) fn ask_for(&mut self, view: View, out: &mut Output<Self>) {
+    pub(super) fn ask_for(&mut self, view: View, cause: Cause, out: &mut Output<Self>) {
         assert!(view > self.view, "views only rise");
         let Some(voter) = self.signing() else { return };
         let payload = ViewChangePayload {
@@ -106,13 +140,14 @@ impl Pbft {
         self.asked.insert(change.signer, change.clone());
         self.own_change = Some(change.clone());
         out.record(Record::ViewChanged(Box::new(change.clone())));
+        out.act(Action::Leave { view, rule: cause.name() });
         out.act(Action::Send { to: To::All, message: Message::ViewChange(Box::new(change)) });
     }
 
     /// Leaves for the view after this one.
-    pub(super) fn ask_for_next(&mut self, out: &mut Output<Self>) {
+    pub(super) fn ask_for_next(&mut self, cause: Cause, out: &mut Output<Self>) {
         if let Some(view) = self.next_view() {
-            self.ask_for(view, out);
+            self.ask_for(view, cause, out);
         }
     }
 
@@ -166,7 +201,7 @@ impl Pbft {
                         first: Box::new(signed(known)),
                         second: Box::new(signed(&change)),
                     };
-                    out.act(Action::Accuse { evidence: Box::new(evidence) });
+                    self.accuse(change.signer, change.payload.view, evidence, out);
                 }
             }
             Some(_) | None => {
@@ -182,7 +217,7 @@ impl Pbft {
         views.sort_unstable_by(|a, b| b.cmp(a));
         match views.get(self.quorum.f()) {
             Some(view) if *view > self.view && self.signing().is_some() => {
-                self.ask_for(*view, out);
+                self.ask_for(*view, Cause::Others, out);
                 true
             }
             Some(_) | None => false,
@@ -225,9 +260,9 @@ impl Pbft {
                 signer: self.key_of(new_view.signer),
                 new_view: Box::new(Signed { payload: new_view.payload, signature: new_view.signature }),
             };
-            out.act(Action::Accuse { evidence: Box::new(evidence) });
+            self.accuse(new_view.signer, view, evidence, out);
             if view == self.view {
-                self.suspect(out);
+                self.suspect(Cause::FalseNewView, out);
             }
             return;
         }
@@ -244,7 +279,7 @@ impl Pbft {
                     first: Box::new(Signed { payload: known.payload.clone(), signature: known.signature }),
                     second: Box::new(Signed { payload: new_view.payload, signature: new_view.signature }),
                 };
-                out.act(Action::Accuse { evidence: Box::new(evidence) });
+                self.accuse(new_view.signer, view, evidence, out);
             }
             (Mode::Changing | Mode::Active(_), _) => {}
         }

@@ -354,7 +354,7 @@ impl Loop {
         let reader = Reader {
             validator,
             peer,
-            frame_bytes_max: self.config.limits.frame_bytes_max,
+            frame_bytes_max: self.shared.sizes.frames.clone(),
             frames: self.lanes.frames.clone(),
             faults: self.faults.clone(),
             status: self.shared.status.clone(),

@@ -31,6 +31,7 @@ use super::{
     handle::{ConsensusView, TipView},
     inbox::{Arrival, Inbox, Turn},
     pool::{NextEpoch, PoolCommand},
+    sizes,
     voting::Part,
 };
 use crate::{metrics::Metrics, wire::Frame};
@@ -164,6 +165,11 @@ impl<E: Engine> Consensus<E> {
         let input = |arrival| match arrival {
             Arrival::Event(event) => Ok(Input::Event(event)),
             Arrival::Epoch(next) => self.begin(next.0, next.1),
+            Arrival::Checkpoint(certificate) => {
+                let stable = ExecutorCommand::Stable((*certificate).clone());
+                self.outlets.executor.send(stable).map_err(|_| Gone)?;
+                Ok(Input::Event(Event::Checkpoint(*certificate)))
+            }
         };
         arrivals.into_iter().map(input).collect()
     }
@@ -185,6 +191,7 @@ impl<E: Engine> Consensus<E> {
         outlets.epochs.begin(Arc::clone(&scope));
         outlets.scopes.truncate(1);
         outlets.scopes.insert(0, scope);
+        sizes::raise_to(&outlets.network, &epoch.parameters);
         outlets.network.set_validators(outlets.epochs.validators());
         let next = NextEpoch { votes: setup.voter.is_some(), epoch };
         outlets.ask_pool(PoolCommand::Epoch(Box::new(next)))?;
@@ -317,6 +324,10 @@ impl Outlets {
             Action::Stable { certificate } => {
                 return self.executor.send(ExecutorCommand::Stable(certificate)).map_err(|_| Gone);
             }
+            Action::Leave { view, rule } => {
+                self.metrics.left(rule);
+                tracing::info!(epoch = %scope.epoch, %view, rule, "leaves its view for a later one");
+            }
             Action::Serve { to, above } => self.offer(scope, to, above),
             Action::Accuse { evidence } => {
                 self.metrics.accused(&evidence);
@@ -435,6 +446,7 @@ mod tests {
                 Action::Check { .. }
                 | Action::Fetch { .. }
                 | Action::Stable { .. }
+                | Action::Leave { .. }
                 | Action::Serve { .. }
                 | Action::Accuse { .. }
                 | Action::Reject { .. }

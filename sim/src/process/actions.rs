@@ -72,6 +72,10 @@ impl<E: Deceptive> Process<E> {
                     self.ledger_refuses(machine, "the ledger refuses a checkpoint certificate", &why, out);
                 }
             }
+            Action::Leave { view, rule } => {
+                out.note(|| format!("leaves for v{view}: {rule} (§5)"));
+                out.count(left_by(rule));
+            }
             Action::Serve { to, above } => self.serve(to.as_usize(), above, out),
             Action::Accuse { evidence } => {
                 out.note(|| format!("accuses of {}", evidence.kind()));
@@ -107,6 +111,19 @@ impl<E: Deceptive> Process<E> {
                 out.see(Sighting::Wrong { what: "the ledger does not read", detail: why.to_string() });
             }
         }
+    }
+}
+
+/// How a view that was left is counted.
+fn left_by(rule: &str) -> &'static str {
+    match rule {
+        "proposal" => "views left: proposal timer",
+        "progress" => "views left: progress timer",
+        "inclusion" => "views left: inclusion timer",
+        "new_view" => "views left: new-view timer",
+        "rotation" => "views left: rotation",
+        "false_new_view" => "views left: false NEW-VIEW",
+        _ => "views left: f + 1 others had",
     }
 }
 

@@ -406,6 +406,7 @@ pub(super) fn sent(actions: &[Action<Message>]) -> Vec<(To, Message)> {
         | Action::Fetch { .. }
         | Action::Commit { .. }
         | Action::Stable { .. }
+        | Action::Leave { .. }
         | Action::Serve { .. }
         | Action::Accuse { .. }
         | Action::Reject { .. }
@@ -424,6 +425,7 @@ pub(super) fn delivered(actions: &[Action<Message>]) -> Vec<(u64, bool)> {
         | Action::Check { .. }
         | Action::Fetch { .. }
         | Action::Stable { .. }
+        | Action::Leave { .. }
         | Action::Serve { .. }
         | Action::Accuse { .. }
         | Action::Reject { .. }

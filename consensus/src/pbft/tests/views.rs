@@ -390,7 +390,13 @@ fn two_requests_for_one_view_are_evidence() {
     let first = bench.change(0, 1, Vec::new());
     let second = bench.change(0, 1, vec![bench.prepared(0, &block, &[0, 1, 3])]);
     receive_change(&mut bench, first);
-    let found = evidence_of(&receive_change(&mut bench, second));
+    let found = evidence_of(&receive_change(&mut bench, second.clone()));
     assert!(matches!(found[..], [Evidence::DoubleViewChange { .. }]));
     assert!(found[0].holds(&bench.scope.chain, &bench.scope.validators));
+    assert!(evidence_of(&receive_change(&mut bench, second)).is_empty(), "it is reported once");
+    let next = bench.change(0, 2, Vec::new());
+    receive_change(&mut bench, next);
+    let other = bench.change(0, 2, vec![bench.prepared(0, &block, &[0, 1, 3])]);
+    let found = evidence_of(&receive_change(&mut bench, other));
+    assert!(matches!(found[..], [Evidence::DoubleViewChange { .. }]), "another view is another place");
 }

@@ -116,7 +116,7 @@ async fn ask(network: Network, source: PublicKey, hashes: Vec<Hash>) -> Answer {
     let transactions = match network.request(Target::Validator(source), request).await {
         Ok(answer) => match decode::<Response>(&answer) {
             Ok(Response::Bodies(Bodies(transactions))) => transactions,
-            Ok(Response::Blocks(_) | Response::Block(_)) | Err(_) => {
+            Ok(Response::Blocks(_) | Response::Block(_) | Response::Checkpoint(_)) | Err(_) => {
                 tracing::debug!(validator = %source, "an answer that is none");
                 Vec::new()
             }

@@ -265,7 +265,7 @@ impl World {
                     "evidence is against liars: {evidence:?}"
                 );
             }
-            Action::Serve { .. } | Action::Reject { .. } => {}
+            Action::Leave { .. } | Action::Serve { .. } | Action::Reject { .. } => {}
             Action::Abstain { why } => panic!("its log has all that it signed, and yet: {why}"),
             Action::Halt { fault } => {
                 assert!(!honest, "at most f lie, and it stops: {fault}");
