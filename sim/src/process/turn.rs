@@ -35,18 +35,19 @@ impl<E: Deceptive> Process<E> {
         now: Mono,
         out: &mut Effects<E::Message>,
     ) {
-        let events = std::mem::take(&mut self.inbox);
+        let mut events = std::mem::take(&mut self.inbox);
         self.turn = Turn::Idle;
         let clocks = machine.clocks(now);
         let heard = self.votes_of_liars(machine, &events);
         let before = self.horizon;
-        let executed = self.ledger.tip().height;
-        let inputs = events.into_iter().map(Input::from);
+        let executed = self.executed();
+        let inputs = events.drain(..).map(Input::from);
         let driven = if machine.is_rotten() {
             drive(&mut self.replica, &mut NoLog, clocks, inputs)
         } else {
             drive(&mut self.replica, &mut machine.log, clocks, inputs)
         };
+        self.inbox = events; // empty, and as large as before
         self.stepped = true;
         self.horizon = self.replica.current().horizon();
         let actions = match driven {
@@ -114,8 +115,8 @@ impl<E: Deceptive> Process<E> {
         now: Mono,
         out: &mut Effects<E::Message>,
     ) {
-        let records = match machine.log.sync() {
-            Ok(records) => records,
+        let votes = match machine.log.sync() {
+            Ok(votes) => votes,
             Err(why) => {
                 out.note(|| format!("stops: {why}"));
                 out.count("stopped on a failed sync");
@@ -123,7 +124,7 @@ impl<E: Deceptive> Process<E> {
                 return;
             }
         };
-        out.see(Sighting::Kept(records.iter().flat_map(E::kept).collect()));
+        out.see(Sighting::Kept(votes));
         if machine.doom == Some(Point::BeforeActions) {
             out.die(Death::BeforeActions);
             return;
