@@ -110,7 +110,7 @@ pub(crate) enum Request {
     Block(Hash) = 2,
     /// The checkpoint certificate of a height.
     Checkpoint {
-        /// The last height of an epoch, whose checkpoint names the set that follows.
+        /// The height.
         height: Height,
     } = 3,
 }
