@@ -13,7 +13,9 @@ use std::thread;
 
 use quorate_consensus::pbft::Pbft;
 use quorate_ledger::{Height, Parameters};
-use quorate_sim::{Failure, Fault, Lie, Link, NetworkFaults, Point, Report, Scenario, Timing, Workload};
+use quorate_sim::{
+    Approvers, Change, Failure, Fault, Lie, Link, NetworkFaults, Point, Report, Scenario, Timing, Workload,
+};
 
 /// The sizes that matter: alone, `3f + 1`, and those between, where `2f + 1` would be too few.
 const SIZES: [usize; 6] = [1, 4, 5, 6, 7, 10];
@@ -419,6 +421,17 @@ fn two_votes_of_one_validator_are_evidence_against_it() {
         .liar(1, &[Lie::ConflictingVotes, Lie::TwoViewChanges, Lie::PartialViewChange]);
     let report = hold(&scenario);
     assert!(report.coverage.of("evidence: two COMMITs") > 0);
+}
+
+#[test]
+fn a_validator_is_added_and_votes() {
+    let scenario = Scenario::new("a_validator_is_added_and_votes", 4, seed(50)).change(
+        1_000,
+        Change::Validators(vec![0, 1, 2, 3, 4]),
+        Approvers::All,
+    );
+    let report = hold(&scenario);
+    assert_eq!((report.coverage.of("epochs begun"), report.coverage.of("validators added")), (1, 1));
 }
 
 /// Real signatures are slow, so few runs have them; the code is the same but for the curve.

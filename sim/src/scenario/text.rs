@@ -4,7 +4,7 @@ use std::fmt;
 
 use quorate_ledger::Parameters;
 
-use super::Scenario;
+use super::{Approvers, Change, Scenario};
 use crate::client::Workload;
 use crate::faults::NetworkFaults;
 use crate::machine::Timing;
@@ -46,6 +46,17 @@ impl Scenario {
         for liar in &self.liars {
             let lies: Vec<String> = liar.lies.iter().map(|lie| format!("Lie::{lie:?}")).collect();
             lines.push(format!(".liar({}, &[{}])", liar.node, lies.join(", ")));
+        }
+        for plan in &self.plans {
+            let change = match &plan.change {
+                Change::Validators(members) => format!("Validators(vec!{members:?})"),
+                Change::Parameters(all) => format!("Parameters(Box::new({}))", parameters(all)),
+            };
+            let approvers = match &plan.approvers {
+                Approvers::All => "All".to_owned(),
+                Approvers::These(members) => format!("These(vec!{members:?})"),
+            };
+            lines.push(format!(".change({}, Change::{change}, Approvers::{approvers})", plan.at_ms));
         }
         for scheduled in &self.script {
             let fault = format!("{:?}", scheduled.fault).replace("point: ", "point: Point::");
