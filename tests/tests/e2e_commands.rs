@@ -150,6 +150,35 @@ async fn damaged_data_ends_with_three() {
     assert!(refused.stderr.contains("data/ledger"), "{refused}");
 }
 
+/// Of all that is stored the vote log alone may be damaged and the node go on: it follows, signs nothing, and says so.
+#[tokio::test(flavor = "multi_thread")]
+async fn with_a_damaged_vote_log_a_node_follows_and_says_so() {
+    let mut testnet = Testnet::up().await;
+    let (alice, bob) = (testnet.wallet("alice"), testnet.wallet("bob"));
+    let node = testnet.backups().await[0];
+    testnet.client(node).execute(&alice.transfer(bob.account(), 1)).await;
+    testnet.manage("stop", node).await;
+    let votes = testnet.nodes()[node].home.join("data/votes");
+    let log = fs::read_dir(&votes)
+        .expect("it has voted")
+        .map(|entry| entry.expect("readable").path())
+        .max_by_key(|path| fs::metadata(path).expect("readable").len())
+        .expect("a log");
+    let mut bytes = fs::read(&log).expect("readable");
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    fs::write(&log, bytes).expect("ours");
+
+    testnet.start(node).await;
+    let status = testnet.client(node).status().await;
+    assert_eq!(status["votes"], false, "{status}");
+    assert!(status["refused"].as_str().is_some_and(|why| why.contains("damage")), "{status}");
+    let said = testnet.nodes()[node].log();
+    assert!(said.contains("this node follows without voting"), "{said}");
+    let place = testnet.client(node).execute(&alice.transfer(bob.account(), 1)).await;
+    testnet.client(node).reach(place.height).await;
+}
+
 /// A chain made by hand, as people do who are no testnet: keys, document, home, start; with fees.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_chain_of_one_validator_is_made_by_hand_and_asks_for_fees() {
