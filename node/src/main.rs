@@ -24,10 +24,12 @@ mod wire;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    match cli::run(cli::parse()) {
+    let cli = cli::parse();
+    let form = cli.form();
+    match cli::run(cli) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {}", exit::words(&error));
+            eprintln!("{}", exit::told(&error, form));
             exit::code(&error)
         }
     }
