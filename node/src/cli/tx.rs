@@ -12,7 +12,7 @@ use quorate_crypto::{Hash, decode, encode, from_hex, to_hex};
 use quorate_genesis::Genesis;
 use quorate_ledger::{
     Account, Amount, Condition, Height, Operation, Outcome, Parameters, Payload, ProposedChange,
-    ProposedValidator, Transaction, Version,
+    ProposedValidator, Transaction, UnixMillis, Version,
 };
 use serde::Serialize;
 
@@ -311,7 +311,7 @@ fn send(
         let told = tell(status).map_or(String::new(), |told| format!("\n{told}"));
         query::transaction_text(status) + &told
     })?;
-    verdict(&client, &status)
+    verdict(&client, transaction, &status)
 }
 
 /// The command that tells what became of a transaction, at the node that was given it.
@@ -355,7 +355,7 @@ async fn outcome(client: &Client, bytes: Vec<u8>, timeout: Duration) -> anyhow::
 }
 
 /// Success only for what was executed with success.
-fn verdict(client: &Client, status: &TransactionStatus) -> anyhow::Result<()> {
+fn verdict(client: &Client, transaction: &Transaction, status: &TransactionStatus) -> anyhow::Result<()> {
     match status {
         TransactionStatus::Committed { receipt, payload, height, .. } => match receipt.outcome {
             Outcome::Ok => Ok(()),
@@ -381,12 +381,29 @@ fn verdict(client: &Client, status: &TransactionStatus) -> anyhow::Result<()> {
         TransactionStatus::Expired { .. } => Err(anyhow::anyhow!(
             "the transaction expired without being included and never will be; send a new one"
         )),
-        TransactionStatus::Pending { id, .. } | TransactionStatus::Unknown { id, .. } => {
-            Err(anyhow::anyhow!(
-                "no outcome yet; it may still be included until it expires; ask again with `{}`",
-                ask_again(client, id)
-            ))
-        }
+        TransactionStatus::Pending { id, .. } => Err(anyhow::anyhow!(
+            "{}; ask again with `{}`",
+            open(transaction, values::now()?),
+            ask_again(client, id)
+        )),
+        // By the id alone the node could not tell of one that it never held.
+        TransactionStatus::Unknown { .. } => Err(anyhow::anyhow!(
+            "{}; ask again with its signed bytes: `quorate tx send FILE`, or `quorate query tx FILE`",
+            open(transaction, values::now()?)
+        )),
+    }
+}
+
+/// What may become of a transaction that the chain has not decided.
+fn open(transaction: &Transaction, now: UnixMillis) -> String {
+    let expires = values::from_now(transaction.expires_at(), now);
+    if transaction.expires_at() > now {
+        format!("no outcome yet; it may still be included until it expires, {expires}")
+    } else {
+        format!(
+            "its time is over, {expires}, and no block proves yet that it was not included; the next one does, on an idle \
+             chain that of the heartbeat"
+        )
     }
 }
 
@@ -504,7 +521,7 @@ mod tests {
 
     use super::*;
     use quorate_crypto::{SecretKey, to_hex};
-    use quorate_ledger::{Epoch, TransactionRules, UnixMillis, ValidatorSet};
+    use quorate_ledger::{Epoch, TransactionRules, ValidatorSet};
 
     fn transaction() -> Transaction {
         let key = SecretKey::from_seed([1; 32]);
@@ -550,6 +567,15 @@ mod tests {
         let (parameters, validators) = (Arc::new(parameters), Arc::new(validators));
         let ledger = TransactionRules { chain: Hash::ZERO, epoch: Epoch(0), parameters, validators };
         assert_eq!(chain.least_fee(size), ledger.least_fee(size));
+    }
+
+    #[test]
+    fn only_what_has_time_left_may_still_be_included() {
+        let transaction = transaction();
+        let before = open(&transaction, UnixMillis(999));
+        assert!(before.contains("may still be included"), "{before}");
+        let after = open(&transaction, UnixMillis(1_000));
+        assert!(after.contains("its time is over") && !after.contains("may still"), "{after}");
     }
 
     #[test]

@@ -16,7 +16,7 @@ use super::super::{Globals, output};
 use super::layout::{NODES_MAX, Node, Testnet};
 use super::process::{self, How, Readiness, Started};
 use super::{DirArgs, ports, reset, status};
-use crate::client::Client;
+use crate::client::{Client, DEFAULT_URL};
 use crate::exit::usage;
 
 /// How long all nodes together may take to be ready.
@@ -401,9 +401,16 @@ async fn stop_all(
     }
     output::note(&format!("stopping {}", names.join(", ")));
     tokio::select! {
-        stopped = process::stop_all(testnet, nodes.clone(), How::Cleanly) => stopped,
-        () = signals.next() => process::stop_all(testnet, nodes, How::AtOnce).await,
+        stopped = process::stop_all(testnet, nodes.clone(), How::Cleanly) => stopped?,
+        () = signals.next() => process::stop_all(testnet, nodes, How::AtOnce).await?,
     }
+    let all = names.len() == testnet.description.nodes.len();
+    output::note(&if all {
+        "all nodes have stopped".to_owned()
+    } else {
+        format!("{} stopped", names.join(", "))
+    });
+    Ok(())
 }
 
 /// Where everything is, and what to try.
@@ -438,6 +445,13 @@ fn welcome(testnet: &Testnet, stay: &Stay) -> String {
             "\nTry:\n  {program} tx transfer {} 100 --key {key} --rpc {}\n  {program} query account {} --rpc {}\n  \
              {program} tx put greeting hello --key {key} --rpc {}\n",
             bob.address, first.rpc, bob.address, last.rpc, last.rpc
+        ));
+    }
+    // The commands of this chain ask its first node, wherever that listens.
+    if let Some(first) = description.nodes.first().filter(|first| first.rpc != DEFAULT_URL) {
+        text.push_str(&format!(
+            "\nTo leave out --rpc in this shell:\n  export QUORATE_RPC={}\n",
+            output::quoted(first.rpc.as_ref())
         ));
     }
     let down = format!("{program} testnet down --dir {dir}");
@@ -524,6 +538,16 @@ mod tests {
         assert!(lines[1].contains("query account qr1"), "{text}");
         assert!(lines[2].contains("tx put greeting hello"), "{text}");
         assert!(text.contains("testnet down --dir"), "{text}");
+        let first = &testnet.description.nodes[0].rpc;
+        assert!(text.contains(&format!("  export QUORATE_RPC={first}\n")), "{text}");
+    }
+
+    #[test]
+    fn at_the_default_address_there_is_nothing_to_export() {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let mut testnet = make(&args(dir.path())).expect("made");
+        testnet.description.nodes[0].rpc = DEFAULT_URL.to_owned();
+        assert!(!welcome(&testnet, &Stay::OwnsAll).contains("QUORATE_RPC"));
     }
 
     #[test]
