@@ -14,6 +14,8 @@ mod cli;
 mod client;
 mod config;
 mod exit;
+#[cfg(test)]
+mod fixtures;
 mod home;
 mod mempool;
 mod metrics;
