@@ -55,6 +55,8 @@ impl Loop {
             }
         } else {
             self.writers.clear();
+            // One that waited for its time: nobody takes it any more, we ourselves no more than others.
+            self.announce_at = None;
         }
     }
 
