@@ -63,7 +63,7 @@ impl fmt::Display for Vote {
             VoteKind::ViewChange => "VIEW-CHANGE",
             VoteKind::NewView => "NEW-VIEW",
         };
-        write!(f, "{kind} e{epoch} v{view} h{height} {} of n{}", Short(&self.target), self.signer)
+        write!(f, "{kind} e{epoch} v{view} h{height} {} of #{}", Short(&self.target), self.signer)
     }
 }
 

@@ -289,7 +289,139 @@ pub(crate) fn quorum(n: usize) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use super::quorum;
+    use std::sync::Arc;
+
+    use quorate_ledger::{Account, Anchor, Header, Payload, Readiness, Transaction, UnixMillis};
+
+    use super::*;
+    use crate::scenario::{Approvers, Change, Scenario};
+
+    /// A window of 2, four validators, and a fifth member.
+    fn chain() -> Arc<Chain> {
+        let parameters = Parameters { window: 2, ..Parameters::default() };
+        let set = Change::Validators(vec![0, 1, 2, 3, 4]);
+        Scenario::new("", 4, 1).parameters(parameters).change(0, set, Approvers::All).chain()
+    }
+
+    fn block(chain: &Chain, epoch: u64, height: u64, approvals: &[(usize, ProposedChange)]) -> Block {
+        let transactions: Vec<_> = approvals
+            .iter()
+            .map(|(member, change)| {
+                let payload = Payload {
+                    version: Payload::VERSION,
+                    chain: chain.genesis.chain,
+                    sender: Account(chain.keys[*member].public()),
+                    nonce: height,
+                    expires_at: UnixMillis(0),
+                    fee: 0,
+                    operations: vec![Operation::Approve { change: change.clone() }],
+                };
+                Arc::new(Transaction::sign(payload, &chain.keys[*member]))
+            })
+            .collect();
+        let header = Header {
+            version: Header::VERSION,
+            chain: chain.genesis.chain,
+            epoch: Epoch(epoch),
+            height: Height(height),
+            parent: Hash::ZERO,
+            transactions_root: Hash::ZERO,
+            time: UnixMillis(height),
+            proposer: Account(chain.keys[0].public()),
+            anchor: Anchor {
+                height: Height(height - 1),
+                state_root: Hash::ZERO,
+                checkpoint: Hash::of(&height.to_le_bytes()),
+            },
+        };
+        Block::new(header, transactions)
+    }
+
+    /// The set of these members; the fifth says in some epoch that it has caught up with what block 1 anchors.
+    fn set(chain: &Chain, members: &[usize], ready_in: u64) -> ProposedChange {
+        let proposed = members.iter().map(|member| {
+            let (name, anchored) = (&chain.genesis.chain, Hash::of(&1u64.to_le_bytes()));
+            let key = &chain.keys[*member];
+            let statement = || Readiness::sign(name, Epoch(ready_in), anchored, key);
+            ProposedValidator { key: key.public(), readiness: (*member == 4).then(statement) }
+        });
+        ProposedChange::Validators(proposed.collect())
+    }
+
+    fn approve(members: &[usize], change: &ProposedChange) -> Vec<(usize, ProposedChange)> {
+        members.iter().map(|member| (*member, change.clone())).collect()
+    }
+
+    #[test]
+    fn a_quorum_of_approvals_ends_the_epoch_a_window_later() {
+        let chain = chain();
+        let mut check = EpochCheck::new(&chain);
+        let five = set(&chain, &[4, 3, 2, 1, 0], 0);
+        let ends = |expected: Expected| expected.ends;
+        assert_eq!(check.apply(&block(&chain, 0, 1, &[])).map(ends), Ok(None));
+        let two = approve(&[0, 1], &five);
+        assert_eq!(check.apply(&block(&chain, 0, 2, &two)).map(ends), Ok(None), "two of four are no quorum");
+        let third = approve(&[3], &five);
+        assert_eq!(check.apply(&block(&chain, 0, 3, &third)).map(ends), Ok(Some(Height(5))));
+        assert_eq!(
+            (check.apply(&block(&chain, 0, 4, &[])).map(ends), check.number()),
+            (Ok(Some(Height(5))), Epoch(0))
+        );
+        let last = check.apply(&block(&chain, 0, 5, &[])).expect("of its epoch");
+        assert_eq!(
+            (check.number(), check.newest().start, check.newest().validators.len()),
+            (Epoch(1), Height(6), 5)
+        );
+        assert_eq!(last.next_validators, check.newest().name());
+        assert!(check.votes(4) && check.at(Height(5)).0 == Epoch(0));
+    }
+
+    #[test]
+    fn a_block_of_another_epoch_than_the_approvals_say_is_caught() {
+        let chain = chain();
+        let mut check = EpochCheck::new(&chain);
+        assert!(check.apply(&block(&chain, 1, 1, &[])).is_err());
+        let three = approve(&[0, 1, 2], &set(&chain, &[0, 1, 2], 0));
+        check.apply(&block(&chain, 0, 1, &three)).expect("of its epoch");
+        for height in 2..=3 {
+            check.apply(&block(&chain, 0, height, &[])).expect("of its epoch");
+        }
+        assert!(check.apply(&block(&chain, 0, 4, &[])).is_err(), "the epoch ended with block 3");
+        assert!(check.apply(&block(&chain, 1, 4, &[])).is_ok());
+    }
+
+    #[test]
+    fn approvals_that_are_not_fit_do_not_count() {
+        let chain = chain();
+        let mut check = EpochCheck::new(&chain);
+        check.apply(&block(&chain, 0, 1, &[])).expect("of its epoch");
+        let strange = approve(&[4], &set(&chain, &[0, 1, 2], 0));
+        let too_late = approve(&[0, 1, 2], &set(&chain, &[0, 1, 2, 3, 4], 1));
+        for (height, approvals) in (2..).zip([strange, too_late]) {
+            check.apply(&block(&chain, 0, height, &approvals)).expect("of its epoch");
+        }
+        assert_eq!((check.failed(), check.ending()), (4, None));
+    }
+
+    #[test]
+    fn signatures_of_a_set_that_is_over_are_none_of_the_next() {
+        let chain = chain();
+        let mut check = EpochCheck::new(&chain);
+        let pair = approve(&[0, 1, 2], &set(&chain, &[2, 3], 0));
+        for height in 1..=3 {
+            let approvals = if height == 1 { pair.as_slice() } else { &[] };
+            check.apply(&block(&chain, 0, height, approvals)).expect("of its epoch");
+        }
+        let signed_by = |members: &'static [usize]| {
+            let chain = Arc::clone(&chain);
+            move |place: usize| members.get(place).map(|member| chain.keys[*member].sign_bytes(b"it"))
+        };
+        assert!(check.is_signed(Epoch(0), b"it", signed_by(&[0, 1, 2])));
+        assert!(!check.is_signed(Epoch(0), b"it", signed_by(&[0, 1])));
+        assert!(!check.is_signed(Epoch(1), b"it", signed_by(&[0, 1, 2])));
+        assert!(check.is_signed(Epoch(1), b"it", signed_by(&[2, 3])), "in the order of their keys");
+        assert!(!check.is_signed(Epoch(2), b"it", signed_by(&[2, 3])));
+    }
 
     #[test]
     fn quorums_are_those_of_the_paper_and_right_between() {
