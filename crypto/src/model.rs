@@ -6,17 +6,22 @@
 //! everything above runs the same code. Only a `SecretKey` makes a signature here too: the function is private to this
 //! crate, so a simulated liar can sign with the keys that it holds and with no others.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
 use std::hash::{BuildHasher, Hasher};
 use std::marker::PhantomData;
 
 use foldhash::quality::FixedState;
 
-use crate::{PublicKey, Signature};
+use crate::{KeyError, PublicKey, Signature};
 
 thread_local! {
     static ON: Cell<bool> = const { Cell::new(false) };
+    static KEYS: RefCell<BTreeMap<PublicKey, Result<(), KeyError>>> = const { RefCell::new(BTreeMap::new()) };
 }
+
+/// More keys than a simulation has, but for those that corruption makes.
+const KEYS_MAX: usize = 256;
 
 /// Each makes another eight bytes of a signature out of the same key and message.
 const SEEDS: [u64; 2] = [1, 2];
@@ -46,6 +51,20 @@ impl Drop for Modelled {
 /// Whether this thread signs and verifies by the model.
 pub(crate) fn is_on() -> bool {
     ON.get()
+}
+
+/// What `check` says of a key. It says the same each time, and asks the curve: a thirtieth of a simulation, for the few
+/// keys that there are.
+pub(crate) fn remembered(
+    key: &PublicKey,
+    check: impl FnOnce(&PublicKey) -> Result<(), KeyError>,
+) -> Result<(), KeyError> {
+    KEYS.with_borrow_mut(|keys| {
+        if keys.len() >= KEYS_MAX {
+            keys.clear();
+        }
+        *keys.entry(*key).or_insert_with(|| check(key))
+    })
 }
 
 /// The signature of whoever holds the secret half of `key`. Nobody here looks for collisions, so a hash that is quick is
@@ -83,6 +102,23 @@ mod tests {
         let mut broken = *signature.as_bytes();
         broken[63] ^= 1;
         assert!(!verify(&key.public(), b"message", &Signature::from_bytes(broken)));
+    }
+
+    #[test]
+    fn a_key_is_what_it_is_however_often_it_is_asked_about() {
+        let keys = [SecretKey::from_seed([1; 32]).public(), PublicKey::from_bytes([0; 32])];
+        let alone = keys.map(|key| key.check());
+        assert!(alone[0].is_ok() && alone[1].is_err());
+        let _modelled = Modelled::begin();
+        for _ in 0..2 {
+            assert_eq!(keys.map(|key| key.check()), alone);
+        }
+        for number in 0..2 * KEYS_MAX {
+            let mut bytes = [7; 32];
+            bytes[..8].copy_from_slice(&(number as u64).to_le_bytes());
+            let _ = PublicKey::from_bytes(bytes).check();
+        }
+        assert!(KEYS.with_borrow(BTreeMap::len) <= KEYS_MAX);
     }
 
     #[test]

@@ -132,9 +132,15 @@ pub(crate) struct Effects<M> {
 }
 
 impl<M> Effects<M> {
-    /// None yet; notes are written down only for a trace.
-    pub(crate) fn new(traced: bool) -> Self {
-        Self { list: Vec::new(), traced }
+    /// None yet; notes are written down only for a trace. Every step takes the memory of the one before.
+    pub(crate) fn new(traced: bool, spare: Vec<Effect<M>>) -> Self {
+        assert!(spare.is_empty(), "each step begins without effects");
+        Self { list: spare, traced }
+    }
+
+    /// The effects, in order.
+    pub(crate) fn into_list(self) -> Vec<Effect<M>> {
+        self.list
     }
 
     pub(crate) fn send(&mut self, to: usize, parcel: Rc<Parcel<M>>, after_us: u64) {
@@ -167,14 +173,5 @@ impl<M> Effects<M> {
         if self.traced {
             self.list.push(Effect::Note(text()));
         }
-    }
-}
-
-impl<M> IntoIterator for Effects<M> {
-    type Item = Effect<M>;
-    type IntoIter = std::vec::IntoIter<Effect<M>>;
-
-    fn into_iter(self) -> Self::IntoIter {
-        self.list.into_iter()
     }
 }

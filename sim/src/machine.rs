@@ -10,6 +10,7 @@ use quorate_ledger::{Epoch, GenesisState, MemoryStore, Parameters, UnixMillis};
 use crate::faults::Point;
 use crate::liar::Lie;
 use crate::log::{DiskLog, Found};
+use crate::observe::Vote;
 use crate::random::{Random, Stream};
 
 /// How long a node's own work takes, in microseconds.
@@ -120,6 +121,7 @@ impl<R: borsh::BorshSerialize + borsh::BorshDeserialize + Clone + Promised> Mach
         timing: Timing,
         clock_offset_max_ms: u64,
         lies: Vec<Lie>,
+        kept: fn(&R) -> Vec<Vote>,
     ) -> Self {
         let mut random = Random::new(chain.seed, Stream::Node(number));
         let ahead_ms = random.within(&(0..=clock_offset_max_ms)) as i64;
@@ -129,7 +131,7 @@ impl<R: borsh::BorshSerialize + borsh::BorshDeserialize + Clone + Promised> Mach
             timing,
             random,
             clock: Clock { ahead_ms, ..Clock::default() },
-            log: DiskLog::new(number as u64),
+            log: DiskLog::new(number as u64, kept),
             rotten: None,
             store: MemoryStore::new(),
             store_fails: false,

@@ -194,12 +194,12 @@ impl<E: Deceptive> Process<E> {
 
     /// Highest block executed and synced.
     pub(crate) fn executed(&self) -> Height {
-        self.ledger.tip().height
+        self.ledger.height()
     }
 
     /// Highest block executed and synced that has a commit certificate of its own.
     pub(crate) fn certified(&self) -> Height {
-        self.ledger.tip().base_height
+        self.ledger.base_height()
     }
 
     /// The ledger, to be read by the checkers and by clients.

@@ -147,6 +147,8 @@ struct Simulation<'a, E: Deceptive> {
     /// The height at which every transaction had its outcome.
     goal: Option<Height>,
     happenings: u64,
+    /// Room for the effects of the next step.
+    spare: Vec<Effect<E::Message>>,
 }
 
 /// Faults have stopped.
@@ -167,7 +169,7 @@ impl<'a, E: Deceptive> Simulation<'a, E> {
         let machine = |(number, member)| {
             let (chain, timing) = (Arc::clone(&chain), scenario.timing.clone());
             let lies = scenario.lies_of(member);
-            Machine::new(number, member, chain, timing, scenario.clock_offset_max_ms, lies)
+            Machine::new(number, member, chain, timing, scenario.clock_offset_max_ms, lies, E::kept)
         };
         let mut coverage = Coverage::default();
         scenario.liars.iter().flat_map(|liar| &liar.lies).for_each(|lie| coverage.count(lie.name()));
@@ -197,6 +199,7 @@ impl<'a, E: Deceptive> Simulation<'a, E> {
             done: None,
             goal: None,
             happenings: 0,
+            spare: Vec::new(),
             chain,
         }
     }
@@ -277,7 +280,7 @@ impl<'a, E: Deceptive> Simulation<'a, E> {
         index: usize,
         act: impl FnOnce(&mut Node<E>, &mut Effects<E::Message>) -> T,
     ) -> Result<Option<T>, Violation> {
-        let mut effects = Effects::new(self.trace.is_some());
+        let mut effects = Effects::new(self.trace.is_some(), std::mem::take(&mut self.spare));
         let lies = !self.checks.is_correct(index);
         let node = &mut self.nodes[index];
         let result = if lies {
@@ -287,9 +290,11 @@ impl<'a, E: Deceptive> Simulation<'a, E> {
         } else {
             Some(act(node, &mut effects))
         };
-        for effect in effects {
+        let mut effects = effects.into_list();
+        for effect in effects.drain(..) {
             self.carry_out(index, effect)?;
         }
+        self.spare = effects;
         Ok(result)
     }
 

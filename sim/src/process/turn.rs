@@ -37,17 +37,18 @@ impl<E: Deceptive> Process<E> {
         now: Mono,
         out: &mut Effects<E::Message>,
     ) {
-        let inputs = std::mem::take(&mut self.inbox);
+        let mut inputs = std::mem::take(&mut self.inbox);
         self.turn = Turn::Idle;
         let clocks = machine.clocks(now);
         let heard = self.votes_of_liars(machine, &inputs);
         let (epoch, before) = (self.replica.epoch(), self.replica.current().horizon());
         let (executed, window) = (self.ledger.tip(), u64::from(self.parameters().window));
         let driven = if machine.is_rotten() {
-            drive(&mut self.replica, &mut NoLog, clocks, inputs)
+            drive(&mut self.replica, &mut NoLog, clocks, inputs.drain(..))
         } else {
-            drive(&mut self.replica, &mut machine.log, clocks, inputs)
+            drive(&mut self.replica, &mut machine.log, clocks, inputs.drain(..))
         };
+        self.inbox = inputs; // empty, and as large as before
         self.stepped = true;
         self.epochs.moved(&self.replica);
         let actions = match driven {
@@ -125,8 +126,8 @@ impl<E: Deceptive> Process<E> {
         now: Mono,
         out: &mut Effects<E::Message>,
     ) {
-        let records = match machine.log.sync() {
-            Ok(records) => records,
+        let votes = match machine.log.sync() {
+            Ok(votes) => votes,
             Err(why) => {
                 out.note(|| format!("stops: {why}"));
                 out.count("stopped on a failed sync");
@@ -134,7 +135,7 @@ impl<E: Deceptive> Process<E> {
                 return;
             }
         };
-        out.see(Sighting::Kept(records.iter().flat_map(E::kept).collect()));
+        out.see(Sighting::Kept(votes));
         if machine.doom == Some(Point::BeforeActions) {
             out.die(Death::BeforeActions);
             return;
