@@ -8,7 +8,8 @@
 use std::io;
 
 use borsh::{BorshDeserialize, BorshSerialize};
-use quorate_consensus::{Log, vote_log::Image};
+use quorate_consensus::{Log, Promised, vote_log::Image};
+use quorate_ledger::Epoch;
 
 use crate::observe::Vote;
 use crate::random::Random;
@@ -22,6 +23,7 @@ const COMPACT_RECORDS: usize = 256;
 /// The log of one replica. It survives the replica's process.
 #[derive(Debug)]
 pub(crate) struct DiskLog<R> {
+    id: [u8; 16],
     image: Image,
     /// How many of its bytes are safe.
     synced: usize,
@@ -62,6 +64,7 @@ impl<R: BorshSerialize + BorshDeserialize + Clone> DiskLog<R> {
         let image = Image::new(bytes);
         let synced = image.bytes().len();
         Self {
+            id: bytes,
             image,
             synced,
             appended: false,
@@ -144,6 +147,17 @@ impl<R: BorshSerialize + BorshDeserialize + Clone> DiskLog<R> {
         self.synced = image.bytes().len();
         self.image = image;
         true
+    }
+
+    /// A new log takes its place, which promises to sign nothing below an epoch.
+    pub(crate) fn renew(&mut self, epoch: Epoch)
+    where
+        R: Promised,
+    {
+        self.image = Image::new(self.id);
+        self.image.append(&[R::beginning(epoch)]).expect("a record is encoded");
+        self.synced = self.image.bytes().len();
+        self.records = 1;
     }
 
     /// Lets one bit of what was safe long ago turn, where a later frame shows that it was. Says whether there was one.

@@ -92,6 +92,34 @@ pub(super) struct Reproposed {
     pub(super) asked: Option<(Mono, usize)>,
 }
 
+/// Of which views it was reported that a validator asked for them in two ways, or started them falsely or in two ways: the
+/// last such view of each (`docs/pbft.md` §8). Views rise, and what is below the one that a replica is in is not looked at.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Accused {
+    asked: BTreeMap<ValidatorIndex, View>,
+    started: BTreeMap<ValidatorIndex, View>,
+}
+
+impl Accused {
+    /// Notes a VIEW-CHANGE that contradicts another; whether that is new.
+    fn asks_twice(&mut self, change: &ViewChange) -> bool {
+        note(&mut self.asked, change.signer, change.payload.view)
+    }
+
+    /// Notes a NEW-VIEW that is false or contradicts another; whether that is new.
+    fn starts_wrongly(&mut self, new_view: &NewView) -> bool {
+        note(&mut self.started, new_view.signer, new_view.payload.view)
+    }
+}
+
+fn note(views: &mut BTreeMap<ValidatorIndex, View>, signer: ValidatorIndex, view: View) -> bool {
+    let new = views.get(&signer).is_none_or(|last| *last < view);
+    if new {
+        views.insert(signer, view);
+    }
+    new
+}
+
 impl Start {
     /// The start of view 0: nothing is proposed again.
     pub(super) fn of_epoch(base: Height) -> Self {
@@ -200,13 +228,13 @@ impl Pbft {
         match self.asked.get(&change.signer) {
             Some(known) if known.payload.view > change.payload.view => {}
             Some(known) if known.payload.view == change.payload.view => {
-                if known.payload != change.payload {
+                if known.payload != change.payload && self.accused.asks_twice(&change) {
                     let evidence = Evidence::DoubleViewChange {
                         signer: self.key_of(change.signer),
                         first: Box::new(signed(known)),
                         second: Box::new(signed(&change)),
                     };
-                    self.accuse(change.signer, change.payload.view, evidence, out);
+                    out.act(Action::Accuse { evidence: Box::new(evidence) });
                 }
             }
             Some(_) | None => {
@@ -262,11 +290,13 @@ impl Pbft {
         }
         let Some(start) = reproposal(&new_view.payload.changes) else { return };
         if !start.blocks.iter().map(|it| &it.payload.block).eq(&new_view.payload.blocks) {
-            let evidence = Evidence::FalseNewView {
-                signer: self.key_of(new_view.signer),
-                new_view: Box::new(Signed { payload: new_view.payload, signature: new_view.signature }),
-            };
-            self.accuse(new_view.signer, view, evidence, out);
+            if self.accused.starts_wrongly(&new_view) {
+                let evidence = Evidence::FalseNewView {
+                    signer: self.key_of(new_view.signer),
+                    new_view: Box::new(Signed { payload: new_view.payload, signature: new_view.signature }),
+                };
+                out.act(Action::Accuse { evidence: Box::new(evidence) });
+            }
             if view == self.view {
                 self.suspect(Cause::FalseNewView, out);
             }
@@ -278,14 +308,16 @@ impl Pbft {
         match (&self.mode, &self.new_view) {
             (Mode::Changing, _) if view == self.view => self.enter(now, new_view, &start, out),
             (Mode::Active(_), Some(known))
-                if known.payload.view == view && known.payload != new_view.payload =>
+                if known.payload.view == view
+                    && known.payload != new_view.payload
+                    && self.accused.starts_wrongly(&new_view) =>
             {
                 let evidence = Evidence::DoubleNewView {
                     signer: self.key_of(new_view.signer),
                     first: Box::new(Signed { payload: known.payload.clone(), signature: known.signature }),
                     second: Box::new(Signed { payload: new_view.payload, signature: new_view.signature }),
                 };
-                self.accuse(new_view.signer, view, evidence, out);
+                out.act(Action::Accuse { evidence: Box::new(evidence) });
             }
             (Mode::Changing | Mode::Active(_), _) => {}
         }

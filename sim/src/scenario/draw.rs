@@ -1,5 +1,7 @@
 //! Any run: everything that is not given follows from the seed.
 
+mod plans;
+
 use super::Scenario;
 use crate::client::{Lasting, Workload};
 use crate::faults::{draw_network, draw_script};
@@ -53,10 +55,12 @@ impl Scenario {
         let (lying, spared) = draw_faulty(&mut random, nodes);
         scenario.liars =
             lying.into_iter().map(|node| LiarPlan { node, lies: draw_lies(&mut random) }).collect();
+        scenario.draw_plans(&spared);
         let every_ms = [1_000, 3_000, 10_000][random.index(3)];
         let machines = scenario.machines();
         scenario.script = draw_script(&mut random, machines, chaos_ms, every_ms, &spared);
         scenario.timing = draw_timing(&mut random);
+        scenario.draw_crashes_at_ends();
         assert!(scenario.is_fair(), "no more than f validators are faulty");
         scenario
     }
