@@ -33,6 +33,12 @@ pub trait Engine: Sized {
     /// [`OpenError`] when the records contradict the setup or each other: a damaged or foreign log.
     fn open(setup: Setup, tip: Tip, records: Vec<Self::Record>) -> Result<Self, OpenError>;
 
+    /// That records of any epochs do not contradict each other: all that can be said of them before their instance begins.
+    ///
+    /// # Errors
+    /// [`OpenError::Contradiction`].
+    fn check_records(records: &[Self::Record]) -> Result<(), OpenError>;
+
     /// The epoch that a message belongs to, and so the instance that it is for.
     fn epoch_of(message: &Self::Message) -> Epoch;
 

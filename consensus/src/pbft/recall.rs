@@ -22,10 +22,12 @@ use super::{
     message::{CheckpointVote, Holdings, Message, Recall, STATEMENTS_MAX, Statement, Vote},
     record::Record,
     tally::Tally,
+    verify,
 };
 use crate::{
     engine::{Action, Now, Output, To},
     evidence::{Signed, VoteKind},
+    rejection::Rejection,
 };
 
 /// Whether this instance may sign.
@@ -71,11 +73,9 @@ impl Pbft {
         recall: &Recall,
         out: &mut Output<Self>,
     ) {
-        let pause_ms = self.setup.parameters.resend_ms / 2;
-        if self.answered.get(&from).is_some_and(|at| now.mono < at.plus_millis(pause_ms)) {
+        if !self.recalls.grant(from, now, self.setup.parameters.resend_ms) {
             return;
         }
-        self.answered.insert(from, now.mono);
         let statements = self.statements_of(from);
         let holdings = Holdings { epoch: recall.epoch, nonce: recall.nonce, statements };
         out.act(Action::Send { to: To::One(from), message: Message::Holdings(Box::new(holdings)) });
@@ -89,16 +89,26 @@ impl Pbft {
 
     /// Takes an answer. A message of one's own that the log does not know counts whenever it comes; an answer to an earlier
     /// life's question counts for nothing else.
-    pub(super) fn on_holdings(&mut self, from: ValidatorIndex, holdings: &Holdings, out: &mut Output<Self>) {
-        let Some(voter) = &self.setup.voter else { return };
+    ///
+    /// Of all that an answer holds, only such a message changes anything, so its signature alone is looked at. If that is
+    /// forged the whole answer is refused: whoever is correct holds nothing unverified. So no answer costs more than one
+    /// look at a signature, asked for or not.
+    pub(super) fn on_holdings(
+        &mut self,
+        from: ValidatorIndex,
+        holdings: &Holdings,
+        out: &mut Output<Self>,
+    ) -> Result<(), Rejection> {
+        let Some(voter) = &self.setup.voter else { return Ok(()) };
         let (own, fresh) = (voter.index, holdings.nonce == self.setup.nonce && from != voter.index);
         if matches!(self.standing, Standing::Forgetful(_)) {
-            return;
+            return Ok(());
         }
         let strange = holdings.statements.iter().find(|it| it.signer() == own && !self.knows(it));
         if let Some(strange) = strange {
+            verify::statement(&self.setup.scope, strange)?;
             self.abstain(from, strange, out);
-            return;
+            return Ok(());
         }
         if let Standing::Asking(heard) = &mut self.standing
             && fresh
@@ -106,6 +116,7 @@ impl Pbft {
             heard.insert(from);
             self.settle_standing();
         }
+        Ok(())
     }
 
     /// Whether a message is of this replica's own and none that its log knows: its key is in use elsewhere, or its log is not

@@ -222,28 +222,31 @@ fn new_view(scope: &Scope, message: &NewView) -> Result<(), Rejection> {
     Ok(())
 }
 
-/// What is held of the asker: who signed what is all that matters, so nothing inside is verified.
+/// What is held of the asker, whose engine looks at the signature of the one statement that would mean something to it
+/// ([`statement`]): an answer that nobody asked for must not cost a thousand of them.
 fn holdings(scope: &Scope, message: &Holdings) -> Result<(), Rejection> {
     epoch(scope, message.epoch)?;
     if message.statements.len() > STATEMENTS_MAX {
         return Err(Rejection::Malformed("it holds too many messages"));
     }
-    for statement in &message.statements {
-        match statement {
-            Statement::Prepare(it) => vote(scope, VoteKind::Prepare, it)?,
-            Statement::Commit(it) => vote(scope, VoteKind::Commit, it)?,
-            Statement::Checkpoint(it) => checkpoint(scope, it)?,
-            Statement::ViewChange(it) => {
-                epoch(scope, it.payload.epoch)?;
-                signed(scope, Domain::ViewChange, it.signer, &it.payload, &it.signature)?;
-            }
-            Statement::NewView(it) => {
-                epoch(scope, it.payload.epoch)?;
-                signed(scope, Domain::NewView, it.signer, &it.payload, &it.signature)?;
-            }
+    Ok(())
+}
+
+/// That its signer made a statement in this epoch: who signed what is all that matters, so nothing inside is verified.
+pub(super) fn statement(scope: &Scope, statement: &Statement) -> Result<(), Rejection> {
+    match statement {
+        Statement::Prepare(it) => vote(scope, VoteKind::Prepare, it),
+        Statement::Commit(it) => vote(scope, VoteKind::Commit, it),
+        Statement::Checkpoint(it) => checkpoint(scope, it),
+        Statement::ViewChange(it) => {
+            epoch(scope, it.payload.epoch)?;
+            signed(scope, Domain::ViewChange, it.signer, &it.payload, &it.signature)
+        }
+        Statement::NewView(it) => {
+            epoch(scope, it.payload.epoch)?;
+            signed(scope, Domain::NewView, it.signer, &it.payload, &it.signature)
         }
     }
-    Ok(())
 }
 
 fn commit_certificate(scope: &Scope, certificate: &CommitCertificate) -> Result<(), Rejection> {

@@ -92,6 +92,34 @@ pub(super) struct Reproposed {
     pub(super) asked: Option<(Mono, usize)>,
 }
 
+/// Of which views it was reported that a validator asked for them in two ways, or started them falsely or in two ways: the
+/// last such view of each (`docs/pbft.md` §8). Views rise, and what is below the one that a replica is in is not looked at.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Accused {
+    asked: BTreeMap<ValidatorIndex, View>,
+    started: BTreeMap<ValidatorIndex, View>,
+}
+
+impl Accused {
+    /// Notes a VIEW-CHANGE that contradicts another; whether that is new.
+    fn asks_twice(&mut self, change: &ViewChange) -> bool {
+        note(&mut self.asked, change.signer, change.payload.view)
+    }
+
+    /// Notes a NEW-VIEW that is false or contradicts another; whether that is new.
+    fn starts_wrongly(&mut self, new_view: &NewView) -> bool {
+        note(&mut self.started, new_view.signer, new_view.payload.view)
+    }
+}
+
+fn note(views: &mut BTreeMap<ValidatorIndex, View>, signer: ValidatorIndex, view: View) -> bool {
+    let new = views.get(&signer).is_none_or(|last| *last < view);
+    if new {
+        views.insert(signer, view);
+    }
+    new
+}
+
 impl Start {
     /// The start of view 0: nothing is proposed again.
     pub(super) fn of_epoch(base: Height) -> Self {
@@ -182,9 +210,14 @@ impl Pbft {
     /// long as the ledger is where the log left it.
     pub(super) fn report_fits(&self) -> bool {
         let most = self.setup.parameters.window.saturating_mul(2);
+        let most = usize::try_from(most).unwrap_or(usize::MAX);
+        // Every step asks this several times, and hardly ever are there so many heights at all.
+        if self.slots.len() <= most {
+            return true;
+        }
         let slots = self.slots.range(self.base.height.next()..);
         let prepared = slots.filter(|(_, slot)| slot.rounds.values().any(|it| it.prepared.is_some()));
-        prepared.count() <= usize::try_from(most).unwrap_or(usize::MAX)
+        prepared.count() <= most
     }
 
     /// Takes a VIEW-CHANGE: each signer's highest counts. Its base is learned at once.
@@ -195,7 +228,7 @@ impl Pbft {
         match self.asked.get(&change.signer) {
             Some(known) if known.payload.view > change.payload.view => {}
             Some(known) if known.payload.view == change.payload.view => {
-                if known.payload != change.payload {
+                if known.payload != change.payload && self.accused.asks_twice(&change) {
                     let evidence = Evidence::DoubleViewChange {
                         signer: self.key_of(change.signer),
                         first: Box::new(signed(known)),
@@ -213,10 +246,11 @@ impl Pbft {
     /// Moves to the (f + 1)-th highest view that is asked for: at least one correct replica wants that or a later one,
     /// and no f messages move anybody.
     pub(super) fn join(&mut self, out: &mut Output<Self>) -> bool {
-        let mut views: Vec<View> = self.asked.values().map(|it| it.payload.view).collect();
+        let asked = self.asked.values().map(|it| it.payload.view);
+        let mut views: Vec<View> = asked.filter(|view| *view > self.view).collect();
         views.sort_unstable_by(|a, b| b.cmp(a));
         match views.get(self.quorum.f()) {
-            Some(view) if *view > self.view && self.signing().is_some() => {
+            Some(view) if self.signing().is_some() => {
                 self.ask_for(*view, Cause::Others, out);
                 true
             }
@@ -256,11 +290,13 @@ impl Pbft {
         }
         let Some(start) = reproposal(&new_view.payload.changes) else { return };
         if !start.blocks.iter().map(|it| &it.payload.block).eq(&new_view.payload.blocks) {
-            let evidence = Evidence::FalseNewView {
-                signer: self.key_of(new_view.signer),
-                new_view: Box::new(Signed { payload: new_view.payload, signature: new_view.signature }),
-            };
-            out.act(Action::Accuse { evidence: Box::new(evidence) });
+            if self.accused.starts_wrongly(&new_view) {
+                let evidence = Evidence::FalseNewView {
+                    signer: self.key_of(new_view.signer),
+                    new_view: Box::new(Signed { payload: new_view.payload, signature: new_view.signature }),
+                };
+                out.act(Action::Accuse { evidence: Box::new(evidence) });
+            }
             if view == self.view {
                 self.suspect(Cause::FalseNewView, out);
             }
@@ -272,7 +308,9 @@ impl Pbft {
         match (&self.mode, &self.new_view) {
             (Mode::Changing, _) if view == self.view => self.enter(now, new_view, &start, out),
             (Mode::Active(_), Some(known))
-                if known.payload.view == view && known.payload != new_view.payload =>
+                if known.payload.view == view
+                    && known.payload != new_view.payload
+                    && self.accused.starts_wrongly(&new_view) =>
             {
                 let evidence = Evidence::DoubleNewView {
                     signer: self.key_of(new_view.signer),

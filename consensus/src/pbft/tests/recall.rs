@@ -2,7 +2,7 @@
 
 use quorate_ledger::{Height, View};
 
-use super::bench::{Bench, delivered, genesis_tip, index, sent};
+use super::bench::{Bench, delivered, genesis_tip, index, rejection, sent};
 use crate::{
     engine::{Action, Engine as _, Event, To},
     evidence::VoteKind,
@@ -10,6 +10,7 @@ use crate::{
         Message, Record,
         message::{Holdings, Recall, Statement},
     },
+    rejection::Rejection,
 };
 
 /// Replica 1 of four that has started again, has asked, and has heard nobody yet.
@@ -205,10 +206,51 @@ fn messages_of_others_in_an_answer_are_nobodys_proof() {
 
 #[test]
 fn an_answer_with_a_forged_message_is_refused() {
-    let bench = asking();
+    let mut bench = asking();
     let mut vote = bench.vote(VoteKind::Prepare, 2, &bench.first());
     vote.signer = index(1);
-    bench.refused(bench.holdings(vec![Statement::Prepare(vote)]));
+    let forged = bench.holdings(vec![Statement::Prepare(vote.clone())]);
+    assert_eq!(rejection(&bench.receive(0, forged)), Rejection::BadSignature(index(1)));
+    // It was no answer, and of one with a forged message and a real one behind it nothing is taken.
+    let real = bench.vote(VoteKind::Prepare, 1, &bench.first());
+    let both = bench.holdings(vec![Statement::Prepare(vote), Statement::Prepare(real)]);
+    assert_eq!(rejection(&bench.receive(0, both)), Rejection::BadSignature(index(1)));
+    let answer = bench.holdings(Vec::new());
+    bench.receive(2, answer);
+    assert!(bench.engine.status().silent.is_some_and(|it| it.contains("from 1 more")));
+}
+
+/// > So no answer costs more than one look at a signature
+///
+/// A look would show that these are forged: nobody looks at what would change nothing.
+#[test]
+fn signatures_in_an_answer_that_would_change_nothing_are_not_looked_at() {
+    let mut bench = Bench::new(4, 1);
+    let blocks = bench.chain(2);
+    bench.propose(&blocks[0]);
+    let other = bench.vote(VoteKind::Commit, 3, &blocks[1]).signature;
+    let mut known = bench.vote(VoteKind::Prepare, 1, &blocks[0]);
+    let mut anothers = bench.vote(VoteKind::Prepare, 2, &blocks[0]);
+    (known.signature, anothers.signature) = (other, other);
+    let answer = bench.holdings(vec![Statement::Prepare(known), Statement::Prepare(anothers)]);
+    let unasked = |bench: &mut Bench| {
+        let actions = bench.receive(0, answer.clone());
+        assert!(actions.is_empty(), "{actions:?}");
+    };
+    unasked(&mut bench);
+    bench.reopen(genesis_tip(&bench.scope));
+    bench.receive(0, answer.clone());
+    bench.receive(2, answer.clone());
+    assert_eq!(bench.engine.status().silent, None, "both have answered");
+}
+
+/// What is strange counts whenever it comes: also when the question has long been answered.
+#[test]
+fn a_late_answer_silences_too() {
+    let mut bench = Bench::new(4, 1);
+    let strange = Statement::Commit(bench.vote(VoteKind::Commit, 1, &bench.first()));
+    let late = bench.holdings(vec![strange]);
+    assert!(abstains(&bench.receive(3, late)));
 }
 
 /// One key on two machines: what the other signed reaches this one.

@@ -661,22 +661,14 @@ fn a_certificate_in_a_request_teaches_as_if_it_had_come_alone() {
 
 #[test]
 fn status_brings_the_request_to_whoever_is_below_it() {
-    let mut bench = Bench::with(4, 2, quiet());
-    for signer in [0, 1] {
-        let change = bench.change(signer, 1, Vec::new());
-        bench.receive(signer, Message::ViewChange(Box::new(change)));
-    }
-    let report = |view: u64, active: bool| {
-        Message::Status(Box::new(StatusReport { view: View(view), active, ..bench.empty_status() }))
-    };
-    let reports = [
-        (report(0, true), true),
-        (report(1, false), true),
-        (report(1, true), false),
-        (report(2, false), false),
-    ];
-    for (report, wanted) in reports {
-        let told = sent(&bench.receive(3, report.clone()));
+    for (view, active, wanted) in [(0, true, true), (1, false, true), (1, true, false), (2, false, false)] {
+        let mut bench = Bench::with(4, 2, quiet());
+        for signer in [0, 1] {
+            let change = bench.change(signer, 1, Vec::new());
+            bench.receive(signer, Message::ViewChange(Box::new(change)));
+        }
+        let report = StatusReport { view: View(view), active, ..bench.empty_status() };
+        let told = sent(&bench.receive(3, Message::Status(Box::new(report.clone()))));
         let asked = told.iter().any(|(_, it)| matches!(it, Message::ViewChange(_)));
         assert_eq!(asked, wanted, "{report:?}");
     }
