@@ -67,14 +67,14 @@ use quorate_ledger::{
 
 use self::{
     checkpoint::Checkpoints,
-    message::{BaseClaim, NewView, ViewChange},
+    message::{Base, NewView, ViewChange},
     participation::Participation,
     proposal::{Building, Parent},
     ration::Ration,
     recall::Standing,
     slot::{Accepted, Prepared, Round, Slot},
     timers::Timers,
-    view_change::{Accused, Mode, Start},
+    view_change::{Accused, Asked, Mode, Start},
 };
 pub use self::{message::Message, record::Record};
 use crate::{
@@ -115,7 +115,7 @@ pub struct Pbft {
     view: View,
     mode: Mode,
     /// Each validator's highest VIEW-CHANGE.
-    asked: BTreeMap<ValidatorIndex, ViewChange>,
+    asked: BTreeMap<ValidatorIndex, Asked>,
     /// What was reported of validators' VIEW-CHANGEs and NEW-VIEWs.
     accused: Accused,
     /// The last VIEW-CHANGE sent, repeated byte for byte.
@@ -133,7 +133,7 @@ pub struct Pbft {
     /// Highest block handed to the ledger.
     delivered: Parent,
     /// Highest delivered block with a certificate of its own.
-    base: BaseClaim,
+    base: Base,
     /// Result of the highest block that the ledger has executed and synced.
     executed: ExecutionOutcome,
     checkpoints: Checkpoints,
@@ -177,9 +177,9 @@ impl Engine for Pbft {
         let base = match tip.base {
             Some(certificate) if certificate.payload.epoch == scope.epoch => {
                 let block = certificate.payload.block;
-                BaseClaim { height: tip.base_height, block, certificate: Some(certificate) }
+                Base { height: tip.base_height, block, certificate: Some(certificate) }
             }
-            Some(_) | None => BaseClaim { height: start, block: start_hash, certificate: None },
+            Some(_) | None => Base { height: start, block: start_hash, certificate: None },
         };
         let executed = ExecutionOutcome {
             // The end of the epoch before is none of this one's.
@@ -381,7 +381,10 @@ impl Pbft {
                 self.on_recall(now, from, &recall, out);
                 Ok(())
             }
-            Message::Holdings(holdings) => self.on_holdings(from, &holdings, out),
+            Message::Holdings(holdings) => {
+                self.on_holdings(from, &holdings, out);
+                Ok(())
+            }
         };
         if let Err(why) = judged {
             out.act(Action::Reject { from, why });

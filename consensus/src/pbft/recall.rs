@@ -27,7 +27,6 @@ use super::{
 use crate::{
     engine::{Action, Now, Output, To},
     evidence::{Signed, VoteKind},
-    rejection::Rejection,
 };
 
 /// Whether this instance may sign.
@@ -91,24 +90,20 @@ impl Pbft {
     /// life's question counts for nothing else.
     ///
     /// Of all that an answer holds, only such a message changes anything, so its signature alone is looked at. If that is
-    /// forged the whole answer is refused: whoever is correct holds nothing unverified. So no answer costs more than one
-    /// look at a signature, asked for or not.
-    pub(super) fn on_holdings(
-        &mut self,
-        from: ValidatorIndex,
-        holdings: &Holdings,
-        out: &mut Output<Self>,
-    ) -> Result<(), Rejection> {
-        let Some(voter) = &self.setup.voter else { return Ok(()) };
+    /// forged the whole answer counts for nothing: whoever is correct holds nothing unverified. So no answer costs more than
+    /// one look at a signature, asked for or not.
+    pub(super) fn on_holdings(&mut self, from: ValidatorIndex, holdings: &Holdings, out: &mut Output<Self>) {
+        let Some(voter) = &self.setup.voter else { return };
         let (own, fresh) = (voter.index, holdings.nonce == self.setup.nonce && from != voter.index);
         if matches!(self.standing, Standing::Forgetful(_)) {
-            return Ok(());
+            return;
         }
         let strange = holdings.statements.iter().find(|it| it.signer() == own && !self.knows(it));
         if let Some(strange) = strange {
-            verify::statement(&self.setup.scope, strange)?;
-            self.abstain(from, strange, out);
-            return Ok(());
+            if verify::statement(&self.setup.scope, strange).is_ok() {
+                self.abstain(from, strange, out);
+            }
+            return;
         }
         if let Standing::Asking(heard) = &mut self.standing
             && fresh
@@ -116,7 +111,6 @@ impl Pbft {
             heard.insert(from);
             self.settle_standing();
         }
-        Ok(())
     }
 
     /// Whether a message is of this replica's own and none that its log knows: its key is in use elsewhere, or its log is not
@@ -207,8 +201,8 @@ impl Pbft {
             let inside = new_view.payload.changes.iter().filter(|it| it.signer == signer);
             found.extend(inside.map(|it| Statement::ViewChange(Box::new(it.clone()))));
         }
-        if let Some(change) = self.asked.get(&signer) {
-            found.push(Statement::ViewChange(Box::new(change.clone())));
+        if let Some(asked) = self.asked.get(&signer) {
+            found.push(Statement::ViewChange(Box::new(asked.request.clone())));
         }
         for slot in self.slots.values().rev() {
             for round in slot.rounds.values().rev() {

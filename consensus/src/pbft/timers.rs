@@ -136,7 +136,7 @@ impl Pbft {
         // Looked at first, since it also says when a due block will be late: an old answer would be a deadline in the past.
         let late = self.due_block_is_late(now);
         let waits = self.backlog.eligible.is_some() || late;
-        let asking = self.asked.values().filter(|it| it.payload.view >= self.view).count();
+        let asking = self.asked.values().filter(|it| it.request.payload.view >= self.view).count();
         let set = |timer: &mut Option<Mono>, holds: bool| {
             *timer = if holds { timer.or(Some(now.mono)) } else { None };
         };

@@ -1,17 +1,11 @@
 //! How large the network's messages may be: as the chain's parameters ask for, of every epoch so far. Old blocks stay to be
 //! served whatever epochs follow, and a later epoch may allow larger ones.
 
-use quorate_ledger::{
-    BLOCK_BYTES_LIMIT, Epoch, Parameters, Quorum, Reader, TRANSACTION_BYTES_LIMIT, VALIDATORS_MAX,
-};
+use quorate_ledger::{BLOCK_BYTES_LIMIT, Epoch, Parameters, Reader, TRANSACTION_BYTES_LIMIT};
 use quorate_network::{Limits, Network, limits::MESSAGE_BYTES_CEILING};
 
 use crate::wire::{ANSWER_BYTES, BUNDLE_BYTES};
 
-/// What a signature takes.
-const SIGNATURE_BYTES: usize = 64;
-/// What a certificate takes beyond its signatures: signers, payload, header.
-const CERTIFICATE_BYTES_SLACK: usize = 512;
 /// What a message may be beyond the transactions in it: headers, lengths, certificates.
 const MESSAGE_BYTES_SLACK: usize = 256 << 10;
 
@@ -38,13 +32,7 @@ pub(super) fn limits_of(parameters: &Parameters) -> Limits {
         .saturating_mul(parameters.block_bytes_max as usize + MESSAGE_BYTES_SLACK)
         .saturating_add(ANSWER_BYTES)
         .max(BLOCK_BYTES_LIMIT as usize + MESSAGE_BYTES_SLACK + ANSWER_BYTES);
-    // NEW-VIEW holds a quorum of VIEW-CHANGEs, each with a certificate for its base and for every height in flight.
-    let quorum = Quorum::of(VALIDATORS_MAX).q();
-    let certificate = quorum * SIGNATURE_BYTES + CERTIFICATE_BYTES_SLACK;
-    let new_view = quorum * (parameters.window as usize + 1) * certificate;
     Limits {
-        frame_bytes_max: defaults.frame_bytes_max.max(new_view),
-        queue_bytes_max: defaults.queue_bytes_max.max(new_view),
         gossip_bytes_max: defaults.gossip_bytes_max.max(bundle),
         response_bytes_max: defaults.response_bytes_max.max(blocks).min(MESSAGE_BYTES_CEILING),
         ..defaults
@@ -53,6 +41,8 @@ pub(super) fn limits_of(parameters: &Parameters) -> Limits {
 
 #[cfg(test)]
 mod tests {
+    use quorate_consensus::pbft::message::MESSAGE_BYTES_MAX;
+
     use super::*;
 
     #[test]
@@ -64,6 +54,8 @@ mod tests {
             let limits = limits_of(&parameters);
             limits.check().expect("well formed");
             assert!(limits.response_bytes_max < MESSAGE_BYTES_CEILING, "nothing had to be cut off");
+            // Whatever validators say to each other fits, also with all that a frame is beside it.
+            assert!(limits.frame_bytes_max > MESSAGE_BYTES_MAX + MESSAGE_BYTES_SLACK);
         }
     }
 }

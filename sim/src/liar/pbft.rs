@@ -13,8 +13,10 @@ use quorate_consensus::{
         Message,
         message::{
             BaseClaim, CheckpointReport, CheckpointVote, HeightReport, Holdings, NewView, NewViewPayload,
-            PrePrepare, PreparedCertificate, Statement, StatusReport, ViewChange, ViewChangePayload, Vote,
+            PrePrepare, PreparedCertificate, Proof, Statement, StatusReport, ViewChange, ViewChangePayload,
+            Vote,
         },
+        reproposal::reproposal_of,
     },
 };
 use quorate_crypto::{Domain, Hash, MultiSignature, Signature, Signers};
@@ -105,7 +107,7 @@ pub(super) fn invent(liar: &mut PbftLiar, now: &Status) -> Vec<Told<Message>> {
         let vote = sign_vote(liar, Domain::Commit, payload);
         all.push(told(liar.anyone(), Message::Commit(vote)));
         let view = View(1 + liar.random.below(3));
-        let change = sign_view_change(liar, from_genesis(liar, epoch, view));
+        let change = sign_view_change(liar, from_genesis(liar, epoch, view), Proof::default());
         all.push(told(liar.anyone(), Message::ViewChange(Box::new(change))));
     }
     if liar.lies(Lie::HugeView, SELDOM) {
@@ -114,18 +116,18 @@ pub(super) fn invent(liar: &mut PbftLiar, now: &Status) -> Vec<Told<Message>> {
             1 => View(u64::MAX - liar.random.below(100)),
             _ => View(now.view.0.saturating_add(1 + liar.random.below(1_000_000))),
         };
-        let change = sign_view_change(liar, from_genesis(liar, now.epoch, view));
+        let change = sign_view_change(liar, from_genesis(liar, now.epoch, view), Proof::default());
         all.push(told(liar.anyone(), Message::ViewChange(Box::new(change))));
     }
     if liar.lies(Lie::StaleViewChange, SELDOM) {
         let view = View(now.view.0.saturating_add(liar.random.below(3)));
-        let change = sign_view_change(liar, from_genesis(liar, now.epoch, view));
+        let change = sign_view_change(liar, from_genesis(liar, now.epoch, view), Proof::default());
         all.push(told(liar.anyone(), Message::ViewChange(Box::new(change))));
     }
     if liar.lies(Lie::ForgeViewChange, SELDOM) {
         let view = View(now.view.0.saturating_add(1));
-        let payload = forge(liar, from_genesis(liar, now.epoch, view), now.committed.next());
-        let change = sign_view_change(liar, payload);
+        let stale = from_genesis(liar, now.epoch, view);
+        let change = forge(liar, stale, Proof::default(), now.committed.next());
         all.push(told(liar.anyone(), Message::ViewChange(Box::new(change))));
     }
     if liar.lies(Lie::FalseStatus, SELDOM) {
@@ -243,25 +245,36 @@ fn checkpoint(liar: &mut PbftLiar, to: To, it: CheckpointVote) -> Vec<Told<Messa
 
 fn view_change(liar: &mut PbftLiar, to: To, it: ViewChange) -> Vec<Told<Message>> {
     let honest = told(to, Message::ViewChange(Box::new(it.clone())));
-    let payload = it.payload;
+    let ViewChange { payload, mut proof, .. } = it;
     let other = if liar.lies(Lie::StaleViewChange, OFTEN) {
-        from_genesis(liar, payload.epoch, payload.view)
+        let stale = from_genesis(liar, payload.epoch, payload.view);
+        sign_view_change(liar, stale, Proof::default())
     } else if liar.lies(Lie::PartialViewChange, OFTEN) {
-        let mut partial = payload;
-        partial.prepared.retain(|_| liar.random.chance(500));
-        partial
+        proof.prepared.retain(|_| liar.random.chance(500));
+        // Or it claims all, and proves some.
+        let partial = if liar.random.below(8) == 0 {
+            payload
+        } else {
+            ViewChangePayload { prepared: proof.prepared.iter().map(|it| it.payload).collect(), ..payload }
+        };
+        sign_view_change(liar, partial, proof)
     } else if liar.lies(Lie::ForgeViewChange, OFTEN) {
         let height = payload.base.height.next();
-        forge(liar, payload, height)
+        forge(liar, payload, proof, height)
     } else {
         return vec![honest];
     };
-    let other = told(to, Message::ViewChange(Box::new(sign_view_change(liar, other))));
+    let other = told(to, Message::ViewChange(Box::new(other)));
     if liar.lies(Lie::TwoViewChanges, OFTEN) { vec![honest, other] } else { vec![other] }
 }
 
 /// A VIEW-CHANGE with a certificate that nobody gave.
-fn forge(liar: &mut PbftLiar, mut payload: ViewChangePayload, height: Height) -> ViewChangePayload {
+fn forge(
+    liar: &mut PbftLiar,
+    mut payload: ViewChangePayload,
+    mut proof: Proof,
+    height: Height,
+) -> ViewChange {
     let header = Header {
         version: Header::VERSION,
         chain: liar.chain.genesis.chain,
@@ -284,20 +297,23 @@ fn forge(liar: &mut PbftLiar, mut payload: ViewChangePayload, height: Height) ->
     let signatures = MultiSignature::from_votes(n, (0..n).map(|place| (place, own)));
     let certificate = PreparedCertificate { header, payload: named, signatures };
     match liar.random.below(3) {
-        0 => payload.prepared = vec![certificate],
-        1 => payload.prepared.push(certificate),
+        0 => proof.prepared = vec![certificate],
+        1 => proof.prepared.push(certificate),
         // Or a base that nobody certified.
-        _ => payload.base = BaseClaim { height, block: named.block, certificate: None },
+        _ => {
+            payload.base = BaseClaim { height, block: named.block };
+            proof.base = None;
+        }
     }
-    payload
+    payload.prepared = proof.prepared.iter().map(|it| it.payload).collect();
+    sign_view_change(liar, payload, proof)
 }
 
 /// Everything that happened since the genesis is forgotten.
 fn from_genesis(liar: &PbftLiar, epoch: Epoch, view: View) -> ViewChangePayload {
     let known = liar.before.iter().find(|it| it.epoch() == epoch).unwrap_or(&liar.instance);
     let (height, block) = known.scope.start;
-    let base = BaseClaim { height, block, certificate: None };
-    ViewChangePayload { epoch, view, base, prepared: Vec::new() }
+    ViewChangePayload { epoch, view, base: BaseClaim { height, block }, prepared: Vec::new() }
 }
 
 fn new_view(liar: &mut PbftLiar, to: To, it: NewView) -> Vec<Told<Message>> {
@@ -308,22 +324,27 @@ fn new_view(liar: &mut PbftLiar, to: To, it: NewView) -> Vec<Told<Message>> {
         return vec![told(to, Message::NewView(Box::new(it)))];
     }
     let mut payload: NewViewPayload = it.payload.clone();
-    match liar.random.below(5) {
+    match liar.random.below(6) {
         0 => payload.blocks.clear(),
         1 => {
             payload.blocks.pop();
         }
         2 => payload.blocks.push(liar.nothing()),
         3 => payload.blocks.reverse(),
+        4 => {
+            payload.proof.prepared.pop();
+        }
         // Its own VIEW-CHANGE says less there, and what follows from them says less as well.
         _ => {
             let own = from_genesis(liar, payload.epoch, payload.view);
-            let own = sign_view_change(liar, own);
+            let own = sign_view_change(liar, own, Proof::default()).request();
             if let Some(place) = payload.changes.iter().position(|change| change.signer == liar.place) {
                 payload.changes[place] = own;
             }
-            let follows = quorate_consensus::pbft::reproposal::reproposal(&payload.changes);
-            payload.blocks = follows.iter().flat_map(|it| &it.blocks).map(|it| it.payload.block).collect();
+            if let Some(start) = reproposal_of(&payload) {
+                payload.proof = start.proof();
+                payload.blocks = start.blocks.iter().map(|it| it.payload.block).collect();
+            }
         }
     }
     let signature = sign(liar, Domain::NewView, &payload);
@@ -417,6 +438,7 @@ fn impersonate(liar: &mut PbftLiar, message: Message) -> Option<Message> {
         }
         Message::ViewChange(mut it) => {
             it.payload.prepared.clear();
+            it.proof.prepared.clear();
             Some(Message::ViewChange(it))
         }
         Message::NewView(mut it) => {
@@ -494,9 +516,9 @@ fn sign_vote(liar: &PbftLiar, domain: Domain, payload: CommitPayload) -> Vote {
     Vote { payload, signer: liar.place_in(payload.epoch), signature: sign(liar, domain, &payload) }
 }
 
-fn sign_view_change(liar: &PbftLiar, payload: ViewChangePayload) -> ViewChange {
+fn sign_view_change(liar: &PbftLiar, payload: ViewChangePayload, proof: Proof) -> ViewChange {
     let signature = sign(liar, Domain::ViewChange, &payload);
-    ViewChange { signer: liar.place_in(payload.epoch), payload, signature }
+    ViewChange { signer: liar.place_in(payload.epoch), payload, signature, proof }
 }
 
 #[cfg(test)]

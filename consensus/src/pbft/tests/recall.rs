@@ -2,7 +2,7 @@
 
 use quorate_ledger::{Height, View};
 
-use super::bench::{Bench, delivered, genesis_tip, index, rejection, sent};
+use super::bench::{Bench, delivered, genesis_tip, index, sent};
 use crate::{
     engine::{Action, Engine as _, Event, To},
     evidence::VoteKind,
@@ -10,7 +10,6 @@ use crate::{
         Message, Record,
         message::{Holdings, Recall, Statement},
     },
-    rejection::Rejection,
 };
 
 /// Replica 1 of four that has started again, has asked, and has heard nobody yet.
@@ -100,7 +99,7 @@ fn an_answer_holds_every_message_of_the_asker_that_is_here() {
     let checkpoint = bench.checkpoint(2, result);
     bench.receive(2, Message::Checkpoint(checkpoint.clone()));
     let statements = vec![
-        Statement::ViewChange(Box::new(change)),
+        Statement::ViewChange(Box::new(change.request())),
         Statement::Commit(bench.vote(VoteKind::Commit, 2, &block)),
         Statement::Prepare(bench.vote(VoteKind::Prepare, 2, &block)),
         Statement::Checkpoint(checkpoint),
@@ -186,13 +185,13 @@ fn a_view_change_at_or_above_the_promise_must_be_the_one_in_the_log() {
     for (view, strange) in [(1, false), (2, true), (3, true)] {
         let mut bench = Bench::new(4, 1);
         promised(&mut bench);
-        let held = Statement::ViewChange(Box::new(other(&bench, view)));
+        let held = Statement::ViewChange(Box::new(other(&bench, view).request()));
         let answer = bench.holdings(vec![held]);
         assert_eq!(abstains(&bench.receive(0, answer)), strange, "view {view}");
     }
     let mut bench = Bench::new(4, 1);
     promised(&mut bench);
-    let same = Statement::ViewChange(Box::new(bench.change(1, 2, Vec::new())));
+    let same = Statement::ViewChange(Box::new(bench.change(1, 2, Vec::new()).request()));
     let answer = bench.holdings(vec![same]);
     assert!(!abstains(&bench.receive(0, answer)), "the bytes in the log");
 }
@@ -205,16 +204,16 @@ fn messages_of_others_in_an_answer_are_nobodys_proof() {
 }
 
 #[test]
-fn an_answer_with_a_forged_message_is_refused() {
+fn an_answer_with_a_forged_message_counts_for_nothing() {
     let mut bench = asking();
     let mut vote = bench.vote(VoteKind::Prepare, 2, &bench.first());
     vote.signer = index(1);
     let forged = bench.holdings(vec![Statement::Prepare(vote.clone())]);
-    assert_eq!(rejection(&bench.receive(0, forged)), Rejection::BadSignature(index(1)));
+    assert!(bench.receive(0, forged).is_empty());
     // It was no answer, and of one with a forged message and a real one behind it nothing is taken.
     let real = bench.vote(VoteKind::Prepare, 1, &bench.first());
     let both = bench.holdings(vec![Statement::Prepare(vote), Statement::Prepare(real)]);
-    assert_eq!(rejection(&bench.receive(0, both)), Rejection::BadSignature(index(1)));
+    assert!(bench.receive(0, both).is_empty());
     let answer = bench.holdings(Vec::new());
     bench.receive(2, answer);
     assert!(bench.engine.status().silent.is_some_and(|it| it.contains("from 1 more")));

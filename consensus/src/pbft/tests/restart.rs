@@ -196,7 +196,7 @@ fn records_stay_until_the_base_itself_is_synced() {
     });
     let own = own.expect("two others ask for the view");
     assert_eq!(own.base.height, Height(0));
-    let reported: Vec<u64> = own.prepared.iter().map(|it| it.payload.height.0).collect();
+    let reported: Vec<u64> = own.prepared.iter().map(|it| it.height.0).collect();
     assert_eq!(reported, vec![1, 2, 3], "what may have committed is not forgotten");
 
     let mut bench = Bench::new(4, 1);

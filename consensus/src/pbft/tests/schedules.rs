@@ -43,7 +43,7 @@ use crate::{
 const TIMEOUT_MS: u64 = 500;
 
 fn reported(change: &ViewChange) -> Vec<(u64, u64, Hash)> {
-    let all = change.payload.prepared.iter().map(|it| &it.payload);
+    let all = change.payload.prepared.iter();
     all.map(|it| (it.view.0, it.height.0, it.block)).collect()
 }
 

@@ -89,7 +89,8 @@ fn a_request_carries_what_is_prepared_and_repeats_its_bytes() {
         receive_change(&mut bench, change);
     }
     let Some(Record::ViewChanged(own)) = bench.log.records.last().cloned() else { panic!("it is recorded") };
-    assert_eq!(own.payload.prepared, vec![bench.prepared(0, &block, &[0, 1, 2])]);
+    assert_eq!(own.proof.prepared, vec![bench.prepared(0, &block, &[0, 1, 2])]);
+    assert_eq!(own.payload.prepared, vec![bench.payload(&block)]);
     // It learns that the block committed: the request stays what it was.
     bench.step(bench.certified(std::slice::from_ref(&block), &[0, 1, 3]));
     bench.after_millis(bench.parameters.resend_ms);
