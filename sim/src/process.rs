@@ -56,6 +56,10 @@ pub(crate) struct Process<E: Deceptive> {
     bodies: Bodies,
     epochs: Epochs,
     inbox: Vec<Input<E::Message>>,
+    /// Who sent messages in there that the network has changed and that verify all the same: those that nobody signs.
+    changed: Vec<usize>,
+    /// The same of what the engine took in its last turn: if it refuses what came from them, that is nobody's fault.
+    changed_now: Vec<usize>,
     turn: Turn<E::Message>,
     /// Answers of candidates that are on their way to the inbox.
     answers: VecDeque<Event<E::Message>>,
@@ -162,6 +166,8 @@ impl<E: Deceptive> Process<E> {
             bodies: Bodies::default(),
             epochs,
             inbox: Vec::new(),
+            changed: Vec::new(),
+            changed_now: Vec::new(),
             turn: Turn::Idle,
             answers: VecDeque::new(),
             executor: Executor::above(tip.base_height),
