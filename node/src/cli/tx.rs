@@ -313,7 +313,7 @@ pub(super) fn read(file: &Path) -> anyhow::Result<Transaction> {
 }
 
 /// Signed bytes: raw, or as `0x` hex. A raw transaction starts with its version, which is no `0`.
-fn parse(content: &[u8]) -> anyhow::Result<Transaction> {
+pub(super) fn parse(content: &[u8]) -> anyhow::Result<Transaction> {
     let raw = match std::str::from_utf8(content).map(str::trim) {
         Ok(text) if text.starts_with("0x") => {
             from_hex(text).map_err(|error| usage(format!("not hex: {error}")))?
