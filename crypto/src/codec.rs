@@ -50,6 +50,30 @@ pub fn encode<T: BorshSerialize + ?Sized>(value: &T) -> Vec<u8> {
     borsh::to_vec(value).expect("writing to memory does not fail and no collection of ours has 2^32 elements")
 }
 
+/// Reads a borsh list of at most `max` items, each by `item`: for lists whose length a stranger claims. A longer one is
+/// refused before any item is read, and memory grows as items arrive, never with what was announced.
+///
+/// # Errors
+///
+/// Above `max`, naming `what` the items are; and those of the reader and of `item`.
+pub fn bounded_list<T, R: io::Read>(
+    reader: &mut R,
+    max: usize,
+    what: &str,
+    mut item: impl FnMut(&mut R) -> io::Result<T>,
+) -> io::Result<Vec<T>> {
+    let claimed = u32::deserialize_reader(reader)?;
+    if usize::try_from(claimed).map_or(true, |count| count > max) {
+        let reason = format!("{claimed} {what}, at most {max} are allowed");
+        return Err(io::Error::new(io::ErrorKind::InvalidData, reason));
+    }
+    let mut items = Vec::new();
+    for _ in 0..claimed {
+        items.push(item(reader)?);
+    }
+    Ok(items)
+}
+
 /// A writer that compares instead of storing, so that checking an encoding allocates nothing.
 struct Comparison<'a> {
     rest: &'a [u8],
@@ -101,6 +125,18 @@ mod tests {
         assert_eq!(decode::<u16>(&[1, 0]), Ok(1));
         assert!(matches!(decode::<u16>(&[1, 0, 0]), Err(DecodeError::Malformed { .. })));
         assert!(matches!(decode::<u16>(&[1]), Err(DecodeError::Malformed { .. })));
+    }
+
+    #[test]
+    fn a_list_is_read_up_to_its_bound_and_no_longer() {
+        let bytes = encode(&vec![7u8, 8, 9]);
+        let read = |max| bounded_list(&mut bytes.as_slice(), max, "things", u8::deserialize_reader);
+        assert_eq!(read(3).expect("at the bound"), [7, 8, 9]);
+        let refused = read(2).expect_err("one past it");
+        assert_eq!(refused.to_string(), "3 things, at most 2 are allowed");
+        // Nothing is set aside for what is only claimed.
+        let mut claim = [255; 4].as_slice();
+        assert!(bounded_list(&mut claim, usize::MAX, "things", u8::deserialize_reader).is_err());
     }
 
     #[test]

@@ -21,6 +21,8 @@ mod bytes;
 mod certificate;
 pub mod codec;
 mod domain;
+#[cfg(test)]
+mod fuzz;
 mod hash;
 pub mod hex_bytes;
 mod key;

@@ -10,10 +10,15 @@
 //! two lists never share a root. Building a level at a time, with a last node without a partner carried up as
 //! it is, gives the same tree as the recursive definition.
 
-use borsh::{BorshDeserialize, BorshSerialize};
-use serde::{Deserialize, Serialize};
+use std::io;
 
-use crate::Hash;
+use borsh::{BorshDeserialize, BorshSerialize};
+use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
+
+use crate::{Hash, codec};
+
+/// The longest path there can be: a tree has at most 2^64 - 1 leaves.
+pub const PATH_MAX: usize = 64;
 
 /// The root over the leaves, in order.
 #[must_use]
@@ -36,8 +41,25 @@ pub struct MerkleProof {
     pub index: u64,
     /// Number of leaves in the tree.
     pub size: u64,
-    /// The siblings on the way up, the lowest first.
+    /// The siblings on the way up, the lowest first; at most [`PATH_MAX`].
+    #[borsh(deserialize_with = "read_path")]
+    #[serde(deserialize_with = "path_from_text")]
     pub path: Vec<Hash>,
+}
+
+fn read_path<R: io::Read>(reader: &mut R) -> io::Result<Vec<Hash>> {
+    codec::bounded_list(reader, PATH_MAX, "hashes of a path", Hash::deserialize_reader)
+}
+
+fn path_from_text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Hash>, D::Error> {
+    let path: Vec<Hash> = serde::Deserialize::deserialize(deserializer)?;
+    if path.len() > PATH_MAX {
+        return Err(D::Error::custom(format_args!(
+            "{} hashes of a path, at most {PATH_MAX} are allowed",
+            path.len()
+        )));
+    }
+    Ok(path)
 }
 
 /// The proof for the leaf at `index`; `None` if there is none.

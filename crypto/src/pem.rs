@@ -292,4 +292,6 @@ fn unsupported(reason: impl fmt::Display) -> KeyFileProblem {
 }
 
 #[cfg(test)]
+mod fuzz;
+#[cfg(test)]
 mod tests;

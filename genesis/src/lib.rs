@@ -169,4 +169,6 @@ impl Genesis {
 }
 
 #[cfg(test)]
+mod fuzz;
+#[cfg(test)]
 mod tests;

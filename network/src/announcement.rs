@@ -10,13 +10,16 @@
 //! Everything here is pure: the clock is an argument. Invariants of a [`Book`]: only validators of the current set
 //! are bound, each to one peer; no peer is bound to two validators; the sequence of a binding only grows.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    io,
+};
 
 use borsh::{BorshDeserialize, BorshSerialize};
 use libp2p::{Multiaddr, PeerId, identity::ed25519, multiaddr::Protocol};
-use quorate_crypto::{Domain, Hash, PublicKey, SecretKey, Signature, verify};
+use quorate_crypto::{Domain, Hash, PublicKey, SecretKey, Signature, codec::bounded_list, verify};
 
-use crate::limits::{ADDRESS_BYTES_MAX, ADDRESSES_MAX, ANNOUNCE_STEP_MS};
+use crate::limits::{ADDRESS_BYTES_MAX, ADDRESSES_MAX, ANNOUNCE_STEP_MS, VALIDATORS_MAX};
 
 /// What a validator says about itself.
 #[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
@@ -25,7 +28,9 @@ pub struct Announcement {
     pub validator: PublicKey,
     /// The node's key; the peer id follows from it.
     pub node: PublicKey,
-    /// Where the node listens: multiaddresses in their binary form, at most [`ADDRESSES_MAX`].
+    /// Where the node listens: multiaddresses in their binary form, at most [`ADDRESSES_MAX`], each of at most
+    /// [`ADDRESS_BYTES_MAX`].
+    #[borsh(deserialize_with = "read_addresses")]
     pub addresses: Vec<Vec<u8>>,
     /// Unix milliseconds when it was made, or a little more so that it exceeds the last.
     pub sequence: u64,
@@ -40,6 +45,20 @@ pub struct SignedAnnouncement {
     pub validator_signature: Signature,
     /// By the node's key.
     pub node_signature: Signature,
+}
+
+/// What two nodes exchange: all that one of them knows, at most [`VALIDATORS_MAX`].
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub(crate) struct Exchange(#[borsh(deserialize_with = "read_exchange")] pub(crate) Vec<SignedAnnouncement>);
+
+fn read_addresses<R: io::Read>(reader: &mut R) -> io::Result<Vec<Vec<u8>>> {
+    let byte = |reader: &mut R| u8::deserialize_reader(reader);
+    let address = |reader: &mut R| bounded_list(reader, ADDRESS_BYTES_MAX, "bytes of an address", byte);
+    bounded_list(reader, ADDRESSES_MAX, "addresses", address)
+}
+
+fn read_exchange<R: io::Read>(reader: &mut R) -> io::Result<Vec<SignedAnnouncement>> {
+    bounded_list(reader, VALIDATORS_MAX, "announcements", SignedAnnouncement::deserialize_reader)
 }
 
 /// A checked announcement.
@@ -315,5 +334,7 @@ impl Book {
     }
 }
 
+#[cfg(test)]
+mod fuzz;
 #[cfg(test)]
 mod tests;

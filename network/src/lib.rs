@@ -32,6 +32,8 @@ mod codec;
 mod config;
 mod error;
 mod framing;
+#[cfg(test)]
+mod fuzz;
 mod gossip;
 mod handle;
 mod inbox;

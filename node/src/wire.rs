@@ -110,7 +110,7 @@ pub(crate) enum Request {
     Block(Hash) = 2,
     /// The checkpoint certificate of a height.
     Checkpoint {
-        /// The last height of an epoch, whose checkpoint names the set that follows.
+        /// The height.
         height: Height,
     } = 3,
 }
@@ -235,24 +235,10 @@ fn invalid(why: String) -> Error {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
-    use quorate_crypto::{SecretKey, decode, encode};
-    use quorate_ledger::{Account, Operation, Payload, UnixMillis};
+    use quorate_crypto::{decode, encode};
 
     use super::*;
-
-    fn transaction(nonce: u64, value_bytes: usize) -> Arc<Transaction> {
-        let key = SecretKey::from_seed([7; 32]);
-        let payload = Payload {
-            version: Payload::VERSION,
-            chain: Hash::ZERO,
-            sender: Account(key.public()),
-            nonce,
-            expires_at: UnixMillis(1),
-            fee: 0,
-            operations: vec![Operation::Put { key: vec![1], value: vec![0; value_bytes] }],
-        };
-        Arc::new(Transaction::sign(payload, &key))
-    }
+    use crate::fixtures::put as transaction;
 
     #[test]
     fn hashes_are_read_up_to_their_bound_and_not_one_more() {

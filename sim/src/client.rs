@@ -130,13 +130,13 @@ impl Clients {
     }
 
     /// Milliseconds until the next transaction is made, if there is one. Where blocks are wanted that are not there yet
-    /// while faults have stopped, clients hurry.
-    pub(crate) fn next_in_ms(&mut self, now: Mono, height: Height, calm: bool) -> Option<u64> {
+    /// while faults have stopped, clients hurry. Those that last go on while somebody is `awaited`.
+    pub(crate) fn next_in_ms(&mut self, now: Mono, height: Height, calm: bool, awaited: bool) -> Option<u64> {
         let mut every_ms = self.random.within(&self.workload.every_ms);
         if let Some(Lasting { for_ms, blocks }) = self.workload.lasting {
             let (left_ms, missing) =
                 (for_ms.saturating_sub(now.0 / 1_000_000), blocks.saturating_sub(height.0));
-            self.done = left_ms == 0 && missing == 0;
+            self.done = left_ms == 0 && missing == 0 && !awaited;
             if calm && missing > 0 {
                 every_ms = every_ms.min((left_ms / missing).max(HURRY_MS));
             }

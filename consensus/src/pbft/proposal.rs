@@ -118,14 +118,18 @@ impl Pbft {
     /// Moves proposals whose parent is here now from *Waiting* to *Checking*.
     pub(super) fn check_waiting(&mut self, out: &mut Output<Self>) -> bool {
         let Mode::Active(start) = &self.mode else { return false };
-        let mut changed = false;
-        let highest = self.highest_open();
         // Heights up to NEW-VIEW's base are closed, those above it that it fills are taken from it alone.
-        let filled = start.filled();
-        let mut height = self.committed().max(filled).next();
-        while height <= highest {
-            let waiting = self.slots.get(&height).and_then(|slot| slot.rounds.get(&self.view));
-            if let Some(Stage::Waiting { message, from }) = waiting.map(|round| &round.proposal)
+        let closed = self.committed().max(start.filled());
+        let highest = self.highest_open();
+        let open = self.slots.range(closed.next()..).take_while(|(height, _)| **height <= highest);
+        let waiting = open.filter(|(_, slot)| {
+            let round = slot.rounds.get(&self.view);
+            round.is_some_and(|round| matches!(round.proposal, Stage::Waiting { .. }))
+        });
+        let waiting: Vec<Height> = waiting.map(|(height, _)| *height).collect();
+        let mut changed = false;
+        for height in waiting {
+            if let Stage::Waiting { message, from } = &self.round(height, self.view).proposal
                 && let Some(parent) = self.parent_at(height)
             {
                 let (message, from) = (message.clone(), *from);
@@ -145,7 +149,6 @@ impl Pbft {
                 };
                 changed = true;
             }
-            height = height.next();
         }
         changed
     }

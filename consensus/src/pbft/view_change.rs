@@ -235,9 +235,14 @@ impl Pbft {
     /// long as the ledger is where the log left it.
     pub(super) fn report_fits(&self) -> bool {
         let most = self.setup.parameters.window.saturating_mul(2);
+        let most = usize::try_from(most).unwrap_or(usize::MAX);
+        // Every step asks this several times, and hardly ever are there so many heights at all.
+        if self.slots.len() <= most {
+            return true;
+        }
         let slots = self.slots.range(self.base.height.next()..);
         let prepared = slots.filter(|(_, slot)| slot.rounds.values().any(|it| it.prepared.is_some()));
-        prepared.count() <= usize::try_from(most).unwrap_or(usize::MAX)
+        prepared.count() <= most
     }
 
     /// Takes a VIEW-CHANGE: each signer's highest counts. Its base is learned at once.
@@ -276,10 +281,11 @@ impl Pbft {
     /// Moves to the (f + 1)-th highest view that is asked for: at least one correct replica wants that or a later one,
     /// and no f messages move anybody.
     pub(super) fn join(&mut self, out: &mut Output<Self>) -> bool {
-        let mut views: Vec<View> = self.asked.values().map(|it| it.request.payload.view).collect();
+        let asked = self.asked.values().map(|it| it.request.payload.view);
+        let mut views: Vec<View> = asked.filter(|view| *view > self.view).collect();
         views.sort_unstable_by(|a, b| b.cmp(a));
         match views.get(self.quorum.f()) {
-            Some(view) if *view > self.view && self.signing().is_some() => {
+            Some(view) if self.signing().is_some() => {
                 self.ask_for(*view, Cause::Others, out);
                 true
             }

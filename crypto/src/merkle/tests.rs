@@ -219,3 +219,14 @@ fn proofs_read_back_from_bytes_and_json() {
     assert_eq!(serde_json::from_str::<MerkleProof>(&json).expect("what was written reads back"), proof);
     assert!(serde_json::from_str::<MerkleProof>(&json.replacen('{', r#"{"more":1,"#, 1)).is_err());
 }
+
+#[test]
+fn a_path_is_read_up_to_its_bound_and_no_longer() {
+    let proof = |length| MerkleProof { index: 0, size: 1, path: vec![Hash::ZERO; length] };
+    let (at, past) = (proof(PATH_MAX), proof(PATH_MAX + 1));
+    assert_eq!(decode::<MerkleProof>(&encode(&at)), Ok(at.clone()));
+    assert!(decode::<MerkleProof>(&encode(&past)).is_err());
+    let json = |proof| serde_json::to_string(proof).expect("plain");
+    assert_eq!(serde_json::from_str::<MerkleProof>(&json(&at)).expect("at the bound"), at);
+    assert!(serde_json::from_str::<MerkleProof>(&json(&past)).is_err());
+}

@@ -204,8 +204,22 @@ fn signing_leaves_out_what_would_be_refused() {
 fn largest_exchange_fits_its_limit() {
     let mut signed = announce(1, 101, NOW_MS);
     signed.announcement.addresses = vec![vec![0; ADDRESS_BYTES_MAX]; ADDRESSES_MAX];
-    let exchange = vec![signed; crate::limits::VALIDATORS_MAX];
+    let exchange = Exchange(vec![signed; VALIDATORS_MAX]);
     assert!(encode(&exchange).len() <= crate::limits::ANNOUNCEMENTS_BYTES_MAX);
+}
+
+#[test]
+fn lists_are_read_up_to_their_bounds_and_no_longer() {
+    let with = |addresses: Vec<Vec<u8>>| {
+        let announcement = Announcement { addresses, ..announce(1, 101, NOW_MS).announcement };
+        decode::<Announcement>(&encode(&announcement)).is_ok()
+    };
+    assert!(with(vec![vec![0; ADDRESS_BYTES_MAX]; ADDRESSES_MAX]), "both at their bounds");
+    assert!(!with(vec![Vec::new(); ADDRESSES_MAX + 1]), "an address too many");
+    assert!(!with(vec![vec![0; ADDRESS_BYTES_MAX + 1]]), "a byte too many");
+    let exchange = |count| encode(&Exchange(vec![announce(1, 101, NOW_MS); count]));
+    assert!(decode::<Exchange>(&exchange(VALIDATORS_MAX)).is_ok(), "at the bound");
+    assert!(decode::<Exchange>(&exchange(VALIDATORS_MAX + 1)).is_err(), "one past it");
 }
 
 proptest! {

@@ -14,9 +14,9 @@ use tracing::{debug, error, info, warn};
 
 use super::{Loop, Task};
 use crate::{
-    announcement::{Binding, Merged, Refusal, SignedAnnouncement},
+    announcement::{Binding, Exchange, Merged, Refusal, SignedAnnouncement},
     codec::{Request, Response},
-    limits::{ANNOUNCE_INTERVAL_MIN, HELD_STREAM_TIME_MAX, HELD_STREAMS_MAX, VALIDATORS_MAX},
+    limits::{ANNOUNCE_INTERVAL_MIN, HELD_STREAM_TIME_MAX, HELD_STREAMS_MAX},
     streams::{Outbound, Queue, Reader},
     unix_millis,
 };
@@ -55,6 +55,8 @@ impl Loop {
             }
         } else {
             self.writers.clear();
+            // One that waited for its time: nobody takes it any more, we ourselves no more than others.
+            self.announce_at = None;
         }
     }
 
@@ -191,7 +193,7 @@ impl Loop {
     }
 
     fn known_announcements(&self) -> Vec<u8> {
-        encode(&self.book.bindings().map(|binding| &binding.signed).collect::<Vec<_>>())
+        encode(&Exchange(self.book.bindings().map(|binding| binding.signed.clone()).collect()))
     }
 
     pub(super) fn on_announcements(&mut self, event: request_response::Event<Request, Response>) {
@@ -236,17 +238,10 @@ impl Loop {
     }
 
     fn learn_all(&mut self, peer: PeerId, connection: ConnectionId, bytes: &[u8]) {
-        let Ok(all) = decode::<Vec<SignedAnnouncement>>(bytes) else {
-            self.expel(peer, "it sent announcements that cannot be decoded".to_owned());
-            return;
+        let all = match decode(bytes) {
+            Ok(Exchange(all)) => all,
+            Err(error) => return self.expel(peer, format!("its announcements are malformed: {error}")),
         };
-        if all.len() > VALIDATORS_MAX {
-            self.expel(
-                peer,
-                format!("it sent {} announcements, at most {VALIDATORS_MAX} are allowed", all.len()),
-            );
-            return;
-        }
         for signed in all {
             match self.learn(signed.clone()) {
                 Ok(()) => {

@@ -3,29 +3,25 @@
 //! Sending is safe to repeat: the signed bytes name the transaction, which is included at most once, whichever nodes it
 //! was given to and however often. So a wait that was cut off is resumed by sending the same bytes again.
 
+mod send;
+mod show;
+
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::{Args, Subcommand};
 use quorate_crypto::{Hash, decode, encode, from_hex, to_hex};
 use quorate_genesis::Genesis;
-use quorate_ledger::{
-    Account, Amount, Condition, Height, Operation, Outcome, Parameters, Payload, ProposedChange,
-    ProposedValidator, Transaction, Version,
-};
-use serde::Serialize;
+use quorate_ledger::{Account, Amount, Condition, Operation, Payload, Transaction, Version};
 
-use super::{Globals, approve, block_on, init, output, passphrase, query, values};
-use crate::client::{Client, DEFAULT_URL};
+use super::{Globals, approve, block_on, init, passphrase, values};
 use crate::exit::usage;
 use crate::rpc::types::{Bytes, Rules, TransactionStatus};
 
-/// How long one call waits on the node; the command asks again until its own wait is over.
-const WAIT_PER_CALL: Duration = Duration::from_secs(10);
-
-/// Between two calls, for a node that answers at once.
-const PAUSE: Duration = Duration::from_millis(200);
+use send::{WaitingArgs, send};
+pub(super) use show::operation_text;
+use show::show;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum TxCommand {
@@ -117,17 +113,6 @@ pub(super) struct SigningArgs {
     out: Option<PathBuf>,
     #[command(flatten)]
     waiting: WaitingArgs,
-}
-
-/// Whether to wait for the outcome.
-#[derive(Clone, Debug, Args)]
-pub(super) struct WaitingArgs {
-    /// Return once the node has taken it, without waiting for the outcome
-    #[arg(long)]
-    no_wait: bool,
-    /// How long to wait for the outcome
-    #[arg(long, value_name = "TIME", default_value = "3m", value_parser = values::duration)]
-    timeout: Duration,
 }
 
 pub(super) fn run(globals: &Globals, command: TxCommand) -> anyhow::Result<()> {
@@ -238,17 +223,7 @@ impl Chain {
             return Ok(Chain { id: status.genesis_hash, rules: status.rules });
         };
         let genesis = Genesis::load(file)?;
-        let parameters = genesis.parameters();
-        let rules = Rules {
-            fee_base: parameters.fee_base,
-            fee_per_byte: parameters.fee_per_byte,
-            transaction_lifetime_max_ms: parameters.transaction_lifetime_max_ms,
-            transaction_bytes_max: parameters.transaction_bytes_max,
-            operations_max: parameters.operations_max,
-            key_bytes_max: parameters.key_bytes_max,
-            value_bytes_max: parameters.value_bytes_max,
-        };
-        Ok(Chain { id: genesis.hash(), rules })
+        Ok(Chain { id: genesis.hash(), rules: Rules::of(genesis.parameters()) })
     }
 
     fn least_fee(&self, size: usize) -> Amount {
@@ -289,224 +264,15 @@ fn write_bytes(file: &Path, transaction: &Transaction) -> anyhow::Result<()> {
     init::write_new(file, encode(transaction))
 }
 
-/// Submits, and unless told otherwise waits until the outcome is final.
-fn send(
-    globals: &Globals,
-    waiting: &WaitingArgs,
-    transaction: &Transaction,
-    tell: impl FnOnce(&TransactionStatus) -> Option<String>,
-) -> anyhow::Result<()> {
-    let client = globals.client()?;
-    let bytes = encode(transaction);
-    if waiting.no_wait {
-        let submitted = block_on(async { Ok(client.submit(bytes).await?) })?;
-        return output::result(globals.json, &submitted, |submitted| {
-            let ask = ask_again(&client, &submitted.id);
-            format!("{}\nAsk what became of it: {ask}\n", submitted.id)
-        });
-    }
-    let status = block_on(outcome(&client, bytes, waiting.timeout))
-        .with_context(|| format!("transaction {}", transaction.id()))?;
-    output::result(globals.json, &status, |status| {
-        let told = tell(status).map_or(String::new(), |told| format!("\n{told}"));
-        query::transaction_text(status) + &told
-    })?;
-    verdict(&client, &status)
-}
-
-/// The command that tells what became of a transaction, at the node that was given it.
-fn ask_again(client: &Client, id: &Hash) -> String {
-    let rpc = match client.url() {
-        DEFAULT_URL => String::new(),
-        url => format!(" --rpc {}", output::quoted(url.as_ref())),
-    };
-    format!("quorate query tx {id}{rpc}")
-}
-
-/// Asks until the outcome is final or the wait is over.
-async fn outcome(client: &Client, bytes: Vec<u8>, timeout: Duration) -> anyhow::Result<TransactionStatus> {
-    let end = Instant::now() + timeout;
-    let spinner = output::spinner("waiting for the outcome");
-    let mut told = false;
-    loop {
-        let left = end.saturating_duration_since(Instant::now());
-        let status = client.submit_and_wait(bytes.clone(), left.min(WAIT_PER_CALL)).await;
-        let status = match status {
-            Ok(status) => status,
-            // A transaction that has expired is refused when it comes again: then the chain is asked what it knows.
-            Err(crate::client::ClientError::Refused { reason: Some(reason), .. }) if reason == "EXPIRED" => {
-                if !std::mem::replace(&mut told, true) {
-                    eprintln!(
-                        "its time is over; waiting for the block that proves it, which an idle chain makes at its heartbeat"
-                    );
-                }
-                client.transaction_of_bytes(bytes.clone()).await?
-            }
-            Err(error) => return Err(error.into()),
-        };
-        let is_final =
-            matches!(status, TransactionStatus::Committed { .. } | TransactionStatus::Expired { .. });
-        if is_final || Instant::now() >= end {
-            spinner.finish_and_clear();
-            return Ok(status);
-        }
-        tokio::time::sleep(PAUSE).await;
-    }
-}
-
-/// Success only for what was executed with success.
-fn verdict(client: &Client, status: &TransactionStatus) -> anyhow::Result<()> {
-    match status {
-        TransactionStatus::Committed { receipt, payload, height, .. } => match receipt.outcome {
-            Outcome::Ok => Ok(()),
-            Outcome::FeeUnpaid => Err(anyhow::anyhow!(
-                "the sender could not pay the fee; nothing else was done; fund it and send anew"
-            )),
-            Outcome::Failed { operation, reason } => {
-                let now = block_on(async {
-                    let operation = payload.operations.get(operation as usize);
-                    Ok(match operation {
-                        Some(operation) => state_now(client, payload.sender, operation, *height).await,
-                        None => None,
-                    })
-                })?;
-                let now = now.or_else(|| approve::advice(reason).map(str::to_owned));
-                let now = now.map_or(String::new(), |now| format!(" ({now})"));
-                Err(anyhow::anyhow!(
-                    "operation {operation} failed: {}{now}; none of the transaction took effect except its fee",
-                    reason.reason()
-                ))
-            }
-        },
-        TransactionStatus::Expired { .. } => Err(anyhow::anyhow!(
-            "the transaction expired without being included and never will be; send a new one"
-        )),
-        TransactionStatus::Pending { id, .. } | TransactionStatus::Unknown { id, .. } => {
-            Err(anyhow::anyhow!(
-                "no outcome yet; it may still be included until it expires; ask again with `{}`",
-                ask_again(client, id)
-            ))
-        }
-    }
-}
-
-/// What the node knows now of that on which an operation failed: receipts, which all nodes must compute alike, say only
-/// why. It may have changed since the block, so the height is told; where the node does not answer nothing is.
-async fn state_now(client: &Client, sender: Account, failed: &Operation, since: Height) -> Option<String> {
-    match failed {
-        Operation::Transfer { amount, .. } => {
-            let account = client.account(sender, Some(since)).await.ok()?;
-            let balance = account.balance.unwrap_or(0);
-            Some(format!("it moves {amount}; at height {} the sender has {balance}", account.height))
-        }
-        Operation::Put { key, .. } | Operation::Delete { key } => key_now(client, key, since).await,
-        Operation::Check(
-            Condition::KeyAbsent { key }
-            | Condition::KeyPresent { key }
-            | Condition::KeyAtVersion { key, .. }
-            | Condition::KeyEquals { key, .. },
-        ) => key_now(client, key, since).await,
-        Operation::Approve { .. } => None,
-    }
-}
-
-async fn key_now(client: &Client, key: &[u8], since: Height) -> Option<String> {
-    let answer = client.key(key.to_vec(), Some(since)).await.ok()?;
-    let name = values::shown(key);
-    Some(match (&answer.owner, answer.version) {
-        (Some(owner), Some(version)) => {
-            format!("at height {} {name} belongs to {owner} and has version {version}", answer.height)
-        }
-        _ => format!("at height {} there is no {name}", answer.height),
-    })
-}
-
-/// A transaction decoded.
-#[derive(Serialize)]
-struct Shown<'a> {
-    id: Hash,
-    hash: Hash,
-    size: usize,
-    signature_valid: bool,
-    payload: &'a Payload,
-    bytes: Bytes,
-}
-
-fn show(globals: &Globals, transaction: &Transaction) -> anyhow::Result<()> {
-    let now = values::now()?;
-    let shown = Shown {
-        id: transaction.id(),
-        hash: transaction.hash(),
-        size: transaction.size(),
-        signature_valid: transaction.verify_signature(),
-        payload: transaction.payload(),
-        bytes: Bytes(encode(transaction)),
-    };
-    output::result(globals.json, &shown, |shown| {
-        let payload = shown.payload;
-        let mut pairs = vec![
-            ("id", shown.id.to_string()),
-            ("chain", payload.chain.to_string()),
-            ("sender", payload.sender.to_string()),
-            ("nonce", payload.nonce.to_string()),
-            ("expires", values::from_now(payload.expires_at, now)),
-            ("fee", payload.fee.to_string()),
-            ("size", format!("{} bytes", shown.size)),
-            ("signature", if shown.signature_valid { "valid".to_owned() } else { "NOT VALID".to_owned() }),
-        ];
-        pairs.extend(payload.operations.iter().map(|operation| ("operation", operation_text(operation))));
-        output::pairs(&pairs)
-    })
-}
-
-/// An operation in a line.
-pub(super) fn operation_text(operation: &Operation) -> String {
-    match operation {
-        Operation::Transfer { to, amount } => format!("transfer {amount} to {to}"),
-        Operation::Put { key, value } => format!("put {} = {}", values::shown(key), values::shown(value)),
-        Operation::Delete { key } => format!("delete {}", values::shown(key)),
-        Operation::Check(condition) => format!("check {}", condition_text(condition)),
-        Operation::Approve { change } => format!("approve {}", change_text(change)),
-    }
-}
-
-fn change_text(change: &ProposedChange) -> String {
-    match change {
-        ProposedChange::Validators(proposed) => {
-            let keys: Vec<String> = proposed.iter().map(proposed_text).collect();
-            format!("validators {}", keys.join(", "))
-        }
-        ProposedChange::Parameters(parameters) => {
-            let rows = Parameters::table().iter().zip(parameters.values());
-            let values: Vec<String> = rows.map(|(row, value)| format!("{} = {value}", row.key)).collect();
-            format!("parameters {}", values.join(", "))
-        }
-    }
-}
-
-fn proposed_text(validator: &ProposedValidator) -> String {
-    let ready = if validator.readiness.is_some() { " (says that it is ready)" } else { "" };
-    format!("{}{ready}", validator.key)
-}
-
-fn condition_text(condition: &Condition) -> String {
-    match condition {
-        Condition::KeyAbsent { key } => format!("{} is absent", values::shown(key)),
-        Condition::KeyPresent { key } => format!("{} is present", values::shown(key)),
-        Condition::KeyAtVersion { key, version } => format!("{} has version {version}", values::shown(key)),
-        Condition::KeyEquals { key, value } => format!("{} = {}", values::shown(key), values::shown(value)),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
 
     use super::*;
     use quorate_crypto::{SecretKey, to_hex};
-    use quorate_ledger::{Epoch, TransactionRules, UnixMillis, ValidatorSet};
+    use quorate_ledger::{Epoch, Parameters, TransactionRules, UnixMillis, ValidatorSet};
 
-    fn transaction() -> Transaction {
+    pub(super) fn transaction() -> Transaction {
         let key = SecretKey::from_seed([1; 32]);
         let payload = Payload {
             version: Payload::VERSION,

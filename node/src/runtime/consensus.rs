@@ -178,15 +178,13 @@ impl<E: Engine> Consensus<E> {
     /// and nothing of the new epoch has been asked of it yet.
     fn begin(&mut self, epoch: EpochStart, tip: Tip) -> Result<Input<E::Message>, Ended> {
         let outlets = &mut self.outlets;
-        let before =
-            epoch.number.0.checked_sub(1).and_then(|number| outlets.reader.epoch_numbered(Epoch(number)));
+        let before = epoch.number.0.checked_sub(1).expect("the first epoch began with the chain");
+        let before = outlets.reader.epoch_numbered(Epoch(before)).expect("it has ended here");
         // The block below was judged by the parameters of the epoch before.
-        let drift_max_ms = before.map_or(0, |before| before.parameters.max_clock_drift_ms);
+        let drift_max_ms = before.parameters.max_clock_drift_ms;
         self.part.begin(epoch.number, tip.time, drift_max_ms.max(epoch.parameters.max_clock_drift_ms));
         let scope = Arc::new(scope_of(outlets.reader.chain(), &epoch, &outlets.reader));
-        if let Some(why) = self.part.silent_because(epoch.number, &epoch.validators) {
-            tracing::warn!(%why, "this node does not vote in the new epoch");
-        }
+        self.part.tell(&before.validators, &epoch);
         let setup = setup_of(&self.part, &scope, &epoch.parameters)?;
         outlets.epochs.begin(Arc::clone(&scope));
         outlets.scopes.truncate(1);

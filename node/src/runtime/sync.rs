@@ -17,13 +17,13 @@
 //! - Every node that connects is asked once whether it has more: on an idle chain nobody announces anything.
 //! - A node that votes gets blocks by voting; it asks only when it is still behind after a moment of grace. One that
 //!   follows asks at once.
-//! - The certificate by which one epoch hands over to the next may not have been there when the block was: it is asked for
-//!   by itself, so that every node can prove the whole line of epochs ([`handovers`]).
+//! - A checkpoint certificate may not have been there when its block was: those by which anyone walks from epoch to epoch, and
+//!   that of the newest block, are asked for by themselves, so that every node can prove what it tells ([`checkpoints`]).
 //! - A block notice is forwarded to others once the block is here and executed, never on its word alone. Who
 //!   executes a block that nobody has announced yet announces it.
 
+mod checkpoints;
 mod claims;
-mod handovers;
 
 use std::{
     collections::{HashSet, VecDeque},
@@ -41,8 +41,8 @@ use quorate_network::{GossipToken, GossipVerdict, Network, PeerId, Target, Topic
 use tokio::sync::{mpsc, watch};
 
 use self::{
+    checkpoints::{Checkpoints, Gap},
     claims::{Claim, Claims, Standing},
-    handovers::{Gap, Handovers},
 };
 use super::{
     handle::{ConsensusView, TipView},
@@ -105,7 +105,7 @@ pub(super) struct SyncParts<M> {
 pub(super) struct Sync<M> {
     parts: SyncParts<M>,
     claims: Claims<Target>,
-    handovers: Handovers<PeerId>,
+    checkpoints: Checkpoints<PeerId>,
     notices: VecDeque<(BlockNotice, GossipToken)>,
     /// Highest block handed to consensus, or the tip.
     reached: Height,
@@ -137,7 +137,7 @@ impl Nothing {
 /// What to do next.
 enum Next {
     Pull(Target),
-    Handover(PeerId, Gap),
+    Checkpoint(PeerId, Gap),
     Wait(Option<Instant>),
 }
 
@@ -147,7 +147,7 @@ impl<M: Send + 'static> Sync<M> {
         Self {
             parts,
             claims: Claims::new(),
-            handovers: Handovers::new(),
+            checkpoints: Checkpoints::new(),
             notices: VecDeque::new(),
             reached,
             told: reached,
@@ -164,7 +164,7 @@ impl<M: Send + 'static> Sync<M> {
             self.settle();
             match self.next(Instant::now()) {
                 Next::Pull(source) => self.pull(source).await,
-                Next::Handover(peer, gap) => self.fill(peer, gap).await,
+                Next::Checkpoint(peer, gap) => self.fill(peer, gap).await,
                 Next::Wait(until) => {
                     let until = until.map(tokio::time::Instant::from_std);
                     tokio::select! {
@@ -256,7 +256,7 @@ impl<M: Send + 'static> Sync<M> {
         self.claims.met(reached);
         self.announce(shown);
         self.forward_notices(tip);
-        self.look_for_gaps();
+        self.look_for_gaps(tip);
         // Only who delivers is believed to have more, or one liar could make every node look behind.
         let committed = self.parts.view.borrow().committed;
         let best = self.claims.best().unwrap_or(tip).max(reached).max(committed);
@@ -267,12 +267,12 @@ impl<M: Send + 'static> Sync<M> {
         }
     }
 
-    fn look_for_gaps(&mut self) {
+    fn look_for_gaps(&mut self, tip: Height) {
         let reader = &self.parts.reader;
         let last = |epoch: Epoch| reader.epoch_numbered(epoch.next()).map(|next| next.base().0);
         // The executor meets the same disk and ends the node.
         let stored = |height| reader.checkpoint(height).is_ok_and(|found| found.is_some());
-        self.handovers.look(last, stored, Instant::now());
+        self.checkpoints.look(last, tip, stored, Instant::now());
     }
 
     fn announce(&mut self, tip: TipView) {
@@ -309,9 +309,9 @@ impl<M: Send + 'static> Sync<M> {
         if let Some(source) = self.claims.next(now) {
             return Next::Pull(source);
         }
-        match self.handovers.next(&self.asked, now) {
-            Some((peer, gap)) => Next::Handover(peer, gap),
-            None => Next::Wait(self.claims.next_from().into_iter().chain(self.handovers.next_from()).min()),
+        match self.checkpoints.next(&self.asked, now) {
+            Some((peer, gap)) => Next::Checkpoint(peer, gap),
+            None => Next::Wait(self.claims.next_from().into_iter().chain(self.checkpoints.next_from()).min()),
         }
     }
 
@@ -384,19 +384,19 @@ impl<M: Send + 'static> Sync<M> {
         decode(&answer.map_err(Nothing::failed)?).map_err(Nothing::failed)
     }
 
-    /// Asks one node for the certificate that closes an epoch. Whatever fails, somebody else is next.
+    /// Asks one node for a checkpoint certificate. Whatever fails, somebody else is next.
     async fn fill(&mut self, peer: PeerId, gap: Gap) {
-        match self.ask_handover(peer, gap).await {
+        match self.ask_checkpoint(peer, gap).await {
             Ok(certificate) => {
-                tracing::debug!(%peer, height = %gap.height, "the checkpoint certificate that closes an epoch");
+                tracing::debug!(%peer, height = %gap.height, "a checkpoint certificate");
                 self.parts.inbox.checkpoint(certificate);
-                self.handovers.told(Instant::now());
+                self.checkpoints.told(Instant::now());
             }
             Err(why) => tracing::debug!(%peer, height = %gap.height, %why, "no checkpoint certificate"),
         }
     }
 
-    async fn ask_handover(&mut self, peer: PeerId, gap: Gap) -> Result<CheckpointCertificate, Nothing> {
+    async fn ask_checkpoint(&mut self, peer: PeerId, gap: Gap) -> Result<CheckpointCertificate, Nothing> {
         let request = Request::Checkpoint { height: gap.height };
         let certificate = match self.request(Target::Peer(peer), &request).await? {
             Response::Checkpoint(Some(certificate)) => *certificate,
@@ -406,7 +406,7 @@ impl<M: Send + 'static> Sync<M> {
             }
         };
         let (chain, reader) = (self.parts.chain, self.parts.reader.clone());
-        tokio::task::spawn_blocking(move || check_handover(certificate, gap, &chain, &reader))
+        tokio::task::spawn_blocking(move || check_checkpoint(certificate, gap, &chain, &reader))
             .await
             .map_err(Nothing::failed)?
     }
@@ -439,8 +439,8 @@ fn check(stretch: Stretch, above: Height, chain: &Hash, reader: &Reader) -> Resu
     Ok(stretch)
 }
 
-/// Checks what is told to be the certificate that closes an epoch.
-fn check_handover(
+/// Checks what is told to be the certificate that is missing.
+fn check_checkpoint(
     certificate: CheckpointCertificate,
     gap: Gap,
     chain: &Hash,

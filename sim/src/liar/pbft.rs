@@ -201,7 +201,9 @@ fn vote(
         all.push(told(liar.anyone(), wrap(other)));
     }
     if liar.lies(Lie::CrossEpoch, OFTEN) {
-        let payload = CommitPayload { epoch: Epoch(it.payload.epoch.0 + 1), ..it.payload };
+        let epoch = it.payload.epoch.0;
+        let other = if liar.random.below(2) == 0 { epoch + 1 } else { epoch.saturating_sub(1) };
+        let payload = CommitPayload { epoch: Epoch(other), ..it.payload };
         all.push(told(to, wrap(sign_vote(liar, domain, payload))));
     }
     if liar.lies(Lie::CrossChain, OFTEN) {
@@ -282,7 +284,7 @@ fn forge(
     let view = View(payload.view.0.saturating_sub(1));
     let named = CommitPayload { epoch: payload.epoch, view, height, block: header.hash() };
     let own = sign(liar, Domain::Prepare, &named);
-    let n = liar.chain.keys.len();
+    let n = liar.validators();
     let signatures = MultiSignature::from_votes(n, (0..n).map(|place| (place, own)));
     let certificate = PreparedCertificate { header, payload: named, signatures };
     match liar.random.below(3) {
@@ -300,7 +302,7 @@ fn forge(
 
 /// Everything that happened since the genesis is forgotten.
 fn from_genesis(liar: &PbftLiar, epoch: Epoch, view: View) -> ViewChangePayload {
-    let (height, block) = liar.chain.scope.start;
+    let (height, block) = liar.instance.scope.start;
     ViewChangePayload { epoch, view, base: BaseClaim { height, block }, prepared: Vec::new() }
 }
 
@@ -360,7 +362,7 @@ fn status(liar: &mut PbftLiar, mut it: StatusReport) -> StatusReport {
 
 /// A STATUS that claims to hold everything, or what cannot be.
 fn boast(liar: &mut PbftLiar, now: &Status) -> StatusReport {
-    let n = liar.chain.keys.len();
+    let n = liar.validators();
     let mut all = Signers::new(n);
     (0..n).for_each(|place| {
         all.insert(place);
@@ -445,7 +447,7 @@ fn spoil(liar: &mut PbftLiar, it: PrePrepare) -> PrePrepare {
         0 => header.parent = liar.nothing(),
         1 => header.time = UnixMillis(liar.chain.genesis.time.0),
         2 => header.time = header.time.plus_millis(2 * liar.chain.parameters().max_clock_drift_ms),
-        3 => header.proposer = quorate_ledger::Account(liar.chain.keys[0].public()),
+        3 => header.proposer = quorate_ledger::Account(liar.instance.scope.validators.keys()[0]),
         4 => header.anchor.state_root = liar.nothing(),
         5 => header.chain = liar.nothing(),
         6 => header.transactions_root = liar.nothing(),
@@ -512,11 +514,13 @@ mod tests {
 
     use super::*;
     use crate::Scenario;
+    use crate::process::epochs::Instance;
 
     #[test]
     fn every_lie_about_messages_is_told() {
         let chain = Scenario::new("", 4, 1).parameters(Parameters::default()).chain();
-        let mut liar = Liar::new(Lie::ALL.to_vec(), ValidatorIndex(0), chain, 0);
+        let instance = Instance::new(chain.first_scope(), &chain);
+        let mut liar = Liar::new(Lie::ALL.to_vec(), 0, chain, &instance, 0);
         let now = Status {
             epoch: Epoch(0),
             view: View(0),

@@ -1,17 +1,20 @@
 //! What the engine asks for, done.
 
+use std::rc::Rc;
+
 use quorate_consensus::{Action, Event, Mono, Rejection};
 use quorate_crypto::Hash;
 use quorate_ledger::{Account, Height, Transaction};
 
 use super::Process;
-use super::outbound::{reply, send_to};
+use super::epochs::Instance;
+use super::outbound::reply;
 use crate::effect::{Effects, Sighting};
-use crate::liar::{Deceptive, Lie};
+use crate::liar::{Deceptive, Lie, told};
 use crate::machine::Machine;
 use crate::observe::Accusation;
 use crate::trace::Short;
-use crate::wire::Packet;
+use crate::wire::{Packet, Stretch};
 
 /// Most blocks of one answer to a node that is behind.
 const SERVE_BLOCKS: usize = 64;
@@ -23,21 +26,23 @@ impl<E: Deceptive> Process<E> {
         &mut self,
         machine: &mut Machine<E::Record>,
         now: Mono,
+        instance: &Rc<Instance>,
         action: Action<E::Message>,
         out: &mut Effects<E::Message>,
     ) {
         match action {
             Action::Send { to, message } => {
                 if let Some(liar) = &mut self.liar {
+                    liar.turn_to(instance);
                     let told = E::alter(liar, to, message);
-                    self.tell(machine, told, out);
+                    self.tell(machine, instance, told, out);
                 } else {
-                    send_to::<E>(machine, to, message, 0, out);
+                    self.say(machine, instance, told(to, message), out);
                 }
             }
             Action::Build { height, parent, anchor, time } => {
-                let epoch = machine.chain.scope.epoch;
-                let proposer = Account(machine.chain.keys[machine.index].public());
+                let epoch = instance.epoch();
+                let proposer = Account(machine.key().public());
                 let censor = self.liar.as_mut().is_some_and(|liar| liar.lies(Lie::Censor, 1_000));
                 let waiting = self.pool.oldest_first().filter(|it| !censor || !is_censored(it));
                 let block = self.candidates.build(height, parent, anchor, time, epoch, proposer, waiting);
@@ -55,15 +60,15 @@ impl<E: Deceptive> Process<E> {
                 let block = proposal.header.hash();
                 let (pool, candidates) = (&self.pool, &self.candidates);
                 let here = |hash: &Hash| pool.by_hash(hash).or_else(|| candidates.transaction(hash));
-                self.bodies.begin(proposal, from.as_usize(), here);
+                self.bodies.begin(proposal, instance.member(from), here);
                 self.judge_if_complete(machine, now, block, out);
                 self.fetch(machine, now, block, out);
             }
             Action::Fetch { header, from } => {
-                let hash = header.hash();
+                let (hash, from) = (header.hash(), instance.member(from));
                 out.note(|| format!("-> n{from}  FETCH-BLOCK {}", Short(&hash)));
                 self.wanted.insert(hash);
-                reply(from.as_usize(), &Packet::FetchBlock(hash), out);
+                reply(from, &Packet::FetchBlock(hash), out);
             }
             Action::Commit { block, certificate } => self.commit(machine, now, block, certificate, out),
             Action::Stable { certificate } => {
@@ -76,12 +81,12 @@ impl<E: Deceptive> Process<E> {
                 out.note(|| format!("leaves for v{view}: {rule} (§5)"));
                 out.count(left_by(rule));
             }
-            Action::Serve { to, above } => self.serve(to.as_usize(), above, out),
+            Action::Serve { to, above } => self.serve(instance.member(to), above, out),
             Action::Accuse { evidence } => {
                 out.note(|| format!("accuses of {}", evidence.kind()));
-                out.see(Sighting::Accuses(Box::new(Accusation::of(&evidence, &machine.chain.scope))));
+                out.see(Sighting::Accuses(Box::new(Accusation::of(&evidence, &instance.scope))));
             }
-            Action::Reject { from, why } => reject(from.as_usize(), &why, out),
+            Action::Reject { from, why } => reject(instance.member(from), &why, out),
             Action::Abstain { why } => {
                 out.note(|| format!("abstains: {why}"));
                 out.see(Sighting::Abstains(why));
@@ -90,7 +95,8 @@ impl<E: Deceptive> Process<E> {
         }
     }
 
-    fn serve(&mut self, to: usize, above: Height, out: &mut Effects<E::Message>) {
+    /// Sends certified blocks above a height, with the newest checkpoint certificate of one of them.
+    pub(super) fn serve(&mut self, to: usize, above: Height, out: &mut Effects<E::Message>) {
         let reader = self.ledger.reader();
         match reader.certified_above(above, SERVE_BLOCKS, SERVE_BYTES) {
             Ok(Some(mut blocks)) => {
@@ -103,8 +109,11 @@ impl<E: Deceptive> Process<E> {
                     }
                 }
                 let last = blocks.certificate.payload.height;
+                let heights = blocks.blocks.iter().rev().map(|block| block.height());
+                let checkpoint =
+                    heights.filter_map(|height| reader.checkpoint(height).expect("memory reads")).next();
                 out.note(|| format!("-> n{to}  CERTIFIED h{} to h{last}", above.next()));
-                reply(to, &Packet::Certified(blocks), out);
+                reply(to, &Packet::Certified(Box::new(Stretch { blocks, checkpoint })), out);
             }
             Ok(None) => out.note(|| format!("has no certified blocks above h{above}")),
             Err(why) => {

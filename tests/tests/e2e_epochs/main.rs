@@ -168,6 +168,14 @@ async fn validators_are_added_replaced_and_removed_under_load() {
     let outcomes = load.stop().await;
     assert_same(&testnet, &[&first, &second], &outcomes).await;
 
+    // To be removed is nothing that went wrong.
+    for joiner in [&first, &second] {
+        let log = joiner.log();
+        assert_eq!(log.matches("is a validator: it votes").count(), 1, "{log}");
+        assert_eq!(log.matches("is no validator any more").count(), 1, "{log}");
+        assert!(!log.contains("ERROR"), "{log}");
+    }
+
     for rpc in testnet.nodes().iter().map(|node| &*node.rpc).chain([first.rpc(), second.rpc()]) {
         proves_all_epochs(rpc, 3).await;
     }
