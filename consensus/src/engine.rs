@@ -425,6 +425,10 @@ pub trait Promised {
 
     /// The record that begins a log in an epoch: it promises to sign nothing below.
     fn beginning(epoch: Epoch) -> Self;
+
+    /// Whether what is known of an epoch may begin with this record: it is a [`Promised::beginning`], or what compaction left
+    /// of earlier ones.
+    fn is_beginning(&self) -> bool;
 }
 
 /// What a step yields: records to write, then actions to take. Both are private, so that the only way to the actions

@@ -18,7 +18,7 @@
 use quorate_ledger::{Epoch, Tip};
 
 use crate::engine::{
-    Action, Engine, Event, Horizon, Input, Mono, Now, OpenError, Output, Promised as _, Setup, Status,
+    Action, Engine, Event, Horizon, Input, Mono, Now, OpenError, Output, Promised, Setup, Status,
 };
 
 /// The line of a replica's instances.
@@ -58,7 +58,8 @@ impl<E: Engine> Replica<E> {
         let closing = closing.filter(|_| !current.has_begun()).map(|setup| {
             assert_eq!(setup.scope.epoch.next(), epoch, "the epoch before closes");
             let setup = silent_below(setup, &later);
-            let records = of(setup.scope.epoch);
+            let records: Vec<E::Record> = of(setup.scope.epoch);
+            let setup = if records.is_empty() { silent_before(setup, &of(epoch)) } else { setup };
             E::open(setup, tip.clone(), records)
         });
         let closing = closing.transpose()?;
@@ -210,5 +211,12 @@ impl<E: Engine> Replica<E> {
 /// there: nothing is signed before the ledger has come back.
 fn silent_below<R>(setup: Setup, later: &[R]) -> Setup {
     let voter = setup.voter.filter(|_| later.is_empty());
+    Setup { voter, ..setup }
+}
+
+/// A log that begins with an epoch knows nothing of the one before, in which its key may have signed with another: it has
+/// promised to sign nothing there.
+fn silent_before<R: Promised>(setup: Setup, of_next: &[R]) -> Setup {
+    let voter = setup.voter.filter(|_| !of_next.iter().any(R::is_beginning));
     Setup { voter, ..setup }
 }

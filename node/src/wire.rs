@@ -233,6 +233,8 @@ fn invalid(why: String) -> Error {
 }
 
 #[cfg(test)]
+mod fuzz;
+#[cfg(test)]
 mod tests {
     use proptest::prelude::*;
     use quorate_crypto::{decode, encode};

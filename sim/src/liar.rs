@@ -14,7 +14,7 @@ use std::sync::Arc;
 use quorate_consensus::pbft::{Message, Pbft};
 use quorate_consensus::{Status, To};
 use quorate_crypto::{Hash, SecretKey};
-use quorate_ledger::ValidatorIndex;
+use quorate_ledger::{Epoch, ValidatorIndex};
 
 use crate::machine::Chain;
 use crate::observe::Observed;
@@ -164,6 +164,8 @@ pub struct Told<M> {
 pub struct Liar<M> {
     pub(crate) lies: Vec<Lie>,
     member: usize,
+    /// The epoch before the newest, if it has seen that end.
+    pub(crate) before: Option<Rc<Instance>>,
     /// The epoch that it speaks in.
     pub(crate) instance: Rc<Instance>,
     /// Its place in there. Where it has none it claims the one that it had last, which is another's, or nobody's.
@@ -193,6 +195,7 @@ impl<M: Clone> Liar<M> {
         Self {
             lies,
             member,
+            before: None,
             instance: Rc::clone(instance),
             place: instance.index_of(member).unwrap_or(ValidatorIndex(0)),
             key,
@@ -207,7 +210,16 @@ impl<M: Clone> Liar<M> {
     /// From now on it speaks in this epoch.
     pub(crate) fn turn_to(&mut self, instance: &Rc<Instance>) {
         self.place = instance.index_of(self.member).unwrap_or(self.place);
-        self.instance = Rc::clone(instance);
+        let left = std::mem::replace(&mut self.instance, Rc::clone(instance));
+        if left.epoch() < instance.epoch() {
+            self.before = Some(left);
+        }
+    }
+
+    /// The place that its signatures in an epoch name: its own, as far as it knows the set.
+    pub(crate) fn place_in(&self, epoch: Epoch) -> ValidatorIndex {
+        let known = self.before.iter().find(|it| it.epoch() == epoch);
+        known.and_then(|it| it.index_of(self.member)).unwrap_or(self.place)
     }
 
     /// How many validators there are.

@@ -35,7 +35,7 @@ use crate::liar::{Deceptive, Liar};
 use crate::log::Found;
 use crate::machine::Machine;
 use crate::pool::Pool;
-use epochs::{Epochs, Instance, closing, part, scope_of};
+use epochs::{Epochs, Opening, opening};
 use executor::{Executor, stored_blocks};
 use follow::Follow;
 pub(crate) use transactions::Submitted;
@@ -56,6 +56,10 @@ pub(crate) struct Process<E: Deceptive> {
     bodies: Bodies,
     epochs: Epochs,
     inbox: Vec<Input<E::Message>>,
+    /// Who sent messages in there that the network has changed and that verify all the same: those that nobody signs.
+    changed: Vec<usize>,
+    /// The same of what the engine took in its last turn: if it refuses what came from them, that is nobody's fault.
+    changed_now: Vec<usize>,
     turn: Turn<E::Message>,
     /// Answers of candidates that are on their way to the inbox.
     answers: VecDeque<Event<E::Message>>,
@@ -134,17 +138,7 @@ impl<E: Deceptive> Process<E> {
             }
         };
         out.see(Sighting::Kept(records.iter().flat_map(E::kept).collect()));
-        let (epoch, before, reader) = (ledger.epoch(), closing(&ledger), ledger.reader());
-        let scope = scope_of(&epoch, &reader);
-        let setup = machine.setup(&scope, &epoch.parameters);
-        out.note(|| format!("opens in epoch {}, {}", epoch.number, part(setup.voter.is_some())));
-        let closing = before.map(|before| (scope_of(&before, &reader), before));
-        let closing = closing.map(|(scope, before)| machine.setup(&scope, &before.parameters));
-        if closing.is_some() {
-            out.count("closing instance restarted");
-        }
-        let scopes = std::iter::once(scope).chain(closing.iter().map(|it| it.scope.clone()));
-        let epochs = Epochs::new(scopes.map(|scope| Instance::new(scope, &machine.chain)));
+        let Opening { setup, closing, epochs } = opening(machine, &ledger, out);
         let replica = match Replica::<E>::open(setup, closing, &tip, records) {
             Ok(replica) => replica,
             Err(why) => {
@@ -152,6 +146,7 @@ impl<E: Deceptive> Process<E> {
                 return None;
             }
         };
+        let epoch = ledger.epoch();
         let parent = Parent { height: tip.height, hash: tip.hash, time: tip.time };
         let mut candidates =
             Candidates::new(TransactionRules::of(machine.chain.genesis.chain, &epoch), parent);
@@ -171,6 +166,8 @@ impl<E: Deceptive> Process<E> {
             bodies: Bodies::default(),
             epochs,
             inbox: Vec::new(),
+            changed: Vec::new(),
+            changed_now: Vec::new(),
             turn: Turn::Idle,
             answers: VecDeque::new(),
             executor: Executor::above(tip.base_height),

@@ -134,15 +134,16 @@ impl Scenario {
     /// follows from the parameters alone, not from what happened before.
     ///
     /// A view that gets nowhere is left after at most the longest wait; the next one may take as long to start; of the
-    /// views that follow at most f have a faulty primary. Everything that was lost comes again with a STATUS.
+    /// views that follow at most f have a faulty primary. Everything that was lost comes again with a STATUS. A client tries
+    /// one node after the other, those that are gone too.
     #[must_use]
     pub fn bound_ms(&self) -> u64 {
         let largest = self.sets().iter().map(Vec::len).max().unwrap_or_default();
-        let faulty = faulty_max(largest) as u64;
+        let (faulty, tries) = (faulty_max(largest) as u64, self.faulty().len() as u64 + 2);
         let under = |parameters: &Parameters| {
             let view = 2 * parameters.timeout_cap_ms + 2 * parameters.resend_ms;
             let noticed = 2 * parameters.base_timeout_ms + parameters.inclusion_timeout_ms;
-            noticed + (faulty + 2) * view + 2 * self.workload.retry_ms
+            noticed + (faulty + 2) * view + tries * self.workload.retry_ms
         };
         self.all_parameters().map(under).max().unwrap_or_default()
     }

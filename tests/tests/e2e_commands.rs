@@ -132,6 +132,42 @@ async fn signed_bytes_can_be_kept_and_sent_later_and_again() {
     assert_eq!(asked["block"], sent["block"]);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_batch_tells_what_became_of_each_line() {
+    let testnet = Testnet::up().await;
+    let rpc = &testnet.nodes()[0].rpc;
+    let key = testnet.key_file("alice");
+    let key = key.to_string_lossy();
+    let bob = testnet.wallet("bob").account();
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let file = dir.path().join("lines");
+    let batch = async |text: &str, json: &[&str]| {
+        fs::write(&file, text).expect("ours");
+        let line = ["tx", "batch", &file.to_string_lossy(), "--key", &key, "--rpc", rpc];
+        run([&line, json].concat()).await
+    };
+    // More than are under way at a time, and the same line makes another transaction each time.
+    let many = format!("transfer {bob} 1\n").repeat(300);
+    let told = batch(&format!("# payments\n{many}"), &[]).await.success();
+    assert_eq!(told.lines().filter(|line| line.contains("  ok at height ")).count(), 300, "{told}");
+    assert_eq!(testnet.client(0).balance(bob, 0).await % 1_000, 300, "each once");
+
+    let some = batch("delete 'no such key'\nput a b\n", &["--json"]).await;
+    assert_eq!(some.code, Some(1), "{some}");
+    let told: Value = serde_json::from_str(&some.stdout).expect("one JSON value");
+    let outcomes: Vec<&Value> = told.as_array().expect("a list").iter().collect();
+    assert_eq!((&outcomes[0]["line"], &outcomes[1]["line"]), (&json!(1), &json!(2)));
+    let reason = &outcomes[0]["transaction"]["receipt"]["outcome"];
+    assert!(reason.to_string().contains("KEY_NOT_FOUND"), "{told}");
+    assert_eq!(outcomes[1]["transaction"]["status"], "committed", "{told}");
+
+    let wrong = batch("put c d\nput c\n", &[]).await;
+    assert_eq!(wrong.code, Some(2), "{wrong}");
+    assert!(wrong.stderr.contains("line 2"), "{wrong}");
+    let nothing = run(["query", "key", "c", "--rpc", rpc]).await;
+    assert_eq!(nothing.code, Some(1), "nothing is sent before all is understood: {nothing}");
+}
+
 /// Whatever fails, a script that asked for JSON reads JSON.
 #[tokio::test(flavor = "multi_thread")]
 async fn failures_are_json_for_who_asks_for_it() {

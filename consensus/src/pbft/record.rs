@@ -150,6 +150,10 @@ impl Promised for Record {
         Self::Dropped { epoch, height: Height(0), checkpoint: Height(0) }
     }
 
+    fn is_beginning(&self) -> bool {
+        matches!(self, Self::Dropped { .. })
+    }
+
     fn promised(&self) -> Option<Promise> {
         match self {
             Self::Voted { vote, .. } => Some(Promise { epoch: vote.payload.epoch, view: vote.payload.view }),

@@ -105,8 +105,12 @@ async fn validators(client: &Client, height: Height) -> anyhow::Result<Option<Va
 
 /// A line that [`run`] wrote.
 pub(super) fn read(file: &Path) -> anyhow::Result<Vec<Handover>> {
-    serde_json::from_slice(&values::read(file)?)
+    parse(&values::read(file)?)
         .map_err(|error| usage(format!("{}: no line of epochs: {error}", file.display())))
+}
+
+pub(super) fn parse(content: &[u8]) -> serde_json::Result<Vec<Handover>> {
+    serde_json::from_slice(content)
 }
 
 /// The validators of an epoch, by the genesis and what leads there from it.
@@ -168,4 +172,4 @@ impl Handover {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -64,15 +64,16 @@ pub(super) fn run(globals: &Globals, command: EvidenceCommand) -> anyhow::Result
 }
 
 fn read(file: &Path) -> anyhow::Result<(Hash, Evidence)> {
-    let content = values::read(file)?;
+    parse(values::read(file)?).map_err(|why| usage(format!("{}: {why}", file.display())))
+}
+
+/// A proof with its hash, from its bytes or their hex.
+pub(super) fn parse(content: Vec<u8>) -> Result<(Hash, Evidence), String> {
     let bytes = match std::str::from_utf8(&content).map(str::trim) {
-        Ok(text) if text.starts_with("0x") => {
-            from_hex(text).map_err(|error| usage(format!("{}: not hex: {error}", file.display())))?
-        }
+        Ok(text) if text.starts_with("0x") => from_hex(text).map_err(|error| format!("not hex: {error}"))?,
         Ok(_) | Err(_) => content,
     };
-    let evidence = decode(&bytes)
-        .map_err(|error| usage(format!("{}: not one piece of evidence: {error}", file.display())))?;
+    let evidence = decode(&bytes).map_err(|error| format!("not one piece of evidence: {error}"))?;
     Ok((Hash::of(&bytes), evidence))
 }
 
@@ -96,7 +97,7 @@ fn validators(
     epochs::validators_of(genesis, &line, epoch)
 }
 
-fn why_not(genesis: &Genesis, validators: &ValidatorSet, evidence: &Evidence) -> String {
+pub(super) fn why_not(genesis: &Genesis, validators: &ValidatorSet, evidence: &Evidence) -> String {
     let signer = evidence.signer();
     if validators.index_of(signer).is_none() {
         let (epoch, _) = evidence.place();

@@ -7,6 +7,8 @@ mod approve;
 mod config_show;
 mod epochs;
 mod evidence;
+#[cfg(test)]
+mod fuzz;
 mod genesis;
 mod init;
 mod key;

@@ -263,7 +263,7 @@ fn block_text(block: &BlockAnswer) -> String {
     text
 }
 
-fn outcome_text(receipt: &Receipt) -> String {
+pub(super) fn outcome_text(receipt: &Receipt) -> String {
     match receipt.outcome {
         Outcome::Ok => "ok".to_owned(),
         Outcome::FeeUnpaid => "FEE_UNPAID".to_owned(),

@@ -3,6 +3,7 @@
 //! Sending is safe to repeat: the signed bytes name the transaction, which is included at most once, whichever nodes it
 //! was given to and however often. So a wait that was cut off is resumed by sending the same bytes again.
 
+mod batch;
 mod send;
 mod show;
 
@@ -11,7 +12,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::{Args, Subcommand};
-use quorate_crypto::{Hash, decode, encode, from_hex, to_hex};
+use quorate_crypto::{Hash, SecretKey, decode, encode, from_hex, to_hex};
 use quorate_genesis::Genesis;
 use quorate_ledger::{Account, Amount, Condition, Operation, Payload, Transaction, Version};
 
@@ -27,39 +28,31 @@ use show::show;
 pub(super) enum TxCommand {
     /// Move coins to an account
     Transfer {
-        /// Who receives
-        #[arg(value_name = "ADDRESS")]
-        to: Account,
-        /// How much, in decimal digits
-        #[arg(allow_hyphen_values = true, value_parser = values::amount)]
-        amount: Amount,
+        #[command(flatten)]
+        transfer: TransferArgs,
         #[command(flatten)]
         signing: SigningArgs,
     },
     /// Set a key that is free or your own
     Put {
-        /// The key: text, or bytes as 0x hex
-        #[arg(id = "name", value_name = "KEY", value_parser = values::bytes)]
-        key: Bytes,
-        /// The value: text, or bytes as 0x hex
-        #[arg(value_parser = values::bytes)]
-        value: Bytes,
         #[command(flatten)]
-        guard: PutGuard,
+        put: PutArgs,
         #[command(flatten)]
         signing: SigningArgs,
     },
     /// Delete a key of your own
     Delete {
-        /// The key: text, or bytes as 0x hex
-        #[arg(id = "name", value_name = "KEY", value_parser = values::bytes)]
-        key: Bytes,
-        /// Only if the key still has this version
-        #[arg(long, value_name = "VERSION")]
-        if_version: Option<Version>,
+        #[command(flatten)]
+        delete: DeleteArgs,
         #[command(flatten)]
         signing: SigningArgs,
     },
+    /// Make and submit a transaction for each line of a file
+    ///
+    /// A line is what stands behind `quorate tx`, such as `transfer ADDRESS 5` or `put greeting 'good day' --if-absent`; empty
+    /// lines and those that begin with # are left out. All lines are read before anything is sent. What became of each is
+    /// told in a line, in the order of the file. Success only if every transaction was executed successfully.
+    Batch(batch::BatchArgs),
     /// Approve, as a validator, of what the next epoch changes
     #[command(subcommand)]
     Approve(approve::ApproveCommand),
@@ -78,6 +71,41 @@ pub(super) enum TxCommand {
     },
 }
 
+/// A payment.
+#[derive(Debug, Args)]
+pub(super) struct TransferArgs {
+    /// Who receives
+    #[arg(value_name = "ADDRESS")]
+    to: Account,
+    /// How much, in decimal digits
+    #[arg(allow_hyphen_values = true, value_parser = values::amount)]
+    amount: Amount,
+}
+
+/// A key that is set.
+#[derive(Debug, Args)]
+pub(super) struct PutArgs {
+    /// The key: text, or bytes as 0x hex
+    #[arg(id = "name", value_name = "KEY", value_parser = values::bytes)]
+    key: Bytes,
+    /// The value: text, or bytes as 0x hex
+    #[arg(value_parser = values::bytes)]
+    value: Bytes,
+    #[command(flatten)]
+    guard: PutGuard,
+}
+
+/// A key that is deleted.
+#[derive(Debug, Args)]
+pub(super) struct DeleteArgs {
+    /// The key: text, or bytes as 0x hex
+    #[arg(id = "name", value_name = "KEY", value_parser = values::bytes)]
+    key: Bytes,
+    /// Only if the key still has this version
+    #[arg(long, value_name = "VERSION")]
+    if_version: Option<Version>,
+}
+
 /// What must hold for a put to take effect.
 #[derive(Debug, Args)]
 #[group(multiple = false)]
@@ -90,9 +118,9 @@ pub(super) struct PutGuard {
     if_version: Option<Version>,
 }
 
-/// How a transaction is signed and what is done with it.
+/// Who signs, and on what terms.
 #[derive(Debug, Args)]
-pub(super) struct SigningArgs {
+pub(super) struct TermsArgs {
     /// Key file of the sender
     #[arg(long, value_name = "FILE")]
     key: PathBuf,
@@ -102,6 +130,13 @@ pub(super) struct SigningArgs {
     /// For how long it may be included, such as 30s
     #[arg(long, value_name = "TIME", default_value = "30s", value_parser = values::duration)]
     expires_in: Duration,
+}
+
+/// How a transaction is signed and what is done with it.
+#[derive(Debug, Args)]
+pub(super) struct SigningArgs {
+    #[command(flatten)]
+    terms: TermsArgs,
     /// Any number: it only makes otherwise equal transactions differ [default: random]
     #[arg(long)]
     nonce: Option<u64>,
@@ -117,21 +152,10 @@ pub(super) struct SigningArgs {
 
 pub(super) fn run(globals: &Globals, command: TxCommand) -> anyhow::Result<()> {
     match command {
-        TxCommand::Transfer { to, amount, signing } => {
-            make(globals, &signing, vec![Operation::Transfer { to, amount }])
-        }
-        TxCommand::Put { key: Bytes(key), value: Bytes(value), guard, signing } => {
-            let condition = match (guard.if_absent, guard.if_version) {
-                (true, _) => Some(Condition::KeyAbsent { key: key.clone() }),
-                (false, Some(version)) => Some(Condition::KeyAtVersion { key: key.clone(), version }),
-                (false, None) => None,
-            };
-            make(globals, &signing, guarded(condition, Operation::Put { key, value }))
-        }
-        TxCommand::Delete { key: Bytes(key), if_version, signing } => {
-            let condition = if_version.map(|version| Condition::KeyAtVersion { key: key.clone(), version });
-            make(globals, &signing, guarded(condition, Operation::Delete { key }))
-        }
+        TxCommand::Transfer { transfer, signing } => make(globals, &signing, transfer.operations()),
+        TxCommand::Put { put, signing } => make(globals, &signing, put.operations()),
+        TxCommand::Delete { delete, signing } => make(globals, &signing, delete.operations()),
+        TxCommand::Batch(args) => batch::run(globals, &args),
         TxCommand::Approve(command) => approve::run(globals, command),
         TxCommand::Send { file, waiting } => send(globals, &waiting, &read(&file)?, |_| None),
         TxCommand::Show { transaction } => {
@@ -145,6 +169,32 @@ pub(super) fn run(globals: &Globals, command: TxCommand) -> anyhow::Result<()> {
     }
 }
 
+impl TransferArgs {
+    fn operations(self) -> Vec<Operation> {
+        vec![Operation::Transfer { to: self.to, amount: self.amount }]
+    }
+}
+
+impl PutArgs {
+    fn operations(self) -> Vec<Operation> {
+        let Self { key: Bytes(key), value: Bytes(value), guard } = self;
+        let condition = match (guard.if_absent, guard.if_version) {
+            (true, _) => Some(Condition::KeyAbsent { key: key.clone() }),
+            (false, Some(version)) => Some(Condition::KeyAtVersion { key: key.clone(), version }),
+            (false, None) => None,
+        };
+        guarded(condition, Operation::Put { key, value })
+    }
+}
+
+impl DeleteArgs {
+    fn operations(self) -> Vec<Operation> {
+        let Self { key: Bytes(key), if_version } = self;
+        let condition = if_version.map(|version| Condition::KeyAtVersion { key: key.clone(), version });
+        guarded(condition, Operation::Delete { key })
+    }
+}
+
 fn guarded(condition: Option<Condition>, operation: Operation) -> Vec<Operation> {
     condition.map(Operation::Check).into_iter().chain([operation]).collect()
 }
@@ -152,7 +202,7 @@ fn guarded(condition: Option<Condition>, operation: Operation) -> Vec<Operation>
 impl SigningArgs {
     /// Key file of the sender.
     pub(super) fn key(&self) -> &Path {
-        &self.key
+        &self.terms.key
     }
 
     /// Whether no node is to be asked.
@@ -173,39 +223,59 @@ pub(super) fn make_and_tell(
     operations: Vec<Operation>,
     tell: impl FnOnce(&TransactionStatus) -> Option<String>,
 ) -> anyhow::Result<()> {
-    let chain = Chain::learn(globals, signing)?;
-    let key = passphrase::read_key(globals, &signing.key)?;
-    let millis = u64::try_from(signing.expires_in.as_millis()).context("--expires-in is out of range")?;
-    if millis == 0 {
-        return Err(usage("--expires-in: a transaction needs some time, such as 30s"));
-    }
-    if millis > chain.rules.transaction_lifetime_max_ms {
-        let max = chain.rules.transaction_lifetime_max_ms;
-        return Err(usage(format!("--expires-in: the chain takes transactions for at most {max}ms")));
-    }
-    let mut payload = Payload {
-        version: Payload::VERSION,
-        chain: chain.id,
-        sender: Account(key.public()),
-        nonce: signing.nonce.map_or_else(random, Ok)?,
-        expires_at: values::now()?.plus_millis(millis),
-        fee: 0,
-        operations,
-    };
-    payload.fee = match signing.fee {
-        Some(fee) => fee,
-        // Who decides need not have coins: an approval that is alone may be free (`docs/pbft.md §7`).
-        None if matches!(payload.operations[..], [Operation::Approve { .. }]) => 0,
-        // The size does not depend on the fee, which is of fixed length.
-        None => chain.least_fee(Transaction::sign(payload.clone(), &key).size()),
-    };
-    let transaction = Transaction::sign(payload, &key);
+    let chain = Chain::learn(globals, signing.genesis.as_deref())?;
+    let signer = Signer::new(globals, chain, &signing.terms)?;
+    let transaction = signer.sign(operations, signing.nonce)?;
     match &signing.out {
         None => send(globals, &signing.waiting, &transaction, tell),
         Some(file) => {
             write_bytes(file, &transaction)?;
             show(globals, &transaction)
         }
+    }
+}
+
+/// A key, and the terms on which it signs.
+struct Signer {
+    chain: Chain,
+    key: SecretKey,
+    fee: Option<Amount>,
+    expires_in_ms: u64,
+}
+
+impl Signer {
+    fn new(globals: &Globals, chain: Chain, terms: &TermsArgs) -> anyhow::Result<Self> {
+        let key = passphrase::read_key(globals, &terms.key)?;
+        let millis = u64::try_from(terms.expires_in.as_millis()).context("--expires-in is out of range")?;
+        if millis == 0 {
+            return Err(usage("--expires-in: a transaction needs some time, such as 30s"));
+        }
+        if millis > chain.rules.transaction_lifetime_max_ms {
+            let max = chain.rules.transaction_lifetime_max_ms;
+            return Err(usage(format!("--expires-in: the chain takes transactions for at most {max}ms")));
+        }
+        Ok(Self { chain, key, fee: terms.fee, expires_in_ms: millis })
+    }
+
+    /// Signs; its time begins now. Without a nonce it gets one that no other has.
+    fn sign(&self, operations: Vec<Operation>, nonce: Option<u64>) -> anyhow::Result<Transaction> {
+        let mut payload = Payload {
+            version: Payload::VERSION,
+            chain: self.chain.id,
+            sender: Account(self.key.public()),
+            nonce: nonce.map_or_else(random, Ok)?,
+            expires_at: values::now()?.plus_millis(self.expires_in_ms),
+            fee: 0,
+            operations,
+        };
+        payload.fee = match self.fee {
+            Some(fee) => fee,
+            // Who decides need not have coins: an approval that is alone may be free (`docs/pbft.md §7`).
+            None if matches!(payload.operations[..], [Operation::Approve { .. }]) => 0,
+            // The size does not depend on the fee, which is of fixed length.
+            None => self.chain.least_fee(Transaction::sign(payload.clone(), &self.key).size()),
+        };
+        Ok(Transaction::sign(payload, &self.key))
     }
 }
 
@@ -216,8 +286,8 @@ struct Chain {
 }
 
 impl Chain {
-    fn learn(globals: &Globals, signing: &SigningArgs) -> anyhow::Result<Self> {
-        let Some(file) = &signing.genesis else {
+    fn learn(globals: &Globals, genesis: Option<&Path>) -> anyhow::Result<Self> {
+        let Some(file) = genesis else {
             let client = globals.client()?;
             let status = block_on(async { Ok(client.status().await?) })?;
             return Ok(Chain { id: status.genesis_hash, rules: status.rules });
@@ -243,7 +313,7 @@ pub(super) fn read(file: &Path) -> anyhow::Result<Transaction> {
 }
 
 /// Signed bytes: raw, or as `0x` hex. A raw transaction starts with its version, which is no `0`.
-fn parse(content: &[u8]) -> anyhow::Result<Transaction> {
+pub(super) fn parse(content: &[u8]) -> anyhow::Result<Transaction> {
     let raw = match std::str::from_utf8(content).map(str::trim) {
         Ok(text) if text.starts_with("0x") => {
             from_hex(text).map_err(|error| usage(format!("not hex: {error}")))?
@@ -269,7 +339,6 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use quorate_crypto::{SecretKey, to_hex};
     use quorate_ledger::{Epoch, Parameters, TransactionRules, UnixMillis, ValidatorSet};
 
     pub(super) fn transaction() -> Transaction {

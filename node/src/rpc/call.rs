@@ -79,4 +79,6 @@ fn takes<P: Parameters>() -> String {
 }
 
 #[cfg(test)]
+mod fuzz;
+#[cfg(test)]
 mod tests;

@@ -99,6 +99,17 @@ pub(super) fn invent(liar: &mut PbftLiar, now: &Status) -> Vec<Told<Message>> {
         let vote = sign_vote(liar, Domain::Commit, payload);
         all.push(told(liar.anyone(), Message::Commit(vote)));
     }
+    if liar.lies(Lie::CrossEpoch, SELDOM) {
+        let epoch = neighbour(liar, now.epoch);
+        let height = Height(now.committed.0 + liar.random.below(4));
+        let payload =
+            CommitPayload { epoch, view: View(liar.random.below(2)), height, block: liar.nothing() };
+        let vote = sign_vote(liar, Domain::Commit, payload);
+        all.push(told(liar.anyone(), Message::Commit(vote)));
+        let view = View(1 + liar.random.below(3));
+        let change = sign_view_change(liar, from_genesis(liar, epoch, view), Proof::default());
+        all.push(told(liar.anyone(), Message::ViewChange(Box::new(change))));
+    }
     if liar.lies(Lie::HugeView, SELDOM) {
         let view = match liar.random.below(3) {
             0 => View(u64::MAX),
@@ -201,9 +212,7 @@ fn vote(
         all.push(told(liar.anyone(), wrap(other)));
     }
     if liar.lies(Lie::CrossEpoch, OFTEN) {
-        let epoch = it.payload.epoch.0;
-        let other = if liar.random.below(2) == 0 { epoch + 1 } else { epoch.saturating_sub(1) };
-        let payload = CommitPayload { epoch: Epoch(other), ..it.payload };
+        let payload = CommitPayload { epoch: neighbour(liar, it.payload.epoch), ..it.payload };
         all.push(told(to, wrap(sign_vote(liar, domain, payload))));
     }
     if liar.lies(Lie::CrossChain, OFTEN) {
@@ -302,7 +311,8 @@ fn forge(
 
 /// Everything that happened since the genesis is forgotten.
 fn from_genesis(liar: &PbftLiar, epoch: Epoch, view: View) -> ViewChangePayload {
-    let (height, block) = liar.instance.scope.start;
+    let known = liar.before.iter().find(|it| it.epoch() == epoch).unwrap_or(&liar.instance);
+    let (height, block) = known.scope.start;
     ViewChangePayload { epoch, view, base: BaseClaim { height, block }, prepared: Vec::new() }
 }
 
@@ -493,17 +503,22 @@ fn signed_proposal(
     }
 }
 
+/// The epoch before or after.
+fn neighbour(liar: &mut PbftLiar, epoch: Epoch) -> Epoch {
+    if liar.random.below(2) == 0 { epoch.next() } else { Epoch(epoch.0.saturating_sub(1)) }
+}
+
 fn sign<T: BorshSerialize>(liar: &PbftLiar, domain: Domain, payload: &T) -> Signature {
     liar.key.sign(domain, &liar.chain.genesis.chain, payload)
 }
 
 fn sign_vote(liar: &PbftLiar, domain: Domain, payload: CommitPayload) -> Vote {
-    Vote { payload, signer: liar.place, signature: sign(liar, domain, &payload) }
+    Vote { payload, signer: liar.place_in(payload.epoch), signature: sign(liar, domain, &payload) }
 }
 
 fn sign_view_change(liar: &PbftLiar, payload: ViewChangePayload, proof: Proof) -> ViewChange {
     let signature = sign(liar, Domain::ViewChange, &payload);
-    ViewChange { payload, signer: liar.place, signature, proof }
+    ViewChange { signer: liar.place_in(payload.epoch), payload, signature, proof }
 }
 
 #[cfg(test)]
@@ -537,7 +552,13 @@ mod tests {
             invent(&mut liar, &now);
         }
         let invented: BTreeSet<_> = liar.told.iter().copied().collect();
-        let expected = [Lie::ConflictingVotes, Lie::HugeView, Lie::StaleViewChange, Lie::ForgeViewChange];
+        let expected = [
+            Lie::ConflictingVotes,
+            Lie::CrossEpoch,
+            Lie::HugeView,
+            Lie::StaleViewChange,
+            Lie::ForgeViewChange,
+        ];
         assert!(expected.iter().all(|lie| invented.contains(lie.name())), "{invented:?}");
     }
 }

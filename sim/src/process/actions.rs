@@ -86,7 +86,15 @@ impl<E: Deceptive> Process<E> {
                 out.note(|| format!("accuses of {}", evidence.kind()));
                 out.see(Sighting::Accuses(Box::new(Accusation::of(&evidence, &instance.scope))));
             }
-            Action::Reject { from, why } => reject(instance.member(from), &why, out),
+            Action::Reject { from, why } => {
+                let from = instance.member(from);
+                if self.changed_now.contains(&from) {
+                    out.note(|| format!("refuses what the network has changed since n{from} sent it: {why}"));
+                    out.count("corruption refused");
+                } else {
+                    reject(from, &why, out);
+                }
+            }
             Action::Abstain { why } => {
                 out.note(|| format!("abstains: {why}"));
                 out.see(Sighting::Abstains(why));

@@ -2,9 +2,9 @@
 //! instance has come.
 
 use std::rc::Rc;
-use std::sync::Arc;
 
-use quorate_consensus::{Engine, Horizon, Input, Mono, Replica, Scope};
+use borsh::{BorshDeserialize, BorshSerialize};
+use quorate_consensus::{Engine, Horizon, Input, Mono, Promised, Replica, Scope, Setup};
 use quorate_ledger::{Epoch, EpochStart, Height, Ledger, MemoryStore, Reader, ValidatorIndex};
 
 use super::Process;
@@ -82,7 +82,7 @@ impl Epochs {
 }
 
 /// What verifies the messages of an epoch.
-pub(super) fn scope_of(epoch: &EpochStart, reader: &Reader) -> Scope {
+fn scope_of(epoch: &EpochStart, reader: &Reader) -> Scope {
     let before = epoch.number.0.checked_sub(1).and_then(|number| reader.epoch_numbered(Epoch(number)));
     Scope {
         chain: reader.chain(),
@@ -94,12 +94,36 @@ pub(super) fn scope_of(epoch: &EpochStart, reader: &Reader) -> Scope {
     }
 }
 
-/// The epoch before, where the ledger stands at its last block: no commit certificate of the current one is known then.
-pub(super) fn closing(ledger: &Ledger<MemoryStore>) -> Option<Arc<EpochStart>> {
-    let epoch = ledger.epoch();
-    let number = epoch.number.0.checked_sub(1)?;
+/// What a replica is opened with.
+pub(super) struct Opening {
+    pub(super) setup: Setup,
+    /// Of the epoch before, where the ledger stands at its last block: no commit certificate of the current one is known then.
+    pub(super) closing: Option<Setup>,
+    pub(super) epochs: Epochs,
+}
+
+/// The instances that a process starts with on what its ledger holds.
+pub(super) fn opening<R, M>(
+    machine: &mut Machine<R>,
+    ledger: &Ledger<MemoryStore>,
+    out: &mut Effects<M>,
+) -> Opening
+where
+    R: BorshSerialize + BorshDeserialize + Clone + Promised,
+{
+    let (epoch, reader) = (ledger.epoch(), ledger.reader());
+    let mut open = |epoch: &EpochStart| machine.setup(&scope_of(epoch, &reader), &epoch.parameters);
     let at_start = ledger.tip().height == epoch.base().0;
-    ledger.reader().epoch_numbered(Epoch(number)).filter(|_| at_start)
+    let before = epoch.number.0.checked_sub(1).filter(|_| at_start);
+    let before = before.and_then(|number| reader.epoch_numbered(Epoch(number)));
+    let (setup, closing) = (open(&epoch), before.map(|before| open(&before)));
+    out.note(|| format!("opens in epoch {}, {}", epoch.number, part(&setup)));
+    if closing.is_some() {
+        out.count("closing instance restarted");
+    }
+    let scopes = std::iter::once(&setup).chain(&closing).map(|it| it.scope.clone());
+    let epochs = Epochs::new(scopes.map(|scope| Instance::new(scope, &machine.chain)));
+    Opening { setup, closing, epochs }
 }
 
 impl<E: Deceptive> Process<E> {
@@ -127,7 +151,7 @@ impl<E: Deceptive> Process<E> {
         }
         let scope = scope_of(&epoch, &self.ledger.reader());
         let setup = machine.setup(&scope, &epoch.parameters);
-        out.note(|| format!("epoch {} begins, {}", epoch.number, part(setup.voter.is_some())));
+        out.note(|| format!("epoch {} begins, {}", epoch.number, part(&setup)));
         self.epochs.begin(Instance::new(scope, &machine.chain));
         self.candidates.enter_epoch(&epoch);
         // The new instance has heard of nothing that waits.
@@ -138,6 +162,6 @@ impl<E: Deceptive> Process<E> {
 }
 
 /// Whether a node votes, in words.
-pub(super) fn part(votes: bool) -> &'static str {
-    if votes { "with a vote" } else { "without a vote" }
+fn part(setup: &Setup) -> &'static str {
+    if setup.voter.is_some() { "with a vote" } else { "without a vote" }
 }

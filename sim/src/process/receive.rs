@@ -94,7 +94,12 @@ impl<E: Deceptive> Process<E> {
         // A member of the other epoch's set has no voice here.
         let Some(index) = instance.index_of(from) else { return };
         match E::verify(&instance.scope, horizon, message.clone()) {
-            Ok(message) => self.inbox.push(Event::Message { from: index, message }.into()),
+            Ok(message) => {
+                if corrupted {
+                    self.changed.push(from);
+                }
+                self.inbox.push(Event::Message { from: index, message }.into());
+            }
             Err(why @ Rejection::OldView(_)) => {
                 out.note(|| format!("drops a message of n{from}: {why}"));
             }

@@ -49,6 +49,7 @@ impl<E: Deceptive> Process<E> {
             drive(&mut self.replica, &mut machine.log, clocks, inputs.drain(..))
         };
         self.inbox = inputs; // empty, and as large as before
+        self.changed_now = std::mem::take(&mut self.changed);
         self.stepped = true;
         self.epochs.moved(&self.replica);
         let actions = match driven {

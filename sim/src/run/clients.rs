@@ -36,7 +36,7 @@ impl<E: Deceptive> Simulation<'_, E> {
         let Some(transaction) = self.clients.open(number) else { return Ok(()) };
         let now = self.queue.now();
         if transaction.expires_at() > self.chain.wall(now) {
-            let node = self.clients.any_node(&self.chain);
+            let node = self.clients.next_node(number, &self.chain);
             self.coverage.count("transactions submitted again");
             self.submit(number, node)?;
             self.queue.at(now.plus_millis(self.clients.retry_ms()), Happening::Retry(number));

@@ -36,7 +36,7 @@ impl Scenario {
             .real_signatures(seed % REAL_EVERY == REAL_EVERY - 1)
             .workload(Workload {
                 transactions: u32::MAX,
-                every_ms: 1..=450,
+                every_ms: 1..=500,
                 retry_ms: [1_000, 3_000][random.index(2)],
                 lasting: Some(Lasting { for_ms: LASTS_MS, blocks: BLOCKS }),
                 ..Workload::default()

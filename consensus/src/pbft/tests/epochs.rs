@@ -252,6 +252,27 @@ fn a_restart_at_the_end_of_an_epoch_closes_it_again() {
     assert_eq!(replica.epoch(), Epoch(1));
 }
 
+/// §6: a key whose log is refused votes again in a later epoch. If it starts again before that epoch has begun, the one before
+/// closes, in which it has signed what the new log does not know.
+#[test]
+fn a_log_that_begins_with_an_epoch_has_no_voice_in_the_one_that_closes() {
+    let kept = Line::begun(1, &[0, 1, 2, 3]).replica.records();
+    // The last is one that never had anything to keep.
+    for (records, asks) in
+        [(vec![crate::Promised::beginning(Epoch(1))], vec![1]), (kept, vec![0, 1]), (Vec::new(), vec![0, 1])]
+    {
+        let mut line = Line::begun(1, &[0, 1, 2, 3]);
+        let next = line.next_setup(&[0, 1, 2, 3]);
+        let replica = Replica::<Pbft>::open(next, Some(line.bench.setup()), &line.tip(), records);
+        line.replica = replica.expect("its own log opens");
+        // Who has a voice asks before it uses it.
+        let asked = sent(&line.event(Event::Tick))
+            .into_iter()
+            .filter_map(|(of, _, message)| matches!(message, Message::Recall(_)).then_some(of.0));
+        assert_eq!(asked.collect::<Vec<u64>>(), asks);
+    }
+}
+
 /// The ledger lost its tail and stands in the epoch before: what was signed since is found again when that epoch begins
 /// again.
 #[test]

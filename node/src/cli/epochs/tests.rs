@@ -5,14 +5,14 @@ use quorate_ledger::{Account, Block, CheckpointPayload, CommitPayload, UnixMilli
 use super::*;
 
 /// A chain whose one validator hands over to another with block 5.
-struct Chain {
-    genesis: Genesis,
-    old: SecretKey,
-    new: SecretKey,
+pub(crate) struct Chain {
+    pub(crate) genesis: Genesis,
+    pub(crate) old: SecretKey,
+    pub(crate) new: SecretKey,
 }
 
 impl Chain {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let (old, new) = (SecretKey::from_seed([1; 32]), SecretKey::from_seed([2; 32]));
         let builder = GenesisBuilder::new("test", UnixMillis(1_700_000_000_000));
         let genesis = builder.validator(old.public(), "only").build().expect("every rule holds");
@@ -31,7 +31,7 @@ impl Chain {
     }
 
     /// The handover to `next` that `signer` of the old epoch signs, and `next` takes over.
-    fn handover(&self, signer: &SecretKey, next: &SecretKey) -> Handover {
+    pub(crate) fn handover(&self, signer: &SecretKey, next: &SecretKey) -> Handover {
         let chain = self.genesis.hash();
         let payload = self.checkpoint(next);
         let signatures =

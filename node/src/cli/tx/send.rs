@@ -15,17 +15,17 @@ use crate::rpc::types::TransactionStatus;
 const WAIT_PER_CALL: Duration = Duration::from_secs(10);
 
 /// Between two calls, for a node that answers at once.
-const PAUSE: Duration = Duration::from_millis(200);
+pub(super) const PAUSE: Duration = Duration::from_millis(200);
 
 /// Whether to wait for the outcome.
 #[derive(Clone, Debug, Args)]
 pub(in crate::cli) struct WaitingArgs {
     /// Return once the node has taken it, without waiting for the outcome
     #[arg(long)]
-    no_wait: bool,
+    pub(super) no_wait: bool,
     /// How long to wait for the outcome
     #[arg(long, value_name = "TIME", default_value = "3m", value_parser = values::duration)]
-    timeout: Duration,
+    pub(super) timeout: Duration,
 }
 
 /// Submits, and unless told otherwise waits until the outcome is final.
@@ -44,8 +44,10 @@ pub(super) fn send(
             format!("{}\nAsk what became of it: {ask}\n", submitted.id)
         });
     }
-    let status = block_on(outcome(&client, bytes, waiting.timeout))
-        .with_context(|| format!("transaction {}", transaction.id()))?;
+    let spinner = output::spinner("waiting for the outcome");
+    let status = block_on(outcome(&client, bytes, waiting.timeout));
+    spinner.finish_and_clear();
+    let status = status.with_context(|| format!("transaction {}", transaction.id()))?;
     output::result(globals.json, &status, |status| {
         let told = tell(status).map_or(String::new(), |told| format!("\n{told}"));
         query::transaction_text(status) + &told
@@ -63,9 +65,12 @@ fn ask_again(client: &Client, id: &Hash) -> String {
 }
 
 /// Asks until the outcome is final or the wait is over.
-async fn outcome(client: &Client, bytes: Vec<u8>, timeout: Duration) -> anyhow::Result<TransactionStatus> {
+pub(super) async fn outcome(
+    client: &Client,
+    bytes: Vec<u8>,
+    timeout: Duration,
+) -> anyhow::Result<TransactionStatus> {
     let end = Instant::now() + timeout;
-    let spinner = output::spinner("waiting for the outcome");
     let mut told = false;
     loop {
         let left = end.saturating_duration_since(Instant::now());
@@ -86,7 +91,6 @@ async fn outcome(client: &Client, bytes: Vec<u8>, timeout: Duration) -> anyhow::
         let is_final =
             matches!(status, TransactionStatus::Committed { .. } | TransactionStatus::Expired { .. });
         if is_final || Instant::now() >= end {
-            spinner.finish_and_clear();
             return Ok(status);
         }
         tokio::time::sleep(PAUSE).await;
