@@ -101,11 +101,17 @@ impl Pbft {
         Ok(())
     }
 
-    /// What only a header that is seen for the first time is judged by: its proposer and this replica's clock.
+    /// What only a proposal that is seen for the first time is judged by: its proposer, this replica's clock, and how much of
+    /// this replica's memory it may take while it waits.
     fn judge_fresh(&self, now: Now, message: &PrePrepare) -> Result<(), Rejection> {
         let header = &message.proposal.header;
         if header.proposer != Account(self.key_of(message.prepare.signer)) {
             return Err(Rejection::WrongProposer);
+        }
+        let most = self.setup.parameters.block_transactions_max;
+        let fits = u32::try_from(message.proposal.transactions.len()).is_ok_and(|count| count <= most);
+        if !fits {
+            return Err(Rejection::Malformed("it names more transactions than a block may hold"));
         }
         let drift_max_ms = self.setup.parameters.max_clock_drift_ms;
         let apart = header.time.millis_since(now.wall).max(now.wall.millis_since(header.time));
