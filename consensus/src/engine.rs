@@ -33,6 +33,12 @@ pub trait Engine: Sized {
     /// [`OpenError`] when the records contradict the setup or each other: a damaged or foreign log.
     fn open(setup: Setup, tip: Tip, records: Vec<Self::Record>) -> Result<Self, OpenError>;
 
+    /// That records of any epochs do not contradict each other: all that can be said of them before their instance begins.
+    ///
+    /// # Errors
+    /// [`OpenError::Contradiction`].
+    fn check_records(records: &[Self::Record]) -> Result<(), OpenError>;
+
     /// The epoch that a message belongs to, and so the instance that it is for.
     fn epoch_of(message: &Self::Message) -> Epoch;
 
@@ -343,6 +349,13 @@ pub enum Action<M> {
         /// The certificate.
         certificate: CheckpointCertificate,
     },
+    /// Tell whoever watches: this replica has left its view (term, ballot) for a later one.
+    Leave {
+        /// For which.
+        view: View,
+        /// The rule that made it: a timer, or others who had left. One of a few words.
+        rule: &'static str,
+    },
     /// Let this validator have certified blocks above a height.
     Serve {
         /// To whom.
@@ -412,6 +425,10 @@ pub trait Promised {
 
     /// The record that begins a log in an epoch: it promises to sign nothing below.
     fn beginning(epoch: Epoch) -> Self;
+
+    /// Whether what is known of an epoch may begin with this record: it is a [`Promised::beginning`], or what compaction left
+    /// of earlier ones.
+    fn is_beginning(&self) -> bool;
 }
 
 /// What a step yields: records to write, then actions to take. Both are private, so that the only way to the actions

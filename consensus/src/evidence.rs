@@ -9,7 +9,7 @@ use quorate_ledger::{CheckpointPayload, CommitPayload, Epoch, Height, ValidatorS
 
 use crate::pbft::{
     message::{NewViewPayload, ViewChangePayload},
-    reproposal::reproposal,
+    reproposal::follows,
 };
 
 /// The kinds of vote that name a block in a view.
@@ -172,10 +172,7 @@ impl Evidence {
                     && signs(Domain::NewView, chain, signer, second)
             }
             Self::FalseNewView { signer, new_view } => {
-                let follows = reproposal(&new_view.payload.changes).is_some_and(|it| {
-                    it.blocks.iter().map(|it| &it.payload.block).eq(&new_view.payload.blocks)
-                });
-                !follows && signs(Domain::NewView, chain, signer, new_view)
+                !follows(&new_view.payload) && signs(Domain::NewView, chain, signer, new_view)
             }
         }
     }

@@ -18,7 +18,7 @@
 use quorate_ledger::{Epoch, Tip};
 
 use crate::engine::{
-    Action, Engine, Event, Horizon, Input, Mono, Now, OpenError, Output, Promised as _, Setup, Status,
+    Action, Engine, Event, Horizon, Input, Mono, Now, OpenError, Output, Promised, Setup, Status,
 };
 
 /// The line of a replica's instances.
@@ -33,12 +33,12 @@ pub struct Replica<E: Engine> {
 }
 
 impl<E: Engine> Replica<E> {
-    /// Starts where the ledger stands, with everything that the log holds. `closing` is the setup of the epoch before: it
-    /// is given where the ledger stands at that epoch's last block, for then no commit certificate of the current epoch is
-    /// known here.
+    /// Starts where the ledger stands, with everything that the log holds. `closing` is the setup of the epoch before: its
+    /// instance is opened too where the ledger stands at that epoch's last block, for then no commit certificate of the
+    /// current epoch is known here.
     ///
     /// # Errors
-    /// [`OpenError`] of either instance.
+    /// [`OpenError`] of either instance, or of records of a later epoch.
     ///
     /// # Panics
     /// If the two are not of neighbouring epochs.
@@ -51,14 +51,18 @@ impl<E: Engine> Replica<E> {
         let epoch = setup.scope.epoch;
         let of = |wanted: Epoch| records.iter().filter(move |it| it.epoch() == wanted).cloned().collect();
         let later: Vec<E::Record> = records.iter().filter(|it| it.epoch() > epoch).cloned().collect();
+        // Their instance begins in the middle of a run, when it would be too late to refuse them.
+        E::check_records(&later)?;
         let setup = silent_below(setup, &later);
-        let closing = closing.map(|setup| {
+        let current = E::open(setup, tip.clone(), of(epoch))?;
+        let closing = closing.filter(|_| !current.has_begun()).map(|setup| {
             assert_eq!(setup.scope.epoch.next(), epoch, "the epoch before closes");
             let setup = silent_below(setup, &later);
-            let records = of(setup.scope.epoch);
+            let records: Vec<E::Record> = of(setup.scope.epoch);
+            let setup = if records.is_empty() { silent_before(setup, &of(epoch)) } else { setup };
             E::open(setup, tip.clone(), records)
         });
-        let (current, closing) = (E::open(setup, tip.clone(), of(epoch))?, closing.transpose()?);
+        let closing = closing.transpose()?;
         let replica = Self { current, closing, later, halted: false };
         replica.assert_invariants();
         Ok(replica)
@@ -116,7 +120,7 @@ impl<E: Engine> Replica<E> {
         assert!(self.current.has_ended(), "an epoch begins when the one before has ended");
         let own: Vec<_> = self.later.extract_if(.., |it| it.epoch() == epoch).collect();
         let setup = silent_below(setup, &self.later);
-        let next = E::open(setup, tip, own).expect("the log's records were read when it was opened");
+        let next = E::open(setup, tip, own).expect("the log's records were checked when it was opened");
         self.closing = Some(std::mem::replace(&mut self.current, next));
         out.turn_to(epoch);
         self.current.step(now, Event::Tick, out);
@@ -207,5 +211,12 @@ impl<E: Engine> Replica<E> {
 /// there: nothing is signed before the ledger has come back.
 fn silent_below<R>(setup: Setup, later: &[R]) -> Setup {
     let voter = setup.voter.filter(|_| later.is_empty());
+    Setup { voter, ..setup }
+}
+
+/// A log that begins with an epoch knows nothing of the one before, in which its key may have signed with another: it has
+/// promised to sign nothing there.
+fn silent_before<R: Promised>(setup: Setup, of_next: &[R]) -> Setup {
+    let voter = setup.voter.filter(|_| !of_next.iter().any(R::is_beginning));
     Setup { voter, ..setup }
 }

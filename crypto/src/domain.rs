@@ -9,7 +9,10 @@
 
 use borsh::BorshSerialize;
 
-use crate::{Hash, codec::encode};
+use crate::Hash;
+
+/// Most signed messages are shorter, so that they are written into memory that is asked for once.
+const MESSAGE_BYTES: usize = 256;
 
 /// A kind of hashed or signed bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -94,11 +97,18 @@ impl Domain {
     }
 
     /// What is signed: `tag ‖ chain id ‖ borsh(payload)`.
+    ///
+    /// # Panics
+    ///
+    /// As [`encode`](crate::encode): only where a collection has more than `u32::MAX` elements.
     #[must_use]
     pub fn message<T: BorshSerialize + ?Sized>(self, chain: &Hash, payload: &T) -> Vec<u8> {
-        let mut message = self.tag().to_vec();
+        let mut message = Vec::with_capacity(MESSAGE_BYTES);
+        message.extend_from_slice(self.tag());
         message.extend_from_slice(chain.as_bytes());
-        message.extend_from_slice(&encode(payload));
+        payload
+            .serialize(&mut message)
+            .expect("writing to memory does not fail and no collection is so long");
         message
     }
 }

@@ -39,6 +39,14 @@ impl PublicKey {
     ///
     /// [`KeyError`] if the bytes are no point of the curve or one of small order, in any encoding.
     pub fn check(&self) -> Result<(), KeyError> {
+        #[cfg(feature = "model-signatures")]
+        if crate::model::is_on() {
+            return crate::model::remembered(self, Self::check_point);
+        }
+        self.check_point()
+    }
+
+    fn check_point(&self) -> Result<(), KeyError> {
         let point = VerifyingKey::from_bytes(&self.0).map_err(|_| KeyError::NotAPoint)?;
         if point.is_weak() { Err(KeyError::SmallOrder) } else { Ok(()) }
     }

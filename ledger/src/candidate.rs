@@ -237,7 +237,7 @@ impl Candidates {
     fn check_transactions(&self, block: &Block) -> Result<(), BlockError> {
         let ancestors = self.ancestors(&block.parent());
         let mut ids = HashSet::with_capacity(block.transactions().len());
-        let mut free = HashSet::new();
+        let mut counted = Counted::default();
         for (index, transaction) in block.transactions().iter().enumerate() {
             self.check_transaction(transaction, block.time())
                 .map_err(|source| BlockError::Transaction { index, source })?;
@@ -249,9 +249,10 @@ impl Candidates {
                 return Err(BlockError::Included { index, id });
             }
             let sender = transaction.sender();
-            if transaction.is_free_approval(&self.rules) && !free.insert(sender) {
-                return Err(BlockError::SecondFreeApproval { index, sender });
-            }
+            counted.count(transaction, &self.rules).map_err(|second| match second {
+                Second::Free => BlockError::SecondFreeApproval { index, sender },
+                Second::Statements => BlockError::SecondStatements { index, sender },
+            })?;
         }
         Ok(())
     }
@@ -309,7 +310,7 @@ impl Candidates {
         let mut room = parameters.block_bytes_max as usize;
         let mut misfits = 0;
         let mut ids = HashSet::new();
-        let mut free = HashSet::new();
+        let mut counted = Counted::default();
         let mut chosen = Vec::new();
         for transaction in transactions {
             if chosen.len() == parameters.block_transactions_max as usize || misfits == MISFITS_MAX {
@@ -322,7 +323,7 @@ impl Candidates {
             let id = transaction.id();
             let fit = self.check_transaction(&transaction, time).is_ok();
             if fit && !ancestors.include(&id) && !ids.contains(&id) {
-                if transaction.is_free_approval(&self.rules) && !free.insert(transaction.sender()) {
+                if counted.count(&transaction, &self.rules).is_err() {
                     continue;
                 }
                 ids.insert(id);
@@ -408,6 +409,37 @@ impl Candidates {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.blocks.is_empty()
+    }
+}
+
+/// Who has had what a block holds once of each sender (`docs/pbft.md §3.1`).
+#[derive(Default)]
+struct Counted {
+    free: HashSet<Account>,
+    statements: HashSet<Account>,
+}
+
+/// What its sender has in the block already.
+enum Second {
+    Free,
+    Statements,
+}
+
+impl Counted {
+    /// Counts a transaction, unless it is a second one.
+    fn count(&mut self, transaction: &Transaction, rules: &TransactionRules) -> Result<(), Second> {
+        let sender = transaction.sender();
+        let (free, statements) = (transaction.is_free_approval(rules), transaction.carries_statements());
+        if free && self.free.contains(&sender) {
+            return Err(Second::Free);
+        }
+        if statements && !self.statements.insert(sender) {
+            return Err(Second::Statements);
+        }
+        if free {
+            self.free.insert(sender);
+        }
+        Ok(())
     }
 }
 

@@ -118,6 +118,18 @@ impl<S: Store> Ledger<S> {
         self.shared.live().tip.clone()
     }
 
+    /// The highest block executed and stored: [`Tip::height`], without the rest.
+    #[must_use]
+    pub fn height(&self) -> Height {
+        self.shared.live().tip.height
+    }
+
+    /// The highest of them with a commit certificate of its own: [`Tip::base_height`], without the rest.
+    #[must_use]
+    pub fn base_height(&self) -> Height {
+        self.shared.live().tip.base_height
+    }
+
     /// A handle for reading, from any thread.
     #[must_use]
     pub fn reader(&self) -> Reader {

@@ -266,6 +266,16 @@ impl Transaction {
             && rules.validators.index_of(&self.payload.sender.0).is_some()
     }
 
+    /// Whether it approves of validators with statements that new ones are ready: each costs whoever executes it the check of
+    /// a signature, so a block holds one such transaction of each sender.
+    #[must_use]
+    pub fn carries_statements(&self) -> bool {
+        self.payload.operations.iter().any(|operation| {
+            matches!(operation, Operation::Approve { change: ProposedChange::Validators(proposed) }
+                if proposed.iter().any(|validator| validator.readiness.is_some()))
+        })
+    }
+
     /// The least balance that its sender must have for it to succeed, as far as the transaction itself tells: the fee
     /// and all it transfers to others, and what it transfers to itself in between. `None`: more than there can be.
     ///

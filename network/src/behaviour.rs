@@ -19,6 +19,7 @@ use quorate_crypto::Hash;
 
 use crate::{
     Config, Limits, NetworkError,
+    bound::Bound,
     codec::Codec,
     limits::{
         ANNOUNCEMENTS_BYTES_MAX, GOSSIP_SEND_QUEUE_MAX, PING_INTERVAL, PING_TIMEOUT, QUIC_IDLE_TIMEOUT,
@@ -54,10 +55,11 @@ pub(crate) fn swarm(
     config: &Config,
     keypair: Keypair,
     names: &Names,
+    responses: Bound,
     registry: &mut Registry,
 ) -> Result<Swarm<Behaviour>, NetworkError> {
     let setup = |part: &'static str, reason: String| NetworkError::Setup { part, reason };
-    let behaviour = behaviour(config, &keypair, names, registry)?;
+    let behaviour = behaviour(config, &keypair, names, responses, registry)?;
     let swarm = SwarmBuilder::with_existing_identity(keypair)
         .with_tokio()
         .with_tcp(tcp::Config::default().nodelay(true), noise::Config::new, yamux::Config::default)
@@ -82,6 +84,7 @@ fn behaviour(
     config: &Config,
     keypair: &Keypair,
     names: &Names,
+    responses: Bound,
     registry: &mut Registry,
 ) -> Result<Behaviour, NetworkError> {
     let limits = &config.limits;
@@ -113,13 +116,13 @@ fn behaviour(
         announcements: requests(
             names.announcements.clone(),
             ANNOUNCEMENTS_BYTES_MAX,
-            ANNOUNCEMENTS_BYTES_MAX,
+            Bound::new(ANNOUNCEMENTS_BYTES_MAX),
             limits.request_timeout,
         ),
         requests: requests(
             names.requests.clone(),
             limits.request_bytes_max,
-            limits.response_bytes_max,
+            responses,
             limits.request_timeout,
         ),
         streams: libp2p_stream::Behaviour::new(),
@@ -153,11 +156,11 @@ fn routing(peer: PeerId, names: &Names) -> kad::Behaviour<MemoryStore> {
 fn requests(
     name: libp2p::StreamProtocol,
     request_bytes_max: usize,
-    response_bytes_max: usize,
+    response_bytes_max: Bound,
     timeout: Duration,
 ) -> request_response::Behaviour<Codec> {
     request_response::Behaviour::with_codec(
-        Codec { request_bytes_max, response_bytes_max },
+        Codec { request_bytes_max: Bound::new(request_bytes_max), response_bytes_max },
         iter::once((name, ProtocolSupport::Full)),
         request_response::Config::default()
             .with_request_timeout(timeout)

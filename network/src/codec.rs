@@ -13,7 +13,10 @@ use std::io;
 use futures::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use libp2p::{StreamProtocol, request_response};
 
-use crate::framing::{self, FrameError, TooLarge};
+use crate::{
+    bound::Bound,
+    framing::{self, FrameError, TooLarge},
+};
 
 /// A request as it arrived.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,10 +35,10 @@ pub(crate) enum Response {
 const ANSWER: u8 = 0;
 const REFUSED: u8 = 1;
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Codec {
-    pub(crate) request_bytes_max: usize,
-    pub(crate) response_bytes_max: usize,
+    pub(crate) request_bytes_max: Bound,
+    pub(crate) response_bytes_max: Bound,
 }
 
 impl request_response::Codec for Codec {
@@ -47,7 +50,7 @@ impl request_response::Codec for Codec {
     where
         T: AsyncRead + Unpin + Send,
     {
-        match framing::read(io, self.request_bytes_max).await {
+        match framing::read(io, &self.request_bytes_max).await {
             Ok(bytes) => Ok(Request::Message(bytes)),
             Err(FrameError::TooLarge(error)) => Ok(Request::TooLarge(error)),
             Err(FrameError::Io(error)) => Err(error),
@@ -61,7 +64,7 @@ impl request_response::Codec for Codec {
         let mut status = [0];
         io.read_exact(&mut status).await?;
         match status {
-            [ANSWER] => Ok(Response::Answer(framing::read(io, self.response_bytes_max).await?)),
+            [ANSWER] => Ok(Response::Answer(framing::read(io, &self.response_bytes_max).await?)),
             [REFUSED] => Ok(Response::Refused),
             [other] => {
                 Err(io::Error::new(io::ErrorKind::InvalidData, format!("unknown response status {other}")))
@@ -107,9 +110,13 @@ mod tests {
 
     const NAME: StreamProtocol = StreamProtocol::new("/test");
 
+    fn codec() -> Codec {
+        Codec { request_bytes_max: Bound::new(4), response_bytes_max: Bound::new(8) }
+    }
+
     #[test]
     fn responses_survive_the_wire_up_to_the_limit() {
-        let mut codec = Codec { request_bytes_max: 4, response_bytes_max: 8 };
+        let mut codec = codec();
         let mut roundtrip = |response: Response| {
             block_on(async {
                 let mut wire = Cursor::new(Vec::new());
@@ -127,7 +134,7 @@ mod tests {
 
     #[test]
     fn request_too_large_is_handed_over_as_such() {
-        let mut codec = Codec { request_bytes_max: 4, response_bytes_max: 8 };
+        let mut codec = codec();
         let mut roundtrip = |length: usize| {
             block_on(async {
                 let mut wire = Cursor::new(Vec::new());
@@ -145,7 +152,7 @@ mod tests {
 
     #[test]
     fn unknown_status_is_refused() {
-        let mut codec = Codec { request_bytes_max: 4, response_bytes_max: 8 };
+        let mut codec = codec();
         let error = block_on(codec.read_response(&NAME, &mut Cursor::new(vec![2, 0, 0, 0, 0])));
         assert_eq!(error.expect_err("unknown").kind(), io::ErrorKind::InvalidData);
     }

@@ -4,6 +4,8 @@ use std::io;
 
 use futures::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
+use crate::bound::Bound;
+
 /// A buffer grows at least by this much while a message is read, and never much beyond what has arrived: a length
 /// is only a claim until the bytes are there.
 const READ_STEP_BYTES: usize = 64 << 10;
@@ -34,11 +36,12 @@ impl From<FrameError> for io::Error {
     }
 }
 
-/// Reads one message of at most `max` bytes.
-pub(crate) async fn read<T: AsyncRead + Unpin>(stream: &mut T, max: usize) -> Result<Vec<u8>, FrameError> {
+/// Reads one message of at most `bound` bytes, as it is when the message begins.
+pub(crate) async fn read<T: AsyncRead + Unpin>(stream: &mut T, bound: &Bound) -> Result<Vec<u8>, FrameError> {
     let mut prefix = [0; 4];
     stream.read_exact(&mut prefix).await?;
     let length = u32::from_be_bytes(prefix) as usize;
+    let max = bound.max();
     if length > max {
         return Err(TooLarge { bytes: length, max }.into());
     }
@@ -74,7 +77,7 @@ mod tests {
     use super::*;
 
     fn parse(bytes: &[u8], max: usize) -> Result<Vec<u8>, FrameError> {
-        block_on(read(&mut Cursor::new(bytes), max))
+        block_on(read(&mut Cursor::new(bytes), &Bound::new(max)))
     }
 
     #[test]

@@ -7,6 +7,7 @@ use quorate_crypto::Hash;
 
 use crate::{
     Limits,
+    bound::Bound,
     codec::{Codec, Request, Response},
     framing::{self, FrameError},
     limits::AGENT_CHARS_MAX,
@@ -29,20 +30,22 @@ fn stream() -> Vec<u8> {
 #[test]
 fn frames() {
     let samples = [stream()];
-    let max = Limits::default().frame_bytes_max;
+    let bound = Bound::new(Limits::default().frame_bytes_max);
     bolero::check!(name = "frames").for_each(|input: &[u8]| {
         quorate_fuzz::decoder(input, &samples, |bytes| {
             let mut source = Cursor::new(bytes);
             let mut again = Vec::new();
             let end = loop {
-                match block_on(framing::read(&mut source, max)) {
+                match block_on(framing::read(&mut source, &bound)) {
                     Ok(frame) => framing::append(&mut again, &frame),
                     Err(end) => break end,
                 }
             };
             assert!(bytes.starts_with(&again), "frames are what was sent");
             match end {
-                FrameError::TooLarge(error) => assert!(error.bytes > max, "a frame of that size is allowed"),
+                FrameError::TooLarge(error) => {
+                    assert!(error.bytes > bound.max(), "a frame of that size is allowed")
+                }
                 FrameError::Io(error) => {
                     assert_eq!(error.kind(), std::io::ErrorKind::UnexpectedEof, "memory only ends");
                 }
@@ -60,7 +63,10 @@ fn requests() {
         quorate_fuzz::decoder(input, &samples, |bytes| {
             match block_on(codec().read_request(&NAME, &mut Cursor::new(bytes))).ok()? {
                 Request::TooLarge(error) => {
-                    assert!(error.bytes > codec().request_bytes_max, "a request of that size is allowed");
+                    assert!(
+                        error.bytes > codec().request_bytes_max.max(),
+                        "a request of that size is allowed"
+                    );
                     None
                 }
                 request @ Request::Message(_) => {
@@ -79,7 +85,10 @@ fn requests() {
 
 fn codec() -> Codec {
     let limits = Limits::default();
-    Codec { request_bytes_max: limits.request_bytes_max, response_bytes_max: limits.response_bytes_max }
+    Codec {
+        request_bytes_max: Bound::new(limits.request_bytes_max),
+        response_bytes_max: Bound::new(limits.response_bytes_max),
+    }
 }
 
 /// An answer as it is written.

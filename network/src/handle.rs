@@ -13,7 +13,8 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tracing::{debug, error, info};
 
 use crate::{
-    Class, Disconnection, GossipToken, GossipVerdict, Limits, PeerInfo, RequestError, Topic,
+    Class, Disconnection, GossipToken, GossipVerdict, Limits, NetworkError, PeerInfo, RequestError, Topic,
+    bound::Bound,
     limits::{DISCONNECTIONS_MAX, VALIDATORS_MAX},
     metrics::{GossipOutcome, Metrics},
     status::Status,
@@ -38,12 +39,38 @@ pub(crate) enum Command {
     Shutdown { done: oneshot::Sender<()> },
 }
 
+/// The sizes that grow with what the chain allows.
+#[derive(Clone, Debug)]
+pub(crate) struct Sizes {
+    pub(crate) frames: Bound,
+    pub(crate) queues: Bound,
+    pub(crate) responses: Bound,
+}
+
+impl Sizes {
+    pub(crate) fn of(limits: &Limits) -> Self {
+        Self {
+            frames: Bound::new(limits.frame_bytes_max),
+            queues: Bound::new(limits.queue_bytes_max),
+            responses: Bound::new(limits.response_bytes_max),
+        }
+    }
+
+    /// Queues first: they hold at least one frame of any size.
+    fn raise(&self, limits: &Limits) {
+        self.queues.raise(limits.queue_bytes_max);
+        self.frames.raise(limits.frame_bytes_max);
+        self.responses.raise(limits.response_bytes_max);
+    }
+}
+
 /// What the event loop and all handles share.
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) local_peer: PeerId,
     pub(crate) own_validator: Option<PublicKey>,
     pub(crate) limits: Limits,
+    pub(crate) sizes: Sizes,
     pub(crate) metrics: Metrics,
     pub(crate) status: Status,
     /// A queue for every other validator of the set, whether its peer is known yet or not.
@@ -60,12 +87,14 @@ impl Shared {
         local_peer: PeerId,
         own_validator: Option<PublicKey>,
         limits: Limits,
+        sizes: Sizes,
         metrics: Metrics,
     ) -> Self {
         Self {
             local_peer,
             own_validator,
             limits,
+            sizes,
             status: Status::new(metrics.clone()),
             metrics,
             queues: RwLock::default(),
@@ -170,12 +199,24 @@ impl Network {
         queues.retain(|validator, _| validators.contains(validator));
         for validator in validators.iter().filter(|validator| Some(**validator) != self.shared.own_validator)
         {
-            queues
-                .entry(*validator)
-                .or_insert_with(|| Arc::new(Queue::new(&self.shared.limits, self.shared.metrics.clone())));
+            queues.entry(*validator).or_insert_with(|| {
+                let Shared { limits, sizes, metrics, .. } = &*self.shared;
+                Arc::new(Queue::new(limits, &sizes.queues, metrics.clone()))
+            });
         }
         // Within the lock, so that of two calls at once the same one counts for both.
         self.validators.send_replace(validators);
+    }
+
+    /// Lets frames, queues and responses be as large as these limits say, from now on and where that is more than before:
+    /// blocks may have become larger. Whatever else the limits say stays as it was at the start.
+    ///
+    /// # Errors
+    /// See [`Limits::check`]; nothing is changed then.
+    pub fn raise_sizes(&self, limits: &Limits) -> Result<(), NetworkError> {
+        limits.check()?;
+        self.shared.sizes.raise(limits);
+        Ok(())
     }
 
     /// Queues a frame for a validator and returns at once; a full queue drops its oldest frame. What cannot be sent
@@ -185,7 +226,7 @@ impl Network {
     /// [`Limits::frame_bytes_max`].
     pub fn send(&self, to: &PublicKey, class: Class, frame: impl Into<Bytes>) -> bool {
         let frame = frame.into();
-        let max = self.shared.limits.frame_bytes_max;
+        let max = self.shared.sizes.frames.max();
         if frame.len() > max {
             error!(bytes = frame.len(), max, "a frame of ours is too large to be sent");
             return false;

@@ -27,6 +27,7 @@
 pub mod announcement;
 mod backoff;
 mod behaviour;
+mod bound;
 mod codec;
 mod config;
 mod error;

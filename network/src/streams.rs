@@ -33,6 +33,7 @@ use tracing::{debug, info};
 use crate::{
     Inbound, Limits,
     backoff::Backoff,
+    bound::Bound,
     framing::{self, FrameError},
     limits::{STREAM_ACCEPT_TIMEOUT, STREAM_BACKOFF, WRITE_BATCH_BYTES},
     metrics::{Direction, Metrics},
@@ -63,24 +64,22 @@ struct Lane {
     frames: VecDeque<Bytes>,
     bytes: usize,
     frames_max: usize,
-    bytes_max: usize,
+    bytes_max: Bound,
 }
 
 impl Lane {
-    fn new(frames_max: usize, bytes_max: usize) -> Self {
+    fn new(frames_max: usize, bytes_max: Bound) -> Self {
         Self { frames: VecDeque::new(), bytes: 0, frames_max, bytes_max }
     }
 
     /// Appends a frame, dropping the oldest until it fits; returns how many were dropped.
     fn push(&mut self, frame: Bytes) -> usize {
-        assert!(
-            frame.len() <= self.bytes_max,
-            "a queue holds at least one frame of any size (Limits::check)"
-        );
+        let bytes_max = self.bytes_max.max();
+        assert!(frame.len() <= bytes_max, "a queue holds at least one frame of any size (Limits::check)");
         self.bytes += frame.len();
         self.frames.push_back(frame);
         let mut dropped = 0;
-        while self.frames.len() > self.frames_max || self.bytes > self.bytes_max {
+        while self.frames.len() > self.frames_max || self.bytes > bytes_max {
             let oldest = self.frames.pop_front().expect("the new frame alone is within both bounds");
             self.bytes -= oldest.len();
             dropped += 1;
@@ -104,9 +103,9 @@ pub(crate) struct Queue {
 }
 
 impl Queue {
-    pub(crate) fn new(limits: &Limits, metrics: Metrics) -> Self {
-        let urgent = Lane::new(limits.urgent_frames_max, limits.queue_bytes_max);
-        let bulk = Lane::new(limits.bulk_frames_max, limits.queue_bytes_max);
+    pub(crate) fn new(limits: &Limits, bytes_max: &Bound, metrics: Metrics) -> Self {
+        let urgent = Lane::new(limits.urgent_frames_max, bytes_max.clone());
+        let bulk = Lane::new(limits.bulk_frames_max, bytes_max.clone());
         Self { lanes: Mutex::new((urgent, bulk)), filled: Notify::new(), metrics }
     }
 
@@ -234,7 +233,7 @@ pub(crate) type Fault = (PeerId, String);
 pub(crate) struct Reader {
     pub(crate) validator: PublicKey,
     pub(crate) peer: PeerId,
-    pub(crate) frame_bytes_max: usize,
+    pub(crate) frame_bytes_max: Bound,
     pub(crate) frames: mpsc::Sender<Inbound>,
     pub(crate) faults: mpsc::Sender<Fault>,
     pub(crate) status: Status,
@@ -257,7 +256,7 @@ impl Reader {
         debug!(validator = %self.validator, peer = %self.peer, "stream from validator is up");
         let mut stream = BufReader::with_capacity(WRITE_BATCH_BYTES, stream);
         loop {
-            match framing::read(&mut stream, self.frame_bytes_max).await {
+            match framing::read(&mut stream, &self.frame_bytes_max).await {
                 Ok(bytes) => {
                     self.metrics.frame_received(bytes.len());
                     if self.frames.send(Inbound::Frame { from: self.validator, bytes }).await.is_err() {
@@ -288,8 +287,8 @@ mod tests {
     use super::*;
 
     fn queue(urgent_frames_max: usize, queue_bytes_max: usize) -> Queue {
-        let limits = Limits { urgent_frames_max, queue_bytes_max, ..Limits::default() };
-        Queue::new(&limits, Metrics::new(&mut Registry::default()))
+        let limits = Limits { urgent_frames_max, ..Limits::default() };
+        Queue::new(&limits, &Bound::new(queue_bytes_max), Metrics::new(&mut Registry::default()))
     }
 
     fn drain(queue: &Queue) -> Vec<(Class, Bytes)> {
@@ -339,7 +338,8 @@ mod tests {
     #[test]
     fn urgent_overtakes_bulk_and_bulk_does_not_crowd_it_out() {
         let limits = Limits { urgent_frames_max: 2, bulk_frames_max: 2, ..Limits::default() };
-        let queue = Queue::new(&limits, Metrics::new(&mut Registry::default()));
+        let queue =
+            Queue::new(&limits, &Bound::new(limits.queue_bytes_max), Metrics::new(&mut Registry::default()));
         queue.push(Class::Bulk, frame(0, 1));
         queue.push(Class::Urgent, frame(1, 1));
         queue.push(Class::Bulk, frame(2, 1));

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use quorate_crypto::KeyFileError;
 use quorate_genesis::GenesisError;
 
+use crate::client::ClientError;
 use crate::config::ConfigError;
 use crate::home::HomeError;
 
@@ -32,6 +33,40 @@ pub(crate) fn usage(message: impl Into<String>) -> anyhow::Error {
 /// The exit code of an error.
 pub(crate) fn code(error: &anyhow::Error) -> ExitCode {
     ExitCode::from(number(error))
+}
+
+/// In which form a command speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Form {
+    /// To people.
+    Words,
+    /// To programs.
+    Json,
+}
+
+/// What a command that failed says last, on stderr: a line of words, or one line of JSON.
+pub(crate) fn told(error: &anyhow::Error, form: Form) -> String {
+    match form {
+        Form::Words => format!("error: {}", words(error)),
+        Form::Json => json(number(error), &words(error), reason(error)),
+    }
+}
+
+/// A failure as one line of JSON.
+pub(crate) fn json(code: u8, message: &str, reason: Option<&str>) -> String {
+    let mut error = serde_json::json!({ "code": code, "message": message });
+    if let Some(reason) = reason {
+        error["reason"] = reason.into();
+    }
+    serde_json::json!({ "error": error }).to_string()
+}
+
+/// The node's word for a refusal (`docs/json-rpc.md`).
+fn reason(error: &anyhow::Error) -> Option<&str> {
+    error.chain().find_map(|cause| match cause.downcast_ref::<ClientError>()? {
+        ClientError::Refused { reason, .. } => reason.as_deref(),
+        ClientError::Url { .. } | ClientError::NoAnswer { .. } | ClientError::Unreadable { .. } => None,
+    })
 }
 
 /// An error in words: each cause once, also where a cause repeats the words of the next.
@@ -90,6 +125,25 @@ mod tests {
         let error =
             Err::<(), _>(Fault::Damaged("block 7".to_owned())).context("starting").expect_err("an error");
         assert_eq!(number(&error), 3);
+    }
+
+    #[test]
+    fn a_program_is_told_the_code_the_words_and_the_reason() {
+        let refused = ClientError::Refused {
+            code: -32_031,
+            reason: Some("EXPIRED".to_owned()),
+            message: "too late".to_owned(),
+        };
+        let error = anyhow::Error::from(refused).context("sending");
+        let told = told(&error, Form::Json);
+        let shown: serde_json::Value = serde_json::from_str(&told).expect("JSON");
+        let expected = serde_json::json!({
+            "error": { "code": 1, "message": words(&error), "reason": "EXPIRED" }
+        });
+        assert_eq!(shown, expected);
+        assert!(!told.contains('\n'), "one line: {told}");
+        let plain: serde_json::Value = serde_json::from_str(&json(2, "no \"such\" key", None)).expect("JSON");
+        assert_eq!(plain, serde_json::json!({ "error": { "code": 2, "message": "no \"such\" key" } }));
     }
 
     #[test]

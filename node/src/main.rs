@@ -14,6 +14,8 @@ mod cli;
 mod client;
 mod config;
 mod exit;
+#[cfg(test)]
+mod fixtures;
 mod home;
 mod mempool;
 mod metrics;
@@ -24,10 +26,12 @@ mod wire;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    match cli::run(cli::parse()) {
+    let cli = cli::parse();
+    let form = cli.form();
+    match cli::run(cli) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {}", exit::words(&error));
+            eprintln!("{}", exit::told(&error, form));
             exit::code(&error)
         }
     }

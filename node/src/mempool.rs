@@ -18,17 +18,19 @@
 //! It is pure: no clock, no lock, no thread; what it is told is what it knows. Order comes from sequence numbers in
 //! ordered maps, never from hashing.
 
+mod handing;
+#[cfg(test)]
+mod tests;
+mod turns;
+
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap, VecDeque, btree_map},
+    collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
     sync::Arc,
 };
 
 use quorate_consensus::{Backlog, Mono};
 use quorate_crypto::Hash;
 use quorate_ledger::{Account, Amount, Block, Height, Operation, Transaction, TransactionRules, UnixMillis};
-
-#[cfg(test)]
-mod tests;
 
 /// The most transactions, bytes, and transactions of one account.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -392,58 +394,6 @@ impl Mempool {
         }
     }
 
-    /// What may be proposed, senders in turn.
-    pub(crate) fn in_turn(&self) -> InTurn<'_> {
-        InTurn { pool: self, first: self.turns.values(), later: VecDeque::new() }
-    }
-
-    /// What came at or before `until` and was not handed to the validators yet: oldest first, about `bytes_max` bytes,
-    /// at least one.
-    pub(crate) fn to_hand_over(&self, until: Mono, bytes_max: usize) -> Vec<Arc<Transaction>> {
-        let mut bytes = 0usize;
-        let mut chosen = Vec::new();
-        for sequence in &self.unhanded {
-            let entry = &self.entries[&self.waiting[sequence]];
-            bytes = bytes.saturating_add(entry.transaction.size());
-            if entry.arrived > until || (bytes > bytes_max && !chosen.is_empty()) {
-                break;
-            }
-            chosen.push(Arc::clone(&entry.transaction));
-        }
-        chosen
-    }
-
-    /// When the oldest came that was not handed to the validators yet.
-    pub(crate) fn oldest_unhanded(&self) -> Option<Mono> {
-        self.unhanded.first().map(|sequence| self.entries[&self.waiting[sequence]].arrived)
-    }
-
-    /// Says that every validator was given these: from now on a primary may be blamed for leaving them out.
-    pub(crate) fn handed_over(&mut self, transactions: &[Arc<Transaction>], now: Mono) {
-        for transaction in transactions {
-            let Some(entry) = self.entries.get_mut(&transaction.id()) else { continue };
-            if entry.eligible.is_none() {
-                entry.eligible = Some(now);
-                if entry.waiting {
-                    self.unhanded.remove(&entry.sequence);
-                    self.eligible.insert((now, entry.sequence));
-                }
-            }
-        }
-    }
-
-    /// What waits and was handed to the validators already: oldest first, about `bytes_max` bytes.
-    pub(crate) fn handed(&self, bytes_max: usize) -> Vec<Arc<Transaction>> {
-        let mut bytes = 0usize;
-        let handed =
-            self.eligible.iter().map(|(_, sequence)| &self.entries[&self.waiting[sequence]].transaction);
-        let fits = handed.take_while(|transaction| {
-            bytes = bytes.saturating_add(transaction.size());
-            bytes <= bytes_max
-        });
-        fits.cloned().collect()
-    }
-
     /// The transaction of this hash.
     pub(crate) fn transaction(&self, hash: &Hash) -> Option<Arc<Transaction>> {
         let id = self.ids.get(hash)?;
@@ -580,33 +530,4 @@ fn needed(transaction: &Transaction) -> Option<Amount> {
     transfers(transaction)
         .any(|(_, amount)| amount > 0)
         .then(|| transaction.least_balance().unwrap_or(Amount::MAX))
-}
-
-/// What may be proposed: the first of each sender, then the second of each, and so on.
-pub(crate) struct InTurn<'a> {
-    pool: &'a Mempool,
-    first: btree_map::Values<'a, Turn, Account>,
-    later: VecDeque<btree_map::Values<'a, Sequence, Arc<Transaction>>>,
-}
-
-impl Iterator for InTurn<'_> {
-    type Item = Arc<Transaction>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        // Senders are opened one by one, so that a block of a few transactions does not cost a walk over all of them.
-        if let Some(account) = self.first.next() {
-            let mut queue = self.pool.senders[account].waiting.values();
-            let transaction = queue.next().map(Arc::clone);
-            assert!(transaction.is_some(), "a sender with a turn has something waiting");
-            self.later.push_back(queue);
-            return transaction;
-        }
-        while let Some(mut queue) = self.later.pop_front() {
-            if let Some(transaction) = queue.next() {
-                self.later.push_back(queue);
-                return Some(Arc::clone(transaction));
-            }
-        }
-        None
-    }
 }

@@ -42,6 +42,7 @@ pub(crate) struct Metrics {
     pub(crate) blocks: Counter,
     /// Transactions committed since the start.
     pub(crate) transactions: Counter,
+    views_left: Family<Rule, Counter>,
     rejections: Family<Reason, Counter>,
     pool_refusals: Family<Reason, Counter>,
     evidence: Family<Kind, Counter>,
@@ -58,6 +59,11 @@ pub(crate) struct Metrics {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Reason {
     reason: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Rule {
+    rule: &'static str,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -102,6 +108,7 @@ impl Metrics {
             validators_connected: Level::default(),
             blocks: Counter::default(),
             transactions: Counter::default(),
+            views_left: Family::default(),
             rejections: Family::default(),
             pool_refusals: Family::default(),
             evidence: Family::default(),
@@ -141,6 +148,11 @@ impl Metrics {
         for (name, help, count) in counts {
             registry.register(name, help, count.clone());
         }
+        registry.register(
+            "views_left",
+            "Times that this node asked for a later view, by the rule that made it",
+            self.views_left.clone(),
+        );
         registry.register("rejections", "Consensus messages refused, by rule", self.rejections.clone());
         registry.register("pool_refusals", "Transactions refused, by reason", self.pool_refusals.clone());
         registry.register("evidence", "Proofs that a validator broke the protocol", self.evidence.clone());
@@ -151,6 +163,11 @@ impl Metrics {
         self.view.set(view.0);
         self.committed.set(horizon.committed.0);
         self.stable.set(horizon.stable.0);
+    }
+
+    /// This node asks for a later view.
+    pub(crate) fn left(&self, rule: &'static str) {
+        self.views_left.get_or_create(&Rule { rule }).inc();
     }
 
     /// The engine signs nothing more.

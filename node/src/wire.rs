@@ -108,6 +108,11 @@ pub(crate) enum Request {
     } = 1,
     /// A whole block in flight, by hash.
     Block(Hash) = 2,
+    /// The checkpoint certificate of a height.
+    Checkpoint {
+        /// The height.
+        height: Height,
+    } = 3,
 }
 
 /// Names of transactions.
@@ -137,6 +142,8 @@ pub(crate) enum Response {
     Blocks(Option<Box<Stretch>>) = 1,
     /// The block, if it is here.
     Block(Option<Arc<Block>>) = 2,
+    /// The certificate, if it is here.
+    Checkpoint(Option<Box<CheckpointCertificate>>) = 3,
 }
 
 /// A stretch of the chain with what proves it.
@@ -230,24 +237,10 @@ mod fuzz;
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
-    use quorate_crypto::{SecretKey, decode, encode};
-    use quorate_ledger::{Account, Operation, Payload, UnixMillis};
+    use quorate_crypto::{decode, encode};
 
     use super::*;
-
-    fn transaction(nonce: u64, value_bytes: usize) -> Arc<Transaction> {
-        let key = SecretKey::from_seed([7; 32]);
-        let payload = Payload {
-            version: Payload::VERSION,
-            chain: Hash::ZERO,
-            sender: Account(key.public()),
-            nonce,
-            expires_at: UnixMillis(1),
-            fee: 0,
-            operations: vec![Operation::Put { key: vec![1], value: vec![0; value_bytes] }],
-        };
-        Arc::new(Transaction::sign(payload, &key))
-    }
+    use crate::fixtures::put as transaction;
 
     #[test]
     fn hashes_are_read_up_to_their_bound_and_not_one_more() {

@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use quorate_consensus::pbft::{Message, Pbft, Record};
 use quorate_consensus::{
-    Action, Backlog, Engine, Event, Input, Log, Mono, Now, Rejection, Replica, Setup, To, Verdict, Voter,
-    drive,
+    Action, Backlog, Engine, Event, Input, Log, Mono, Now, Rejection, Replica, Scope, Setup, To, Verdict,
+    Voter, drive,
 };
 use quorate_crypto::{Hash, model::Modelled};
 use quorate_ledger::{
@@ -39,6 +39,7 @@ impl Log<Record> for NoLog {
 
 struct Cluster {
     chain: Arc<Chain>,
+    scope: Scope,
     replicas: Vec<Replica<Pbft>>,
     queue: VecDeque<(usize, Event<Message>)>,
     blocks: BTreeMap<Hash, Arc<Block>>,
@@ -60,12 +61,13 @@ pub fn engine_steps(nodes: usize, blocks: u64) -> u64 {
     let replicas = (0..nodes).map(|place| {
         let index = ValidatorIndex(u16::try_from(place).expect("a handful"));
         let voter = Some(Voter { index, key: chain.keys[place].clone() });
-        let (scope, parameters) = (chain.scope.clone(), chain.parameters().clone());
+        let (scope, parameters) = (chain.first_scope(), chain.parameters().clone());
         let setup = Setup { scope, voter, parameters, nonce: place as u64 };
         Replica::open(setup, None, &tip, Vec::new()).expect("a new log")
     });
     let mut cluster = Cluster {
         replicas: replicas.collect(),
+        scope: chain.first_scope(),
         chain: Arc::clone(&chain),
         queue: VecDeque::new(),
         blocks: BTreeMap::new(),
@@ -137,7 +139,7 @@ impl Cluster {
                 let outcome = self.outcome(&block);
                 self.queue.push_back((place, Event::Executed { outcome }));
             }
-            Action::Stable { .. } | Action::Serve { .. } | Action::Fetch { .. } => {}
+            Action::Stable { .. } | Action::Serve { .. } | Action::Fetch { .. } | Action::Leave { .. } => {}
             Action::Accuse { .. } | Action::Reject { .. } | Action::Abstain { .. } | Action::Halt { .. } => {
                 panic!("among correct replicas: {action:?}")
             }
@@ -146,7 +148,7 @@ impl Cluster {
 
     fn send(&mut self, from: usize, to: usize, message: Message) {
         let horizon = self.replicas[to].current().horizon();
-        let message = match Pbft::verify(&self.chain.scope, horizon, message) {
+        let message = match Pbft::verify(&self.scope, horizon, message) {
             Ok(message) => message,
             Err(Rejection::OldView(_)) => return,
             Err(why) => panic!("among correct replicas: {why}"),
@@ -176,7 +178,7 @@ impl Cluster {
             block: block.hash(),
             state_root: Hash::of(block.hash().as_bytes()),
             receipts_root: Hash::ZERO,
-            next_validators: self.chain.scope.validators.hash(),
+            next_validators: self.scope.validators.hash(),
         };
         ExecutionOutcome { checkpoint, due: None, epoch_ends: None }
     }

@@ -47,11 +47,12 @@ impl Bodies {
         Some(waiting.proposal.transactions.iter().filter(lacking).copied().collect())
     }
 
-    /// Whom to ask next among `nodes`: the sender, then the others in turn, never `own`.
-    pub(crate) fn next_source(&mut self, block: &Hash, nodes: usize, own: usize) -> Option<usize> {
+    /// Whom to ask next: the sender, then the other validators in turn, never `own`.
+    pub(crate) fn next_source(&mut self, block: &Hash, validators: &[usize], own: usize) -> Option<usize> {
         let waiting = self.waiting.get_mut(block)?;
-        (0..nodes).find_map(|_| {
-            let source = (waiting.source + waiting.asked) % nodes;
+        let first = validators.iter().position(|it| *it == waiting.source).unwrap_or_default();
+        (0..validators.len()).find_map(|_| {
+            let source = validators[(first + waiting.asked) % validators.len()];
             waiting.asked += 1;
             (source != own).then_some(source)
         })

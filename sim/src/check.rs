@@ -6,6 +6,7 @@
 
 pub(crate) mod bounds;
 pub(crate) mod chain;
+pub(crate) mod epochs;
 pub(crate) mod evidence;
 pub(crate) mod model;
 pub(crate) mod votes;
@@ -14,6 +15,7 @@ use std::fmt;
 
 use crate::effect::Sighting;
 use crate::machine::Chain;
+use crate::observe::Vote;
 use chain::ChainCheck;
 use evidence::EvidenceCheck;
 use votes::VoteCheck;
@@ -45,14 +47,14 @@ pub(crate) struct Checks {
     pub(crate) chain: ChainCheck,
     pub(crate) votes: VoteCheck,
     pub(crate) evidence: EvidenceCheck,
-    /// Which validators lie.
+    /// Which members lie.
     liars: Vec<bool>,
     /// Whose vote log was put back to an earlier state: it may contradict itself, and is as good as a liar.
     forgetful: Vec<bool>,
 }
 
 impl Checks {
-    /// For a chain on so many machines, the first of which are those of the validators in order.
+    /// For a chain on so many machines, the first of which are those of the members in order.
     pub(crate) fn new(chain: &Chain, machines: usize) -> Self {
         Self {
             chain: ChainCheck::new(chain, machines),
@@ -70,9 +72,14 @@ impl Checks {
         self.evidence.forgets(machine);
     }
 
-    /// Whether a machine is that of a correct validator.
+    /// Whether a machine is that of a correct member.
     pub(crate) fn is_correct(&self, machine: usize) -> bool {
         self.liars.get(machine).is_some_and(|lies| !lies)
+    }
+
+    /// Whether a machine is that of a correct member that knows what it signed.
+    pub(crate) fn is_sound(&self, machine: usize) -> bool {
+        self.is_correct(machine) && !self.forgetful[machine]
     }
 
     /// Judges one thing that a node was seen doing.
@@ -86,17 +93,26 @@ impl Checks {
                 self.chain.opened(node, *tip, outcome, blocks)
             }
             Sighting::Kept(votes) => {
-                self.votes.kept(node, votes);
+                // Those of others are none of its promises.
+                let own = votes.iter().filter(|vote| self.chain.epochs.signer(vote) == Some(node));
+                own.copied().collect::<Vec<_>>().iter().try_for_each(|vote| self.votes.kept(node, vote))
+            }
+            Sighting::Sent(votes) => votes.iter().try_for_each(|vote| self.sent(node, vote)),
+            Sighting::Began(epoch) => {
+                self.votes.began(node, *epoch);
                 Ok(())
             }
-            Sighting::Sent(votes) => votes.iter().try_for_each(|vote| self.votes.sent(node, vote)),
             Sighting::Committed(block) => self.chain.committed(node, block),
             Sighting::Executed { block, outcome } => self.chain.executed(node, block, outcome),
             Sighting::Heard(votes) => {
-                self.evidence.heard(node, votes);
+                let of = |vote: &Vote| Some((self.chain.epochs.signer(vote)?, *vote));
+                votes.iter().filter_map(of).for_each(|(of, vote)| self.evidence.heard(node, of, &vote));
                 Ok(())
             }
-            Sighting::Accuses(accusation) => self.evidence.accuses(node, accusation),
+            Sighting::Accuses(accusation) => {
+                let signer = self.chain.epochs.member(&accusation.signer);
+                self.evidence.accuses(node, signer, accusation)
+            }
             Sighting::Blames { whom, .. } if self.liars.get(*whom) == Some(&true) => Ok(()),
             Sighting::Blames { whom, what, detail } => Err(Violation::new(
                 "nothing that a correct validator sends is refused",
@@ -111,6 +127,19 @@ impl Checks {
                 "nothing goes wrong at a correct node",
                 format!("n{node}: {what}: {detail}"),
             )),
+        }
+    }
+
+    /// A correct node sends its own votes, and passes on what others have sent.
+    fn sent(&mut self, node: usize, vote: &Vote) -> Result<(), Violation> {
+        match self.chain.epochs.signer(vote) {
+            Some(signer) if signer == node => self.votes.sent(node, vote),
+            Some(signer) if !self.is_correct(signer) || self.forgetful[signer] => Ok(()),
+            Some(signer) => self.votes.passed_on(node, signer, vote),
+            None => {
+                let detail = format!("n{node} sends {vote}");
+                Err(Violation::new("votes are of validators of their epoch", detail))
+            }
         }
     }
 }

@@ -97,6 +97,8 @@ pub(crate) struct Open {
     pub(crate) transaction: Arc<Transaction>,
     /// When it was made.
     pub(crate) made: Mono,
+    /// The node that it was submitted at last.
+    tried: usize,
 }
 
 /// Keys of the clients' accounts of a run.
@@ -130,13 +132,13 @@ impl Clients {
     }
 
     /// Milliseconds until the next transaction is made, if there is one. Where blocks are wanted that are not there yet
-    /// while faults have stopped, clients hurry.
-    pub(crate) fn next_in_ms(&mut self, now: Mono, height: Height, calm: bool) -> Option<u64> {
+    /// while faults have stopped, clients hurry. Those that last go on while somebody is `awaited`.
+    pub(crate) fn next_in_ms(&mut self, now: Mono, height: Height, calm: bool, awaited: bool) -> Option<u64> {
         let mut every_ms = self.random.within(&self.workload.every_ms);
         if let Some(Lasting { for_ms, blocks }) = self.workload.lasting {
             let (left_ms, missing) =
                 (for_ms.saturating_sub(now.0 / 1_000_000), blocks.saturating_sub(height.0));
-            self.done = left_ms == 0 && missing == 0;
+            self.done = left_ms == 0 && missing == 0 && !awaited;
             if calm && missing > 0 {
                 every_ms = every_ms.min((left_ms / missing).max(HURRY_MS));
             }
@@ -173,9 +175,10 @@ impl Clients {
         };
         let transaction = Arc::new(Transaction::sign(payload, &self.keys[key]));
         self.by_id.insert(transaction.id(), number);
-        self.open.insert(number, Open { transaction, made: now });
         let copies = if self.random.chance(self.workload.double_permille) { 2 } else { 1 };
-        (number, (0..copies).map(|_| self.any_node(chain)).collect())
+        let nodes: Vec<usize> = (0..copies).map(|_| self.random.index(chain.keys.len())).collect();
+        self.open.insert(number, Open { transaction, made: now, tried: nodes[0] });
+        (number, nodes)
     }
 
     /// A key to set, or one or two transfers, of which the second may fail and then undoes the first.
@@ -192,9 +195,11 @@ impl Clients {
         (0..transfers).map(|_| transfer(&mut self.random)).collect()
     }
 
-    /// A node to try.
-    pub(crate) fn any_node(&mut self, chain: &Chain) -> usize {
-        self.random.index(chain.keys.len())
+    /// The node to try next: all in turn, so that nobody meets only those that are gone.
+    pub(crate) fn next_node(&mut self, number: u32, chain: &Chain) -> usize {
+        let Some(open) = self.open.get_mut(&number) else { return 0 };
+        open.tried = (open.tried + 1) % chain.keys.len();
+        open.tried
     }
 
     /// An account to ask about, and a node to ask.

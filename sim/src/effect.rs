@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use quorate_consensus::Mono;
 use quorate_crypto::Hash;
-use quorate_ledger::{Block, ExecutionOutcome, Height};
+use quorate_ledger::{Block, Epoch, ExecutionOutcome, Height};
 
 use crate::observe::{Accusation, Vote};
 use crate::wire::Parcel;
@@ -29,6 +29,8 @@ pub(crate) enum Wake {
     Refetch(Hash),
     /// Transactions may have waited long enough to be handed to everybody.
     HandOut,
+    /// A node without a place in the set asks for blocks.
+    Follow,
 }
 
 /// Something a checker wants to know.
@@ -45,8 +47,10 @@ pub(crate) enum Sighting {
     },
     /// Records with these votes are safe on its disk.
     Kept(Vec<Vote>),
-    /// It has sent these votes of its own.
+    /// It has sent these votes, its own or what others had sent it.
     Sent(Vec<Vote>),
+    /// It has gone over to this epoch, and has done all that the step before wanted.
+    Began(Epoch),
     /// Its engine holds this block for final.
     Committed(Arc<Block>),
     /// Its ledger has executed and synced this block; from here on it would tell clients so.
@@ -82,9 +86,9 @@ pub(crate) enum Sighting {
 
 /// Something a node does.
 pub(crate) enum Effect<M> {
-    /// It sends a packet to a validator.
+    /// It sends a packet to a member.
     Send {
-        /// Place of the receiver in the set.
+        /// Which.
         to: usize,
         /// The packet.
         parcel: Rc<Parcel<M>>,
@@ -128,9 +132,15 @@ pub(crate) struct Effects<M> {
 }
 
 impl<M> Effects<M> {
-    /// None yet; notes are written down only for a trace.
-    pub(crate) fn new(traced: bool) -> Self {
-        Self { list: Vec::new(), traced }
+    /// None yet; notes are written down only for a trace. Every step takes the memory of the one before.
+    pub(crate) fn new(traced: bool, spare: Vec<Effect<M>>) -> Self {
+        assert!(spare.is_empty(), "each step begins without effects");
+        Self { list: spare, traced }
+    }
+
+    /// The effects, in order.
+    pub(crate) fn into_list(self) -> Vec<Effect<M>> {
+        self.list
     }
 
     pub(crate) fn send(&mut self, to: usize, parcel: Rc<Parcel<M>>, after_us: u64) {
@@ -163,14 +173,5 @@ impl<M> Effects<M> {
         if self.traced {
             self.list.push(Effect::Note(text()));
         }
-    }
-}
-
-impl<M> IntoIterator for Effects<M> {
-    type Item = Effect<M>;
-    type IntoIter = std::vec::IntoIter<Effect<M>>;
-
-    fn into_iter(self) -> Self::IntoIter {
-        self.list.into_iter()
     }
 }

@@ -5,7 +5,7 @@ mod draw;
 use std::fmt;
 use std::ops::RangeInclusive;
 
-pub(crate) use draw::{draw_network, draw_script};
+pub(crate) use draw::{draw_ms, draw_network, draw_point, draw_script};
 
 /// What a network does to packets: each is lost, doubled, delayed or changed on its own, so order means nothing.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -102,7 +102,7 @@ pub enum Point {
     BeforeExecuted,
 }
 
-/// A thing that happens to nodes. Nodes are named by their index in the validator set; a twin comes after them.
+/// A thing that happens to nodes. Nodes are named by the number of their member; twins come after them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Fault {
     /// The process dies at once; what it wrote stays with the operating system.
@@ -114,6 +114,15 @@ pub enum Fault {
     },
     /// The process dies the next time that it comes to this point.
     CrashAt {
+        /// Which node.
+        node: usize,
+        /// Where.
+        point: Point,
+        /// When it is started again.
+        restart_after_ms: u64,
+    },
+    /// The process dies at this point of its work, once it has executed the last block of an epoch.
+    CrashAtEnd {
         /// Which node.
         node: usize,
         /// Where.
@@ -233,6 +242,7 @@ impl Fault {
                 Point::AfterActions(_) => "crash between actions",
                 Point::BeforeExecuted => "crash before executed",
             },
+            Fault::CrashAtEnd { .. } => "crash at an epoch's end planned",
             Fault::PowerCut { .. } => "power cut",
             Fault::PowerCutAll { .. } => "power cut of all",
             Fault::Pause { .. } => "pause",
@@ -259,6 +269,7 @@ impl Fault {
             | Fault::LogRestored { node, .. } => Some(*node),
             Fault::Crash { .. }
             | Fault::CrashAt { .. }
+            | Fault::CrashAtEnd { .. }
             | Fault::PowerCut { .. }
             | Fault::PowerCutAll { .. }
             | Fault::Pause { .. }
@@ -280,6 +291,7 @@ impl Fault {
         let lasts = match &mut half {
             Fault::Crash { restart_after_ms: Some(ms), .. }
             | Fault::CrashAt { restart_after_ms: ms, .. }
+            | Fault::CrashAtEnd { restart_after_ms: ms, .. }
             | Fault::PowerCut { restart_after_ms: ms, .. }
             | Fault::PowerCutAll { restart_after_ms: ms }
             | Fault::Pause { for_ms: ms, .. }
@@ -308,6 +320,7 @@ impl Fault {
         match self {
             Fault::Crash { node, .. }
             | Fault::CrashAt { node, .. }
+            | Fault::CrashAtEnd { node, .. }
             | Fault::PowerCut { node, .. }
             | Fault::Pause { node, .. }
             | Fault::SyncFails { node, .. }

@@ -8,15 +8,17 @@
 mod pbft;
 
 use std::collections::VecDeque;
+use std::rc::Rc;
 use std::sync::Arc;
 
 use quorate_consensus::pbft::{Message, Pbft};
 use quorate_consensus::{Status, To};
 use quorate_crypto::{Hash, SecretKey};
-use quorate_ledger::ValidatorIndex;
+use quorate_ledger::{Epoch, ValidatorIndex};
 
 use crate::machine::Chain;
 use crate::observe::Observed;
+use crate::process::epochs::Instance;
 use crate::random::{Random, Stream};
 
 /// How many messages of others a liar remembers, to say them again.
@@ -46,7 +48,7 @@ pub enum Lie {
     VoteForAll,
     /// It says again what others and itself said before.
     Replay,
-    /// It votes in other epochs.
+    /// It casts its votes in the epochs before and after, too.
     CrossEpoch,
     /// It votes on other chains.
     CrossChain,
@@ -161,6 +163,12 @@ pub struct Told<M> {
 /// One lying validator at work. It dies with its process; lies are made up anew.
 pub struct Liar<M> {
     pub(crate) lies: Vec<Lie>,
+    member: usize,
+    /// The epoch before the newest, if it has seen that end.
+    pub(crate) before: Option<Rc<Instance>>,
+    /// The epoch that it speaks in.
+    pub(crate) instance: Rc<Instance>,
+    /// Its place in there. Where it has none it claims the one that it had last, which is another's, or nobody's.
     pub(crate) place: ValidatorIndex,
     /// The one key that it holds.
     pub(crate) key: SecretKey,
@@ -175,13 +183,21 @@ pub struct Liar<M> {
 }
 
 impl<M: Clone> Liar<M> {
-    pub(crate) fn new(lies: Vec<Lie>, place: ValidatorIndex, chain: Arc<Chain>, life: u32) -> Self {
-        let key = chain.keys[place.as_usize()].clone();
-        let random =
-            Random::new(chain.seed.wrapping_add(u64::from(life) << 32), Stream::Liar(place.as_usize()));
+    pub(crate) fn new(
+        lies: Vec<Lie>,
+        member: usize,
+        chain: Arc<Chain>,
+        instance: &Rc<Instance>,
+        life: u32,
+    ) -> Self {
+        let key = chain.keys[member].clone();
+        let random = Random::new(chain.seed.wrapping_add(u64::from(life) << 32), Stream::Liar(member));
         Self {
             lies,
-            place,
+            member,
+            before: None,
+            instance: Rc::clone(instance),
+            place: instance.index_of(member).unwrap_or(ValidatorIndex(0)),
             key,
             chain,
             random,
@@ -189,6 +205,26 @@ impl<M: Clone> Liar<M> {
             doubles: VecDeque::new(),
             told: Vec::new(),
         }
+    }
+
+    /// From now on it speaks in this epoch.
+    pub(crate) fn turn_to(&mut self, instance: &Rc<Instance>) {
+        self.place = instance.index_of(self.member).unwrap_or(self.place);
+        let left = std::mem::replace(&mut self.instance, Rc::clone(instance));
+        if left.epoch() < instance.epoch() {
+            self.before = Some(left);
+        }
+    }
+
+    /// The place that its signatures in an epoch name: its own, as far as it knows the set.
+    pub(crate) fn place_in(&self, epoch: Epoch) -> ValidatorIndex {
+        let known = self.before.iter().find(|it| it.epoch() == epoch);
+        known.and_then(|it| it.index_of(self.member)).unwrap_or(self.place)
+    }
+
+    /// How many validators there are.
+    pub(crate) fn validators(&self) -> usize {
+        self.instance.members.len()
     }
 
     /// Whether it lies so at all.
@@ -220,7 +256,7 @@ impl<M: Clone> Liar<M> {
 
     /// The other validators.
     pub(crate) fn others(&self) -> Vec<ValidatorIndex> {
-        let count = u16::try_from(self.chain.keys.len()).expect("a run has a handful of nodes");
+        let count = u16::try_from(self.validators()).expect("a run has a handful of nodes");
         (0..count).map(ValidatorIndex).filter(|index| *index != self.place).collect()
     }
 

@@ -50,5 +50,5 @@ pub use liar::{Deceptive, Liar, LiarPlan, Lie, Told};
 pub use machine::Timing;
 pub use observe::{Observed, Slot, Vote, VoteKind};
 pub use run::{Failure, Report};
-pub use scenario::Scenario;
+pub use scenario::{Approvers, Change, Plan, Scenario};
 pub use trace::Trace;

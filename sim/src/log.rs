@@ -8,8 +8,10 @@
 use std::io;
 
 use borsh::{BorshDeserialize, BorshSerialize};
-use quorate_consensus::{Log, vote_log::Image};
+use quorate_consensus::{Log, Promised, vote_log::Image};
+use quorate_ledger::Epoch;
 
+use crate::observe::Vote;
 use crate::random::Random;
 
 /// What a frame begins with.
@@ -21,11 +23,16 @@ const COMPACT_RECORDS: usize = 256;
 /// The log of one replica. It survives the replica's process.
 #[derive(Debug)]
 pub(crate) struct DiskLog<R> {
+    id: [u8; 16],
     image: Image,
     /// How many of its bytes are safe.
     synced: usize,
-    /// What became part of it since.
-    written: Vec<R>,
+    /// Whether something was appended since.
+    appended: bool,
+    /// The votes in there.
+    votes: Vec<Vote>,
+    /// Which votes a record keeps.
+    kept: fn(&R) -> Vec<Vote>,
     replacement: Option<Image>,
     records: usize,
     compact_at: usize,
@@ -51,15 +58,18 @@ pub(crate) enum Found<R> {
 
 impl<R: BorshSerialize + BorshDeserialize + Clone> DiskLog<R> {
     /// The log of a replica that never ran.
-    pub(crate) fn new(id: u64) -> Self {
+    pub(crate) fn new(id: u64, kept: fn(&R) -> Vec<Vote>) -> Self {
         let mut bytes = [0; 16];
         bytes[..8].copy_from_slice(&id.to_le_bytes());
         let image = Image::new(bytes);
         let synced = image.bytes().len();
         Self {
+            id: bytes,
             image,
             synced,
-            written: Vec::new(),
+            appended: false,
+            votes: Vec::new(),
+            kept,
             replacement: None,
             records: 0,
             compact_at: COMPACT_RECORDS,
@@ -69,7 +79,7 @@ impl<R: BorshSerialize + BorshDeserialize + Clone> DiskLog<R> {
 
     /// Whether something was written that is not safe yet.
     pub(crate) fn is_dirty(&self) -> bool {
-        !self.written.is_empty() || self.replacement.is_some()
+        self.appended || self.replacement.is_some()
     }
 
     /// From the next write on the disk refuses, until a crash.
@@ -82,8 +92,8 @@ impl<R: BorshSerialize + BorshDeserialize + Clone> DiskLog<R> {
         self.failing.is_some()
     }
 
-    /// The fsync comes back. Returns the records that are safe now.
-    pub(crate) fn sync(&mut self) -> io::Result<Vec<R>> {
+    /// The fsync comes back. Returns the votes that are safe now.
+    pub(crate) fn sync(&mut self) -> io::Result<Vec<Vote>> {
         if self.failing == Some(Failing::Sync) {
             return Err(io::Error::other("the simulated disk does not sync"));
         }
@@ -92,7 +102,8 @@ impl<R: BorshSerialize + BorshDeserialize + Clone> DiskLog<R> {
             self.image = replacement;
         }
         self.synced = self.image.bytes().len();
-        Ok(std::mem::take(&mut self.written))
+        self.appended = false;
+        Ok(std::mem::take(&mut self.votes))
     }
 
     /// The process or the machine dies: of what was not safe, any number of bytes may have reached the disk. Says whether
@@ -116,7 +127,8 @@ impl<R: BorshSerialize + BorshDeserialize + Clone> DiskLog<R> {
         let whole = end == self.image.bytes().len();
         let replacement = self.replacement.take().filter(|_| whole && random.chance(500));
         let bytes = replacement.map_or_else(|| self.image.bytes()[..end].to_vec(), |it| it.bytes().to_vec());
-        self.written.clear();
+        self.appended = false;
+        self.votes.clear();
         self.failing = None;
         // Damage from before stays where it was.
         if let Ok((image, _)) = Image::read::<R>(&bytes) {
@@ -135,6 +147,17 @@ impl<R: BorshSerialize + BorshDeserialize + Clone> DiskLog<R> {
         self.synced = image.bytes().len();
         self.image = image;
         true
+    }
+
+    /// A new log takes its place, which promises to sign nothing below an epoch.
+    pub(crate) fn renew(&mut self, epoch: Epoch)
+    where
+        R: Promised,
+    {
+        self.image = Image::new(self.id);
+        self.image.append(&[R::beginning(epoch)]).expect("a record is encoded");
+        self.synced = self.image.bytes().len();
+        self.records = 1;
     }
 
     /// Lets one bit of what was safe long ago turn, where a later frame shows that it was. Says whether there was one.
@@ -173,7 +196,8 @@ impl<R: BorshSerialize + BorshDeserialize + Clone> Log<R> for DiskLog<R> {
         }
         self.image.append(records)?;
         self.records += records.len();
-        self.written.extend_from_slice(records);
+        self.appended = true;
+        self.votes.extend(records.iter().flat_map(self.kept));
         Ok(())
     }
 
@@ -192,7 +216,11 @@ impl<R: BorshSerialize + BorshDeserialize + Clone> Log<R> for DiskLog<R> {
 mod tests {
     use std::collections::BTreeSet;
 
+    use quorate_crypto::Hash;
+    use quorate_ledger::{Epoch, Height, ValidatorIndex, View};
+
     use super::*;
+    use crate::observe::{Slot, VoteKind};
     use crate::random::Stream;
 
     fn random(seed: u64) -> Random {
@@ -206,10 +234,24 @@ mod tests {
         }
     }
 
+    fn vote(record: &u32) -> Vote {
+        let slot = Slot {
+            kind: VoteKind::Prepare,
+            epoch: Epoch(0),
+            view: View(0),
+            height: Height(u64::from(*record)),
+        };
+        Vote { signer: ValidatorIndex(0), slot, target: Hash::of(&record.to_le_bytes()) }
+    }
+
+    fn empty() -> DiskLog<u32> {
+        DiskLog::new(0, |record| vec![vote(record)])
+    }
+
     fn appended(records: &[u32]) -> DiskLog<u32> {
-        let mut log = DiskLog::new(0);
+        let mut log = empty();
         log.append(&[0]).expect("memory");
-        assert_eq!(log.sync().expect("memory"), [0]);
+        assert_eq!(log.sync().expect("memory"), [vote(&0)]);
         log.append(records).expect("memory");
         log
     }
@@ -240,7 +282,7 @@ mod tests {
 
     #[test]
     fn it_asks_for_compaction_one_past_the_limit() {
-        let mut log = DiskLog::new(0);
+        let mut log = empty();
         log.append(&vec![1u32; COMPACT_RECORDS]).expect("memory");
         assert!(!log.wants_compaction());
         log.sync().expect("memory");

@@ -3,13 +3,14 @@
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
-use quorate_consensus::{Mono, Now, Scope, Setup, Voter};
-use quorate_crypto::SecretKey;
-use quorate_ledger::{GenesisState, MemoryStore, Parameters, TransactionRules, UnixMillis, ValidatorIndex};
+use quorate_consensus::{Mono, Now, Promised, Scope, Setup, Voter};
+use quorate_crypto::{PublicKey, SecretKey};
+use quorate_ledger::{Epoch, GenesisState, MemoryStore, Parameters, UnixMillis};
 
 use crate::faults::Point;
 use crate::liar::Lie;
 use crate::log::{DiskLog, Found};
+use crate::observe::Vote;
 use crate::random::{Random, Stream};
 
 /// How long a node's own work takes, in microseconds.
@@ -35,21 +36,35 @@ impl Default for Timing {
 #[derive(Debug)]
 pub(crate) struct Chain {
     pub(crate) seed: u64,
-    pub(crate) scope: Scope,
     pub(crate) genesis: GenesisState,
-    /// The validators' keys, in the order of the set.
+    /// The members' keys: those of the first set in its order, then of those who may be validators later.
     pub(crate) keys: Vec<SecretKey>,
-    /// Which validators lie.
+    /// Which members lie.
     pub(crate) liars: Vec<bool>,
 }
 
 impl Chain {
+    /// The parameters at the start.
     pub(crate) fn parameters(&self) -> &Parameters {
         &self.genesis.parameters
     }
 
-    pub(crate) fn rules(&self) -> TransactionRules {
-        TransactionRules::of(self.genesis.chain, &self.genesis.epoch())
+    /// What verifies the messages of the first epoch.
+    pub(crate) fn first_scope(&self) -> Scope {
+        let epoch = self.genesis.epoch();
+        Scope {
+            chain: self.genesis.chain,
+            epoch: epoch.number,
+            start: epoch.base(),
+            previous: None,
+            window: u64::from(epoch.parameters.window),
+            validators: epoch.validators,
+        }
+    }
+
+    /// Whose key this is.
+    pub(crate) fn member(&self, key: &PublicKey) -> Option<usize> {
+        self.keys.iter().position(|it| it.public() == *key)
     }
 
     /// What a perfect wall clock shows.
@@ -61,8 +76,8 @@ impl Chain {
 /// A machine that can run a node.
 #[derive(Debug)]
 pub(crate) struct Machine<R> {
-    /// The place of its key in the validator set.
-    pub(crate) index: usize,
+    /// The member whose key it has.
+    pub(crate) member: usize,
     pub(crate) chain: Arc<Chain>,
     pub(crate) timing: Timing,
     pub(crate) random: Random,
@@ -74,7 +89,9 @@ pub(crate) struct Machine<R> {
     store_fails: bool,
     /// Where in its work the process will die.
     pub(crate) doom: Option<Point>,
-    /// How its validator lies, if it does.
+    /// Where in its work the process will die once it has executed the last block of an epoch, in whichever life that is.
+    pub(crate) doom_at_end: Option<Point>,
+    /// How its member lies, if it does.
     pub(crate) lies: Vec<Lie>,
 }
 
@@ -95,41 +112,38 @@ impl Clock {
     }
 }
 
-impl<R: borsh::BorshSerialize + borsh::BorshDeserialize + Clone> Machine<R> {
+impl<R: borsh::BorshSerialize + borsh::BorshDeserialize + Clone + Promised> Machine<R> {
     /// A machine with empty disks.
     pub(crate) fn new(
         number: usize,
-        index: usize,
+        member: usize,
         chain: Arc<Chain>,
         timing: Timing,
         clock_offset_max_ms: u64,
         lies: Vec<Lie>,
+        kept: fn(&R) -> Vec<Vote>,
     ) -> Self {
         let mut random = Random::new(chain.seed, Stream::Node(number));
         let ahead_ms = random.within(&(0..=clock_offset_max_ms)) as i64;
         Self {
-            index,
+            member,
             chain,
             timing,
             random,
             clock: Clock { ahead_ms, ..Clock::default() },
-            log: DiskLog::new(number as u64),
+            log: DiskLog::new(number as u64, kept),
             rotten: None,
             store: MemoryStore::new(),
             store_fails: false,
             doom: None,
+            doom_at_end: None,
             lies,
         }
     }
 
-    /// Its place in the validator set.
-    pub(crate) fn place(&self) -> ValidatorIndex {
-        ValidatorIndex(u16::try_from(self.index).expect("a run has a handful of nodes"))
-    }
-
-    /// How many nodes there are.
-    pub(crate) fn nodes(&self) -> usize {
-        self.chain.keys.len()
+    /// Its key.
+    pub(crate) fn key(&self) -> &SecretKey {
+        &self.chain.keys[self.member]
     }
 
     /// What its clocks show.
@@ -171,6 +185,12 @@ impl<R: borsh::BorshSerialize + borsh::BorshDeserialize + Clone> Machine<R> {
         self.rotten.is_some()
     }
 
+    /// A new vote log begins with this epoch, in which the key has signed nothing.
+    pub(crate) fn renew_log(&mut self, epoch: Epoch) {
+        self.rotten = None;
+        self.log.renew(epoch);
+    }
+
     /// From now on the ledger's disk is full, until the process ends.
     pub(crate) fn fill_store(&mut self) {
         self.store_fails = true;
@@ -182,13 +202,14 @@ impl<R: borsh::BorshSerialize + borsh::BorshDeserialize + Clone> Machine<R> {
         self.store_fails
     }
 
-    /// What the engine of its next life is opened with.
-    pub(crate) fn setup(&mut self) -> Setup {
-        let voter = Voter { index: self.place(), key: self.chain.keys[self.index].clone() };
+    /// What an instance of an epoch is opened with here: it votes if its key is in the set and its log in order.
+    pub(crate) fn setup(&mut self, scope: &Scope, parameters: &Parameters) -> Setup {
+        let place = scope.validators.index_of(&self.key().public());
+        let voter = place.map(|index| Voter { index, key: self.key().clone() });
         Setup {
-            scope: self.chain.scope.clone(),
-            voter: Some(voter).filter(|_| !self.is_rotten()),
-            parameters: self.chain.parameters().clone(),
+            scope: scope.clone(),
+            voter: voter.filter(|_| !self.is_rotten()),
+            parameters: parameters.clone(),
             nonce: self.random.below(u64::MAX),
         }
     }

@@ -9,7 +9,7 @@ use quorate_consensus::{
     Engine, Evidence, Scope,
     pbft::{Message, Pbft, Record, message},
 };
-use quorate_crypto::{Hash, encode};
+use quorate_crypto::{Hash, PublicKey, encode};
 use quorate_ledger::{Epoch, Height, ValidatorIndex, View};
 
 use crate::trace::Short;
@@ -63,15 +63,15 @@ impl fmt::Display for Vote {
             VoteKind::ViewChange => "VIEW-CHANGE",
             VoteKind::NewView => "NEW-VIEW",
         };
-        write!(f, "{kind} e{epoch} v{view} h{height} {} of n{}", Short(&self.target), self.signer)
+        write!(f, "{kind} e{epoch} v{view} h{height} {} of #{}", Short(&self.target), self.signer)
     }
 }
 
 /// What one validator accuses another of.
 #[derive(Clone, Debug)]
 pub(crate) struct Accusation {
-    /// Who is accused; none if no validator has that key.
-    pub(crate) signer: Option<usize>,
+    /// Who is accused.
+    pub(crate) signer: PublicKey,
     /// Where it happened, if at one place.
     pub(crate) slot: Option<Slot>,
     /// What it is called.
@@ -96,7 +96,7 @@ impl Accusation {
             | Evidence::DoubleNewView { .. }
             | Evidence::FalseNewView { .. } => None,
         };
-        let signer = scope.validators.index_of(evidence.signer()).map(ValidatorIndex::as_usize);
+        let signer = *evidence.signer();
         let holds = evidence.holds(&scope.chain, &scope.validators);
         Self { signer, slot, kind: evidence.kind(), holds }
     }

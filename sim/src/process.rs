@@ -12,17 +12,22 @@
 //! with the process; [`Machine`] is what it starts from again.
 
 mod actions;
+pub(crate) mod epochs;
 mod executor;
+mod follow;
 mod outbound;
 mod receive;
 mod transactions;
 mod turn;
 
 use std::collections::{BTreeSet, VecDeque};
+use std::rc::Rc;
 
-use quorate_consensus::{Action, Backlog, Event, Horizon, Mono, Replica};
+use quorate_consensus::{Action, Backlog, Event, Input, Mono, Replica};
 use quorate_crypto::Hash;
-use quorate_ledger::{Candidates, Height, Ledger, MemoryStore, Parent};
+use quorate_ledger::{
+    Candidates, Epoch, Height, Ledger, MemoryStore, Parameters, Parent, TransactionRules, UnixMillis,
+};
 
 use crate::bodies::Bodies;
 use crate::effect::{Effects, Sighting, Wake};
@@ -30,7 +35,9 @@ use crate::liar::{Deceptive, Liar};
 use crate::log::Found;
 use crate::machine::Machine;
 use crate::pool::Pool;
+use epochs::{Epochs, Opening, opening};
 use executor::{Executor, stored_blocks};
+use follow::Follow;
 pub(crate) use transactions::Submitted;
 
 /// How long a liar waits at most until it says something unasked, in microseconds.
@@ -47,12 +54,16 @@ pub(crate) struct Process<E: Deceptive> {
     candidates: Candidates,
     pool: Pool,
     bodies: Bodies,
-    inbox: Vec<Event<E::Message>>,
+    epochs: Epochs,
+    inbox: Vec<Input<E::Message>>,
+    /// Who sent messages in there that the network has changed and that verify all the same: those that nobody signs.
+    changed: Vec<usize>,
+    /// The same of what the engine took in its last turn: if it refuses what came from them, that is nobody's fault.
+    changed_now: Vec<usize>,
     turn: Turn<E::Message>,
     /// Answers of candidates that are on their way to the inbox.
     answers: VecDeque<Event<E::Message>>,
     executor: Executor,
-    horizon: Horizon,
     /// When it will be woken for its deadline.
     tick: Option<Mono>,
     /// The deadline that the engine was last woken for, and how often in a row.
@@ -64,6 +75,11 @@ pub(crate) struct Process<E: Deceptive> {
     stepped: bool,
     /// Blocks that the engine wants from others.
     wanted: BTreeSet<Hash>,
+    follow: Follow,
+    /// A key whose log is refused begins anew in an epoch that begins later than this: it has surely signed nothing there.
+    may_renew_after: UnixMillis,
+    /// The epoch that it was seen to be in.
+    began: Epoch,
     /// On a liar: how it lies.
     liar: Option<Liar<E::Message>>,
 }
@@ -75,7 +91,7 @@ enum Turn<M> {
     /// It will take what is in the inbox.
     Scheduled,
     /// It waits for the disk, with these actions in hand.
-    Syncing(Vec<Action<M>>),
+    Syncing(Vec<(Epoch, Action<M>)>),
 }
 
 /// How much a process holds on to.
@@ -122,59 +138,75 @@ impl<E: Deceptive> Process<E> {
             }
         };
         out.see(Sighting::Kept(records.iter().flat_map(E::kept).collect()));
-        let replica = match Replica::<E>::open(machine.setup(), None, &tip, records) {
+        let Opening { setup, closing, epochs } = opening(machine, &ledger, out);
+        let replica = match Replica::<E>::open(setup, closing, &tip, records) {
             Ok(replica) => replica,
             Err(why) => {
                 out.see(wrong("the engine does not open", why.to_string()));
                 return None;
             }
         };
+        let epoch = ledger.epoch();
         let parent = Parent { height: tip.height, hash: tip.hash, time: tip.time };
-        let mut candidates = Candidates::new(machine.chain.rules(), parent);
+        let mut candidates =
+            Candidates::new(TransactionRules::of(machine.chain.genesis.chain, &epoch), parent);
         let blocks = stored_blocks(&ledger, tip.height);
         blocks.iter().for_each(|block| candidates.remember(block));
         replica.current().accepted().into_iter().for_each(|block| candidates.insert(block));
         let hashes = blocks.iter().map(|block| block.hash()).collect();
         out.see(Sighting::Opened { tip: tip.height, outcome: tip.outcome, blocks: hashes });
         let lies = machine.lies.clone();
-        let liar = (!lies.is_empty()).then(|| Liar::new(lies, machine.place(), machine.chain.clone(), life));
+        let liar = (!lies.is_empty())
+            .then(|| Liar::new(lies, machine.member, machine.chain.clone(), epochs.current(), life));
         let mut process = Self {
             replica,
             ledger,
             candidates,
             pool: Pool::default(),
             bodies: Bodies::default(),
+            epochs,
             inbox: Vec::new(),
+            changed: Vec::new(),
+            changed_now: Vec::new(),
             turn: Turn::Idle,
             answers: VecDeque::new(),
             executor: Executor::above(tip.base_height),
-            horizon: Horizon::default(),
             tick: None,
             idle_ticks: (Mono(0), 0),
             hand_out: None,
             backlog: None,
             stepped: true,
             wanted: BTreeSet::new(),
+            follow: Follow::default(),
+            may_renew_after: machine.clocks(now).wall.plus_millis(epoch.parameters.max_clock_drift_ms),
+            began: epoch.number,
             liar,
         };
+        out.see(Sighting::Began(process.began));
         process.lie_later(now, out);
+        process.follow_if_outside(machine, now, out);
         process.settle(machine, now, out);
         Some(process)
     }
 
     /// Highest block executed and synced.
     pub(crate) fn executed(&self) -> Height {
-        self.ledger.tip().height
+        self.ledger.height()
     }
 
     /// Highest block executed and synced that has a commit certificate of its own.
     pub(crate) fn certified(&self) -> Height {
-        self.ledger.tip().base_height
+        self.ledger.base_height()
     }
 
     /// The ledger, to be read by the checkers and by clients.
     pub(crate) fn ledger(&self) -> &Ledger<MemoryStore> {
         &self.ledger
+    }
+
+    /// The parameters in force.
+    fn parameters(&self) -> &Parameters {
+        &self.candidates.rules().parameters
     }
 
     /// How much it holds on to.
@@ -199,7 +231,7 @@ impl<E: Deceptive> Process<E> {
         match why {
             Wake::Turn => self.take_turn(machine, now, out),
             Wake::Synced => self.synced(machine, now, out),
-            Wake::Answer => self.inbox.extend(self.answers.pop_front()),
+            Wake::Answer => self.inbox.extend(self.answers.pop_front().map(Input::from)),
             Wake::Executed => self.execute(machine, now, out),
             Wake::Tick(at) => {
                 if self.tick == Some(at) {
@@ -209,6 +241,7 @@ impl<E: Deceptive> Process<E> {
             }
             Wake::Refetch(block) => self.fetch(machine, now, block, out),
             Wake::HandOut => self.hand_out(machine, now, out),
+            Wake::Follow => self.follow(machine, now, out),
             Wake::Lie => self.lie(machine, now, out),
         }
         self.settle(machine, now, out);
@@ -217,7 +250,7 @@ impl<E: Deceptive> Process<E> {
     /// The engine is woken at its deadline, which must lead to something: another deadline at least.
     fn tick_if_due(&mut self, now: Mono, out: &mut Effects<E::Message>) {
         let Some(deadline) = self.replica.deadline().filter(|deadline| *deadline <= now) else { return };
-        self.inbox.push(Event::Tick);
+        self.inbox.push(Event::Tick.into());
         self.idle_ticks =
             if self.idle_ticks.0 == deadline { (deadline, self.idle_ticks.1 + 1) } else { (deadline, 0) };
         if self.idle_ticks.1 == IDLE_TICKS_MAX {
@@ -261,7 +294,7 @@ impl<E: Deceptive> Process<E> {
         };
         if self.backlog != Some(backlog) {
             self.backlog = Some(backlog);
-            self.inbox.push(Event::Backlog(backlog));
+            self.inbox.push(Event::Backlog(backlog).into());
         }
     }
 
@@ -269,8 +302,10 @@ impl<E: Deceptive> Process<E> {
     fn lie(&mut self, machine: &Machine<E::Record>, now: Mono, out: &mut Effects<E::Message>) {
         let status = self.replica.current().status();
         if let Some(liar) = &mut self.liar {
+            let instance = Rc::clone(self.epochs.current());
+            liar.turn_to(&instance);
             let told = E::invent(liar, &status);
-            self.tell(machine, told, out);
+            self.tell(machine, &instance, told, out);
         }
         self.lie_later(now, out);
     }

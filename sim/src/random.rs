@@ -19,6 +19,12 @@ pub(crate) enum Stream {
     Clients,
     /// What is nobody's own.
     World,
+    /// What is approved of, and when.
+    Plans,
+    /// What operators do.
+    Operators,
+    /// Who dies where an epoch ends.
+    Ends,
     /// One liar.
     Liar(usize),
     /// One node: its latencies, and what a crash leaves on its disk.
@@ -32,6 +38,9 @@ impl Stream {
             Stream::Network => 1,
             Stream::Clients => 2,
             Stream::World => 3,
+            Stream::Plans => 4,
+            Stream::Operators => 5,
+            Stream::Ends => 6,
             Stream::Node(index) => 16 + 2 * index as u64,
             Stream::Liar(index) => 17 + 2 * index as u64,
         }

@@ -1,6 +1,7 @@
 //! One run: the loop over what happens next.
 
 mod audit;
+mod changes;
 mod clients;
 mod outcome;
 mod settle;
@@ -28,6 +29,7 @@ use crate::random::{Random, Stream};
 use crate::scenario::Scenario;
 use crate::trace::{Place, Trace};
 use crate::wire::Parcel;
+use changes::Operators;
 pub use outcome::{Failure, Report};
 
 /// How often it is seen whether everything has its outcome, once faults have stopped.
@@ -96,6 +98,8 @@ enum Happening<M> {
     Make,
     /// Clients look after a transaction.
     Retry(u32),
+    /// Operators look after the change at this place of the plans.
+    Approve(usize),
     /// Faults stop.
     Calm,
     /// Everything may have its outcome by now.
@@ -116,13 +120,14 @@ struct Simulation<'a, E: Deceptive> {
     chain: Arc<Chain>,
     queue: Queue<Happening<E::Message>>,
     network: Network,
-    /// The machines: one a validator in the order of the set, then the twins.
+    /// The machines: one a member, then the twins.
     nodes: Vec<Node<E>>,
     /// Nodes that are not meant to come back.
     gone: Vec<bool>,
     /// How long a node stays down that dies in the middle of its work.
     restart_ms: Vec<u64>,
     clients: Clients,
+    operators: Operators,
     checks: Checks,
     coverage: Coverage,
     /// Only where somebody will read it.
@@ -133,11 +138,17 @@ struct Simulation<'a, E: Deceptive> {
     /// When a process last died.
     died: Option<Mono>,
     calm: Option<Calm>,
+    /// Since when some validator is awaited that has not voted in its epoch.
+    silent_since: Option<Mono>,
+    /// When the first block of each epoch but the first was committed.
+    epochs: Vec<Mono>,
     /// When everything that was to be made was made, and when everything had its outcome.
     done: Option<Mono>,
     /// The height at which every transaction had its outcome.
     goal: Option<Height>,
     happenings: u64,
+    /// Room for the effects of the next step.
+    spare: Vec<Effect<E::Message>>,
 }
 
 /// Faults have stopped.
@@ -154,26 +165,28 @@ impl<'a, E: Deceptive> Simulation<'a, E> {
     fn new(scenario: &'a Scenario, traced: bool) -> Self {
         let chain = scenario.chain();
         let machines = scenario.machines();
-        let places = (0..scenario.nodes).chain(scenario.twins());
-        let machine = |(number, place)| {
+        let members = (0..scenario.members()).chain(scenario.twins());
+        let machine = |(number, member)| {
             let (chain, timing) = (Arc::clone(&chain), scenario.timing.clone());
-            let lies = scenario.lies_of(place);
-            Machine::new(number, place, chain, timing, scenario.clock_offset_max_ms, lies)
+            let lies = scenario.lies_of(member);
+            Machine::new(number, member, chain, timing, scenario.clock_offset_max_ms, lies, E::kept)
         };
         let mut coverage = Coverage::default();
         scenario.liars.iter().flat_map(|liar| &liar.lies).for_each(|lie| coverage.count(lie.name()));
         coverage.add("runs", 1);
         coverage.add("runs with real signatures", u64::from(scenario.real_signatures));
+        coverage.add("runs with changes of epochs planned", u64::from(!scenario.plans.is_empty()));
         coverage.add("runs with a liar", u64::from(!scenario.liars.is_empty()));
         coverage.add("runs with several liars", u64::from(scenario.liars.len() > 1));
         Self {
             scenario,
             queue: Queue::new(),
             network: Network::new(scenario.seed, machines, scenario.network.clone()),
-            nodes: places.enumerate().map(machine).map(Node::new).collect(),
+            nodes: members.enumerate().map(machine).map(Node::new).collect(),
             gone: vec![false; machines],
             restart_ms: vec![0; machines],
             clients: Clients::new(scenario.seed, scenario.workload.clone()),
+            operators: Operators::new(scenario.seed, scenario.plans.len()),
             checks: Checks::new(&chain, machines),
             coverage,
             trace: traced.then(Trace::default),
@@ -181,9 +194,12 @@ impl<'a, E: Deceptive> Simulation<'a, E> {
             committed_at_ms: Vec::new(),
             died: None,
             calm: None,
+            silent_since: None,
+            epochs: Vec::new(),
             done: None,
             goal: None,
             happenings: 0,
+            spare: Vec::new(),
             chain,
         }
     }
@@ -212,6 +228,9 @@ impl<'a, E: Deceptive> Simulation<'a, E> {
         for (place, scheduled) in self.scenario.script.iter().enumerate() {
             self.queue.at(Mono(0).plus_millis(scheduled.at_ms), Happening::Fault(place));
         }
+        for (place, plan) in self.scenario.plans.iter().enumerate() {
+            self.queue.at(Mono(0).plus_millis(plan.at_ms), Happening::Approve(place));
+        }
         self.make_later();
         let calm = Mono(0).plus_millis(self.scenario.chaos_ms);
         self.queue.at(calm, Happening::Calm);
@@ -236,6 +255,7 @@ impl<'a, E: Deceptive> Simulation<'a, E> {
             Happening::Undo(place) => self.undo(place),
             Happening::Make => self.make()?,
             Happening::Retry(number) => self.retry(number)?,
+            Happening::Approve(place) => self.approve(place)?,
             Happening::Calm => self.calm()?,
             Happening::Probe => unreachable!("the loop takes probes itself"),
         }
@@ -248,8 +268,8 @@ impl<'a, E: Deceptive> Simulation<'a, E> {
         if let Some(until) = self.nodes[to].paused(now) {
             self.queue.at(until, Happening::Arrive(arrival));
         } else if connection == self.network.connection(from, to) {
-            let place = self.nodes[from].machine.index;
-            self.step(to, |node, out| node.receive(now, place, &arrival.parcel, out))?;
+            let member = self.nodes[from].machine.member;
+            self.step(to, |node, out| node.receive(now, member, &arrival.parcel, out))?;
         }
         Ok(())
     }
@@ -260,7 +280,7 @@ impl<'a, E: Deceptive> Simulation<'a, E> {
         index: usize,
         act: impl FnOnce(&mut Node<E>, &mut Effects<E::Message>) -> T,
     ) -> Result<Option<T>, Violation> {
-        let mut effects = Effects::new(self.trace.is_some());
+        let mut effects = Effects::new(self.trace.is_some(), std::mem::take(&mut self.spare));
         let lies = !self.checks.is_correct(index);
         let node = &mut self.nodes[index];
         let result = if lies {
@@ -270,9 +290,11 @@ impl<'a, E: Deceptive> Simulation<'a, E> {
         } else {
             Some(act(node, &mut effects))
         };
-        for effect in effects {
+        let mut effects = effects.into_list();
+        for effect in effects.drain(..) {
             self.carry_out(index, effect)?;
         }
+        self.spare = effects;
         Ok(result)
     }
 
@@ -297,10 +319,10 @@ impl<'a, E: Deceptive> Simulation<'a, E> {
         Ok(())
     }
 
-    /// Puts a packet for a validator on the network: for the one machine with its key, or for its twins.
+    /// Puts a packet for a member on the network: for the one machine with its key, or for its twins.
     fn send(&mut self, from: usize, to: usize, parcel: &Rc<Parcel<E::Message>>, after_us: u64) {
         for machine in 0..self.nodes.len() {
-            if self.nodes[machine].machine.index != to || !self.is_connected(from, machine) {
+            if self.nodes[machine].machine.member != to || !self.is_connected(from, machine) {
                 continue;
             }
             for arrival in self.network.fate(from, machine).into_iter().flatten() {
@@ -319,12 +341,13 @@ impl<'a, E: Deceptive> Simulation<'a, E> {
 
     /// Of twins, each of the others sees the one, the other or both, for some seconds at a time.
     fn is_connected(&self, from: usize, to: usize) -> bool {
-        if self.nodes.len() == self.scenario.nodes {
+        let members = self.chain.keys.len();
+        if self.nodes.len() == members {
             return true;
         }
-        let place = self.nodes[to].machine.index;
-        let twinned = self.scenario.twins().any(|twin| twin == place);
-        let second = to >= self.scenario.nodes;
+        let member = self.nodes[to].machine.member;
+        let twinned = self.scenario.twins().any(|twin| twin == member);
+        let second = to >= members;
         let turn = self.queue.now().0 / 3_000_000_000;
         let mix = (turn ^ (from as u64) << 8 ^ self.scenario.seed).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 60;
         !twinned || mix < 5 || mix.is_multiple_of(2) == second
@@ -335,6 +358,7 @@ impl<'a, E: Deceptive> Simulation<'a, E> {
         self.checks.see(index, sighting)?;
         let correct = self.checks.is_correct(index);
         if self.checks.chain.height() > before {
+            self.count_epochs();
             let now = self.queue.now();
             self.committed_at_ms.push(now.0 / 1_000_000);
             if let Some(calm) = &mut self.calm {
@@ -365,6 +389,7 @@ impl<'a, E: Deceptive> Simulation<'a, E> {
             Sighting::Blames { .. } => self.coverage.count("a liar's message refused"),
             Sighting::Abstains(_) => self.coverage.count("forgetful replica abstains"),
             Sighting::Opened { .. }
+            | Sighting::Began(_)
             | Sighting::Sent(_)
             | Sighting::Committed(_)
             | Sighting::Heard(_)
@@ -376,22 +401,26 @@ impl<'a, E: Deceptive> Simulation<'a, E> {
     /// A correct node has entered a view: what goes on meanwhile?
     fn count_view_change(&mut self) {
         self.coverage.count("views entered");
-        if self.scenario.twins().next().is_some() {
-            self.coverage.count("views entered with twins");
-        }
-        if !self.scenario.liars.is_empty() {
-            self.coverage.count("views entered with a liar");
-        }
-        if self.network.faults().loss_permille > 0 {
-            self.coverage.count("views entered under loss");
-        }
-        if self.network.is_parted() {
-            self.coverage.count("views entered in a partition");
-        }
+        self.count_meanwhile([
+            "views entered with twins",
+            "views entered with a liar",
+            "views entered under loss",
+            "views entered in a partition",
+            "views entered around a crash",
+        ]);
+    }
+
+    /// Something happens: with which of these besides? In the order of twins, liars, loss, partition, crash.
+    fn count_meanwhile(&mut self, [twins, liar, loss, parted, crash]: [&'static str; 5]) {
         let now = self.queue.now();
-        if self.died.is_some_and(|died| died.plus_millis(TOGETHER_MS) >= now) {
-            self.coverage.count("views entered around a crash");
-        }
+        let meanwhile = [
+            (twins, self.scenario.twins().next().is_some()),
+            (liar, !self.scenario.liars.is_empty()),
+            (loss, self.network.faults().loss_permille > 0),
+            (parted, self.network.is_parted()),
+            (crash, self.died.is_some_and(|died| died.plus_millis(TOGETHER_MS) >= now)),
+        ];
+        meanwhile.into_iter().filter(|(_, so)| *so).for_each(|(what, _)| self.coverage.count(what));
     }
 
     fn has_died(&mut self, torn: bool) {

@@ -1,18 +1,19 @@
 //! What a run is made of. Equal scenarios give equal traces.
 
+mod change;
 mod draw;
 mod text;
 
 use std::sync::Arc;
 
-use quorate_consensus::Scope;
 use quorate_crypto::{Hash, SecretKey};
-use quorate_ledger::{Epoch, GenesisState, Height, Parameters, UnixMillis, ValidatorSet};
+use quorate_ledger::{GenesisState, Parameters, UnixMillis, ValidatorSet};
 
 use crate::client::{Workload, account_keys, start_balances};
 use crate::faults::{Fault, NetworkFaults, Scheduled};
 use crate::liar::{LiarPlan, Lie};
 use crate::machine::{Chain, Timing};
+pub use change::{Approvers, Change, Plan};
 
 /// What the simulated wall clocks show at the start.
 const START: UnixMillis = UnixMillis(1_800_000_000_000);
@@ -32,6 +33,7 @@ pub struct Scenario {
     pub(crate) network: NetworkFaults,
     pub(crate) script: Vec<Scheduled>,
     pub(crate) liars: Vec<LiarPlan>,
+    pub(crate) plans: Vec<Plan>,
     pub(crate) workload: Workload,
     pub(crate) timing: Timing,
     pub(crate) clock_offset_max_ms: u64,
@@ -55,6 +57,7 @@ impl Scenario {
             network: NetworkFaults::calm(),
             script: Vec::new(),
             liars: Vec::new(),
+            plans: Vec::new(),
             workload: Workload::default(),
             timing: Timing::default(),
             clock_offset_max_ms: 20,
@@ -76,7 +79,15 @@ impl Scenario {
         self
     }
 
-    /// Makes a validator lie. At most `f` may, together with those that the script takes away for good.
+    /// Lets a change of the chain be approved of. Whoever it names is a member from the start, with a machine that runs, and
+    /// follows while it is no validator.
+    #[must_use]
+    pub fn change(mut self, at_ms: u64, change: Change, approvers: Approvers) -> Self {
+        self.plans.push(Plan { at_ms, change, approvers });
+        self
+    }
+
+    /// Makes a validator lie. At most `f` of any set may, together with those that the script takes away for good.
     #[must_use]
     pub fn liar(mut self, node: usize, lies: &[Lie]) -> Self {
         self.liars.push(LiarPlan { node, lies: lies.to_vec() });
@@ -123,69 +134,92 @@ impl Scenario {
     /// follows from the parameters alone, not from what happened before.
     ///
     /// A view that gets nowhere is left after at most the longest wait; the next one may take as long to start; of the
-    /// views that follow at most f have a faulty primary. Everything that was lost comes again with a STATUS.
+    /// views that follow at most f have a faulty primary. Everything that was lost comes again with a STATUS. A client tries
+    /// one node after the other, those that are gone too.
     #[must_use]
     pub fn bound_ms(&self) -> u64 {
-        let Parameters { base_timeout_ms, timeout_cap_ms, inclusion_timeout_ms, resend_ms, .. } =
-            self.parameters;
-        let faulty = (self.nodes as u64 - 1) / 3;
-        let view = 2 * timeout_cap_ms + 2 * resend_ms;
-        let noticed = 2 * base_timeout_ms + inclusion_timeout_ms;
-        noticed + (faulty + 2) * view + 2 * self.workload.retry_ms
+        let largest = self.sets().iter().map(Vec::len).max().unwrap_or_default();
+        let (faulty, tries) = (faulty_max(largest) as u64, self.faulty().len() as u64 + 2);
+        let under = |parameters: &Parameters| {
+            let view = 2 * parameters.timeout_cap_ms + 2 * parameters.resend_ms;
+            let noticed = 2 * parameters.base_timeout_ms + parameters.inclusion_timeout_ms;
+            noticed + (faulty + 2) * view + tries * self.workload.retry_ms
+        };
+        self.all_parameters().map(under).max().unwrap_or_default()
     }
 
-    /// The most validators that can be faulty.
-    pub(crate) fn faulty_max(&self) -> usize {
-        (self.nodes - 1) / 3
+    /// The parameters that may be in force.
+    pub(crate) fn all_parameters(&self) -> impl Iterator<Item = &Parameters> {
+        std::iter::once(&self.parameters).chain(self.plans.iter().filter_map(Plan::parameters))
     }
 
-    /// Whether no more validators are faulty than the protocol is made for.
-    #[must_use]
-    pub fn is_fair(&self) -> bool {
+    /// The sets that may be in force.
+    pub(crate) fn sets(&self) -> Vec<Vec<usize>> {
+        let later = self.plans.iter().filter_map(Plan::validators).map(<[usize]>::to_vec);
+        std::iter::once((0..self.nodes).collect()).chain(later).collect()
+    }
+
+    /// Members that are faulty for good, or may be.
+    pub(crate) fn faulty(&self) -> Vec<usize> {
         let mut faulty: Vec<usize> = self.liars.iter().map(|liar| liar.node).collect();
         faulty.extend(self.script.iter().filter_map(|scheduled| scheduled.fault.takes_away()));
         faulty.sort_unstable();
         faulty.dedup();
-        faulty.len() <= self.faulty_max()
+        faulty
     }
 
-    /// How many machines there are: one a validator, and the twins.
+    /// Whether in no set more validators are faulty than the protocol is made for.
+    #[must_use]
+    pub fn is_fair(&self) -> bool {
+        let faulty = self.faulty();
+        self.sets()
+            .iter()
+            .all(|set| set.iter().filter(|member| faulty.contains(member)).count() <= faulty_max(set.len()))
+    }
+
+    /// How many members there are: the validators of the first set, and those that may be one later.
+    pub(crate) fn members(&self) -> usize {
+        self.sets().iter().flatten().map(|member| member + 1).max().unwrap_or(self.nodes)
+    }
+
+    /// How many machines there are: one a member, and the twins.
     pub(crate) fn machines(&self) -> usize {
-        self.nodes + self.twins().count()
+        self.members() + self.twins().count()
     }
 
-    /// Validators whose key is on a second machine.
+    /// Members whose key is on a second machine.
     pub(crate) fn twins(&self) -> impl Iterator<Item = usize> + '_ {
         self.liars.iter().filter(|liar| liar.lies.contains(&Lie::Twin)).map(|liar| liar.node)
     }
 
-    /// How a validator lies.
+    /// How a member lies.
     pub(crate) fn lies_of(&self, node: usize) -> Vec<Lie> {
         let plan = self.liars.iter().find(|liar| liar.node == node);
         plan.map(|liar| liar.lies.clone()).unwrap_or_default()
     }
 
-    /// The chain that its nodes run, with the keys in the order of the set.
+    /// The chain that its nodes run. The keys of the first set are in its order.
     pub(crate) fn chain(&self) -> Arc<Chain> {
         let seed = self.seed.to_le_bytes();
-        let mut keys: Vec<SecretKey> = (0..self.nodes as u64)
+        let mut keys: Vec<SecretKey> = (0..self.members() as u64)
             .map(|number| {
                 let bytes = [&seed[..], b"validator", &number.to_le_bytes()].concat();
                 SecretKey::from_seed(*Hash::of(&bytes).as_bytes())
             })
             .collect();
-        keys.sort_by_key(|key| *key.public().as_bytes());
-        let publics = keys.iter().map(SecretKey::public).collect();
+        keys[..self.nodes].sort_by_key(|key| *key.public().as_bytes());
+        let publics = keys[..self.nodes].iter().map(SecretKey::public).collect();
         let validators = ValidatorSet::new(publics).expect("a handful of different keys");
         let chain = Hash::of(&[&seed[..], b"chain"].concat());
-        let start = (Height(0), chain);
-        let window = u64::from(self.parameters.window);
-        let (epoch, previous) = (Epoch(0), None);
-        let scope = Scope { chain, epoch, validators: validators.clone(), start, previous, window };
         let accounts = start_balances(&account_keys(self.seed, self.workload.accounts));
         let genesis =
             GenesisState { chain, time: START, validators, parameters: self.parameters.clone(), accounts };
-        let liars = (0..self.nodes).map(|node| !self.lies_of(node).is_empty()).collect();
-        Arc::new(Chain { seed: self.seed, scope, genesis, keys, liars })
+        let liars = (0..keys.len()).map(|member| !self.lies_of(member).is_empty()).collect();
+        Arc::new(Chain { seed: self.seed, genesis, keys, liars })
     }
+}
+
+/// The most validators of a set that can be faulty.
+pub(crate) fn faulty_max(validators: usize) -> usize {
+    (validators - 1) / 3
 }

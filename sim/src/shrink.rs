@@ -33,6 +33,7 @@ impl Failure {
 /// All ways to make a scenario a little smaller, the boldest first.
 fn steps(scenario: &Scenario) -> Vec<Scenario> {
     let mut all = Vec::new();
+    all.extend(without_plans(scenario));
     all.extend(fewer_nodes(scenario));
     all.extend(without_faults(scenario));
     all.extend(without_lies(scenario));
@@ -45,10 +46,25 @@ fn steps(scenario: &Scenario) -> Vec<Scenario> {
 fn fewer_nodes(scenario: &Scenario) -> Vec<Scenario> {
     let nodes = scenario.nodes - 1;
     let fits = nodes > 0
+        && scenario.plans.is_empty()
         && scenario.liars.iter().all(|liar| liar.node < nodes)
         && scenario.twins().next().is_none()
         && scenario.script.iter().all(|it| it.fault.fits(nodes));
     if fits { vec![Scenario { nodes, ..scenario.clone() }] } else { Vec::new() }
+}
+
+/// Without each of the changes. Members that none names any more are gone, with their lies and what was to happen to them.
+fn without_plans(scenario: &Scenario) -> Vec<Scenario> {
+    let all = (0..scenario.plans.len()).map(|place| {
+        let mut fewer = scenario.clone();
+        fewer.plans.remove(place);
+        let members = fewer.members();
+        fewer.liars.retain(|liar| liar.node < members);
+        let machines = fewer.machines();
+        fewer.script.retain(|it| it.fault.fits(machines));
+        fewer
+    });
+    all.collect()
 }
 
 /// Without a half of the script, a quarter, and so on to each fault alone.

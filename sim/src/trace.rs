@@ -6,7 +6,7 @@
 //!     1.205530 n2  -> all COMMIT e0 v0 h7 1f3a9c04
 //! ```
 //!
-//! Two runs of one scenario give the same text byte for byte; that is what makes a seed worth keeping.
+//! `n2` is a machine, `#2` a place in the validator set of an epoch. Two runs of one scenario give the same text byte for byte; that is what makes a seed worth keeping.
 
 use std::fmt::{self, Write};
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use borsh::{BorshDeserialize, BorshSerialize};
 use quorate_crypto::{DecodeError, Hash, decode, encode};
-use quorate_ledger::{Block, CertifiedBlocks, Transaction};
+use quorate_ledger::{Block, CertifiedBlocks, CheckpointCertificate, Height, Transaction};
 
 use crate::random::Random;
 
@@ -35,8 +35,24 @@ pub(crate) enum Packet<M> {
     FetchBlock(Hash),
     /// That block.
     Block(Arc<Block>),
+    /// Tells whoever is behind how far its sender is.
+    Offer(Height),
+    /// Asks for certified blocks.
+    Blocks {
+        /// Above this height.
+        above: Height,
+    },
     /// Blocks that are final, with the proof.
-    Certified(CertifiedBlocks),
+    Certified(Box<Stretch>),
+}
+
+/// Blocks of one epoch.
+#[derive(Clone, Debug, BorshSerialize, BorshDeserialize)]
+pub(crate) struct Stretch {
+    /// With the certificate of the last of them.
+    pub(crate) blocks: CertifiedBlocks,
+    /// What executing one of them gave, as a quorum signed it.
+    pub(crate) checkpoint: Option<CheckpointCertificate>,
 }
 
 /// An encoded packet on its way. However many receive it, its bytes are decoded once: decoding depends on nothing else.

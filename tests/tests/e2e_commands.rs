@@ -13,7 +13,7 @@ use quorate_tests::program::{self, Finished, free_address, run};
 use quorate_tests::testnet::Testnet;
 use quorate_tests::wait::{SOON, soon, until};
 use quorate_tests::wallet::{LIFETIME, Wallet};
-use serde_json::json;
+use serde_json::{Value, json};
 
 /// Runs a command line whose words hold no blanks, and asserts its exit code.
 async fn ends_with(code: i32, line: &str, says: &str) -> Finished {
@@ -133,6 +133,72 @@ async fn signed_bytes_can_be_kept_and_sent_later_and_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_batch_tells_what_became_of_each_line() {
+    let testnet = Testnet::up().await;
+    let rpc = &testnet.nodes()[0].rpc;
+    let key = testnet.key_file("alice");
+    let key = key.to_string_lossy();
+    let bob = testnet.wallet("bob").account();
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let file = dir.path().join("lines");
+    let batch = async |text: &str, json: &[&str]| {
+        fs::write(&file, text).expect("ours");
+        let line = ["tx", "batch", &file.to_string_lossy(), "--key", &key, "--rpc", rpc];
+        run([&line, json].concat()).await
+    };
+    // More than are under way at a time, and the same line makes another transaction each time.
+    let many = format!("transfer {bob} 1\n").repeat(300);
+    let told = batch(&format!("# payments\n{many}"), &[]).await.success();
+    assert_eq!(told.lines().filter(|line| line.contains("  ok at height ")).count(), 300, "{told}");
+    assert_eq!(testnet.client(0).balance(bob, 0).await % 1_000, 300, "each once");
+
+    let some = batch("delete 'no such key'\nput a b\n", &["--json"]).await;
+    assert_eq!(some.code, Some(1), "{some}");
+    let told: Value = serde_json::from_str(&some.stdout).expect("one JSON value");
+    let outcomes: Vec<&Value> = told.as_array().expect("a list").iter().collect();
+    assert_eq!((&outcomes[0]["line"], &outcomes[1]["line"]), (&json!(1), &json!(2)));
+    let reason = &outcomes[0]["transaction"]["receipt"]["outcome"];
+    assert!(reason.to_string().contains("KEY_NOT_FOUND"), "{told}");
+    assert_eq!(outcomes[1]["transaction"]["status"], "committed", "{told}");
+
+    let wrong = batch("put c d\nput c\n", &[]).await;
+    assert_eq!(wrong.code, Some(2), "{wrong}");
+    assert!(wrong.stderr.contains("line 2"), "{wrong}");
+    let nothing = run(["query", "key", "c", "--rpc", rpc]).await;
+    assert_eq!(nothing.code, Some(1), "nothing is sent before all is understood: {nothing}");
+}
+
+/// Whatever fails, a script that asked for JSON reads JSON.
+#[tokio::test(flavor = "multi_thread")]
+async fn failures_are_json_for_who_asks_for_it() {
+    let testnet = Testnet::up().await;
+    let rpc = &testnet.nodes()[0].rpc;
+    let key = testnet.key_file("alice");
+    let key = key.to_string_lossy();
+    let bob = testnet.wallet("bob").account().to_string();
+    let nobody = format!("http://{}", free_address().await);
+    let too_much = u128::MAX.to_string();
+    let cases: [(&[&str], i32, Option<&str>); 5] = [
+        (&["query", "key", "no such key", "--rpc", rpc], 1, None),
+        (&["query", "status", "--rpc", &nobody], 1, None),
+        (&["query", "block", "no height"], 2, None),
+        (&["no such command"], 2, None),
+        (&["tx", "transfer", &bob, &too_much, "--key", &key, "--rpc", rpc], 1, Some("INSUFFICIENT_FUNDS")),
+    ];
+    for (line, code, reason) in cases {
+        let failed = run([line, &["--json"]].concat()).await;
+        assert_eq!(failed.code, Some(code), "{failed}");
+        let last = failed.stderr.lines().last().unwrap_or_default();
+        let told: Value = serde_json::from_str(last).unwrap_or_else(|error| panic!("{error}: {failed}"));
+        assert_eq!(told["error"]["code"], code, "{failed}");
+        assert!(told["error"]["message"].as_str().is_some_and(|words| !words.is_empty()), "{failed}");
+        assert_eq!(told["error"]["reason"].as_str(), reason, "{failed}");
+        let in_words = run(line).await;
+        assert!(in_words.stderr.contains("error: "), "{in_words}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn damaged_data_ends_with_three() {
     let mut testnet = Testnet::up().await;
     let node = testnet.backups().await[0];
@@ -148,6 +214,35 @@ async fn damaged_data_ends_with_three() {
     let refused = run(["start", "--home", &home.to_string_lossy()]).await;
     assert_eq!(refused.code, Some(3), "{refused}");
     assert!(refused.stderr.contains("data/ledger"), "{refused}");
+}
+
+/// Of all that is stored the vote log alone may be damaged and the node go on: it follows, signs nothing, and says so.
+#[tokio::test(flavor = "multi_thread")]
+async fn with_a_damaged_vote_log_a_node_follows_and_says_so() {
+    let mut testnet = Testnet::up().await;
+    let (alice, bob) = (testnet.wallet("alice"), testnet.wallet("bob"));
+    let node = testnet.backups().await[0];
+    testnet.client(node).execute(&alice.transfer(bob.account(), 1)).await;
+    testnet.manage("stop", node).await;
+    let votes = testnet.nodes()[node].home.join("data/votes");
+    let log = fs::read_dir(&votes)
+        .expect("it has voted")
+        .map(|entry| entry.expect("readable").path())
+        .max_by_key(|path| fs::metadata(path).expect("readable").len())
+        .expect("a log");
+    let mut bytes = fs::read(&log).expect("readable");
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    fs::write(&log, bytes).expect("ours");
+
+    testnet.start(node).await;
+    let status = testnet.client(node).status().await;
+    assert_eq!(status["votes"], false, "{status}");
+    assert!(status["refused"].as_str().is_some_and(|why| why.contains("damage")), "{status}");
+    let said = testnet.nodes()[node].log();
+    assert!(said.contains("this node follows without voting"), "{said}");
+    let place = testnet.client(node).execute(&alice.transfer(bob.account(), 1)).await;
+    testnet.client(node).reach(place.height).await;
 }
 
 /// A chain made by hand, as people do who are no testnet: keys, document, home, start; with fees.

@@ -222,6 +222,13 @@ class Epochs(Liars):
         node.add_block([node.signed(VALIDATORS[0], [approve(change)] * 2, 0)])
         self.refused(node, "height 1", "a fee of 0")
 
+    def test_statements_of_new_validators(self):
+        statement = {"checkpoint": "0x" + "00" * 32, "signature": "0x" + "00" * 64}
+        change = {"validators": [{"key": show(JOINING.public), "readiness": statement}]}
+        node = epoch_node()
+        node.add_block([node.signed(VALIDATORS[0], [approve(change)], 1_000, nonce=nonce) for nonce in "12"])
+        self.refused(node, "height 1", "two transactions of one sender with statements")
+
     def test_changes_that_no_epoch_can_have(self):
         parameters = node_parameters()
         cases = (

@@ -235,11 +235,19 @@ class Chain:
         validators = self._state.validators()
         return one.fee == 0 < self._least_fee(one) and kinds == ["approve"] and one.sender in validators.keys
 
+    def _carries_statements(self, one: Transaction) -> bool:
+        """Whether it approves of validators with statements that new ones are ready."""
+        proposed = [operation.change.validators or () for operation in one.operations if operation.kind == "approve"]
+        return any(validator.readiness is not None for validators in proposed for validator in validators)
+
     def _check_block_limits(self, block: Header, transactions: List[Transaction]) -> None:
         limits = self._state.parameters()
         free = [one.sender for one in transactions if self._is_free_approval(one)]
         if len(set(free)) != len(free):
             raise Wrong("it holds two approvals of one validator that pay nothing")
+        ready = [one.sender for one in transactions if self._carries_statements(one)]
+        if len(set(ready)) != len(ready):
+            raise Wrong("it holds two transactions of one sender with statements of new validators")
         size = sum(len(one.encode()) for one in transactions)
         if len(transactions) > limits["block_transactions_max"] or size > limits["block_bytes_max"]:
             raise Wrong(f"it holds {len(transactions)} transactions of {size} bytes")

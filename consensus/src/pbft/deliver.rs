@@ -9,7 +9,7 @@ use std::sync::Arc;
 use quorate_crypto::Hash;
 use quorate_ledger::{Block, CertifiedBlocks, CommitCertificate, ExecutionOutcome, Height};
 
-use super::{Pbft, message::BaseClaim, proposal::Parent};
+use super::{Pbft, message::Base, proposal::Parent};
 use crate::engine::{Action, Now, Output};
 
 impl Pbft {
@@ -122,7 +122,7 @@ impl Pbft {
             self.delivered = Parent::of(&block);
             self.timers.delivered();
             if let Some(own) = &own {
-                self.base = BaseClaim { height, block: block.hash(), certificate: Some(own.clone()) };
+                self.base = Base { height, block: block.hash(), certificate: Some(own.clone()) };
                 self.unsynced_bases.insert(height);
                 let mut signers = self.round(height, own.payload.view).commits.signers();
                 own.signatures.signers().iter().for_each(|place| {

@@ -33,6 +33,10 @@ pub const STATUS_HEIGHTS_MAX: usize = 1_024;
 /// enough.
 pub const STATEMENTS_MAX: usize = 1_024;
 
+/// The largest message there can be, encoded, whatever parameters a chain has: a NEW-VIEW of 200 validators with 256 heights
+/// in flight, or an answer with one in it.
+pub const MESSAGE_BYTES_MAX: usize = 6 << 20;
+
 /// A message of the PBFT engine.
 #[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
 #[borsh(use_discriminant = true)]
@@ -161,8 +165,8 @@ pub struct PreparedCertificate {
 }
 
 /// The highest block that a replica has delivered with a commit certificate of its own.
-#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
-pub struct BaseClaim {
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Base {
     /// Its height.
     pub height: Height,
     /// Its hash.
@@ -171,7 +175,25 @@ pub struct BaseClaim {
     pub certificate: Option<CommitCertificate>,
 }
 
-/// What a VIEW-CHANGE says.
+impl Base {
+    /// What a VIEW-CHANGE says of it.
+    #[must_use]
+    pub fn claim(&self) -> BaseClaim {
+        BaseClaim { height: self.height, block: self.block }
+    }
+}
+
+/// A base as it is claimed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub struct BaseClaim {
+    /// Its height.
+    pub height: Height,
+    /// Its hash.
+    pub block: Hash,
+}
+
+/// What a VIEW-CHANGE says, without what proves it: a signature over this is as small in a large set as in a small one, and
+/// says the same whoever's signatures a certificate holds.
 #[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
 pub struct ViewChangePayload {
     /// Epoch.
@@ -180,12 +202,33 @@ pub struct ViewChangePayload {
     pub view: View,
     /// Where the sender stands.
     pub base: BaseClaim,
-    /// For each height above the base the prepared certificate of the highest view that the sender ever held.
+    /// For each height above the base what the prepared certificate of the highest view names that the sender ever held.
+    #[borsh(deserialize_with = "claims")]
+    pub prepared: Vec<CommitPayload>,
+}
+
+/// What a VIEW-CHANGE says, signed: what remains of one in a NEW-VIEW and in an answer.
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub struct Request {
+    /// What is said.
+    pub payload: ViewChangePayload,
+    /// Who asks.
+    pub signer: ValidatorIndex,
+    /// Over the payload.
+    pub signature: Signature,
+}
+
+/// The certificates that prove claims.
+#[derive(Clone, Debug, Default, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub struct Proof {
+    /// Of the base; none for the block that the epoch starts from.
+    pub base: Option<CommitCertificate>,
+    /// Of heights above it, lowest first.
     #[borsh(deserialize_with = "prepared")]
     pub prepared: Vec<PreparedCertificate>,
 }
 
-/// VIEW-CHANGE.
+/// VIEW-CHANGE: a request with the proof of all that it claims.
 #[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
 pub struct ViewChange {
     /// What is said.
@@ -194,6 +237,16 @@ pub struct ViewChange {
     pub signer: ValidatorIndex,
     /// Over the payload.
     pub signature: Signature,
+    /// A certificate for each claim. Not signed: any that proves the claim is as good.
+    pub proof: Proof,
+}
+
+impl ViewChange {
+    /// The request without its proof.
+    #[must_use]
+    pub fn request(&self) -> Request {
+        Request { payload: self.payload.clone(), signer: self.signer, signature: self.signature }
+    }
 }
 
 /// What a NEW-VIEW says.
@@ -205,7 +258,11 @@ pub struct NewViewPayload {
     pub view: View,
     /// The VIEW-CHANGEs that it rests on.
     #[borsh(deserialize_with = "view_changes")]
-    pub changes: Vec<ViewChange>,
+    pub changes: Vec<Request>,
+    /// What proves of their claims what the choice of blocks rests on, and nothing else ([`Reproposal::proof`]).
+    ///
+    /// [`Reproposal::proof`]: super::reproposal::Reproposal::proof
+    pub proof: Proof,
     /// The blocks that it proposes again, from the height above the highest base on.
     #[borsh(deserialize_with = "reproposed")]
     pub blocks: Vec<Hash>,
@@ -302,7 +359,7 @@ pub enum Statement {
     /// A CHECKPOINT.
     Checkpoint(CheckpointVote) = 2,
     /// A VIEW-CHANGE.
-    ViewChange(Box<ViewChange>) = 3,
+    ViewChange(Box<Request>) = 3,
     /// A NEW-VIEW.
     NewView(Box<NewView>) = 4,
 }
@@ -316,7 +373,7 @@ impl Statement {
             Message::Prepare(it) => Some(Self::Prepare(it.clone())),
             Message::Commit(it) => Some(Self::Commit(it.clone())),
             Message::Checkpoint(it) => Some(Self::Checkpoint(it.clone())),
-            Message::ViewChange(it) => Some(Self::ViewChange(it.clone())),
+            Message::ViewChange(it) => Some(Self::ViewChange(Box::new(it.request()))),
             Message::NewView(it) => Some(Self::NewView(it.clone())),
             Message::Status(_) | Message::Recall(_) | Message::Holdings(_) => None,
         }
@@ -352,8 +409,12 @@ fn prepared<R: Read>(reader: &mut R) -> IoResult<Vec<PreparedCertificate>> {
     bounded::list(reader, PREPARED_MAX, "prepared certificates", PreparedCertificate::deserialize_reader)
 }
 
-fn view_changes<R: Read>(reader: &mut R) -> IoResult<Vec<ViewChange>> {
-    bounded::list(reader, VIEW_CHANGES_MAX, "VIEW-CHANGEs", ViewChange::deserialize_reader)
+fn claims<R: Read>(reader: &mut R) -> IoResult<Vec<CommitPayload>> {
+    bounded::list(reader, PREPARED_MAX, "claims", CommitPayload::deserialize_reader)
+}
+
+fn view_changes<R: Read>(reader: &mut R) -> IoResult<Vec<Request>> {
+    bounded::list(reader, VIEW_CHANGES_MAX, "VIEW-CHANGEs", Request::deserialize_reader)
 }
 
 fn reproposed<R: Read>(reader: &mut R) -> IoResult<Vec<Hash>> {

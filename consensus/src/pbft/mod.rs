@@ -24,7 +24,7 @@
 //! | `checkpoint` | stable results (§3.5) |
 //! | `view_change`, [`reproposal`] | from one view to the next (§4) |
 //! | `timers`, `participation` | when to leave a view, and for which (§5, §3) |
-//! | `status` | repetition (§5) |
+//! | `status`, `ration` | repetition (§5) |
 //! | [`record`] | what survives a crash (§6) |
 //! | `recall` | what others hold of this replica's, asked before it signs (§6) |
 //!
@@ -40,6 +40,7 @@ mod deliver;
 pub mod message;
 mod participation;
 mod proposal;
+mod ration;
 mod recall;
 pub mod record;
 pub mod reproposal;
@@ -66,14 +67,14 @@ use quorate_ledger::{
 
 use self::{
     checkpoint::Checkpoints,
-    message::{BaseClaim, NewView, ViewChange},
+    message::{Base, NewView, ViewChange},
     participation::Participation,
     proposal::{Building, Parent},
+    ration::Ration,
     recall::Standing,
     slot::{Accepted, Prepared, Round, Slot},
-    tally::Counted,
     timers::Timers,
-    view_change::{Mode, Start},
+    view_change::{Accused, Asked, Mode, Start},
 };
 pub use self::{message::Message, record::Record};
 use crate::{
@@ -114,7 +115,9 @@ pub struct Pbft {
     view: View,
     mode: Mode,
     /// Each validator's highest VIEW-CHANGE.
-    asked: BTreeMap<ValidatorIndex, ViewChange>,
+    asked: BTreeMap<ValidatorIndex, Asked>,
+    /// What was reported of validators' VIEW-CHANGEs and NEW-VIEWs.
+    accused: Accused,
     /// The last VIEW-CHANGE sent, repeated byte for byte.
     own_change: Option<ViewChange>,
     /// The NEW-VIEW of the highest view that started here.
@@ -123,12 +126,14 @@ pub struct Pbft {
     participation: Participation,
     /// Whether it may sign.
     standing: Standing,
-    /// When each validator's question was answered last.
-    answered: BTreeMap<ValidatorIndex, Mono>,
+    /// How often questions are answered.
+    recalls: Ration,
+    /// How often a STATUS is answered with what its sender misses.
+    repetitions: Ration,
     /// Highest block handed to the ledger.
     delivered: Parent,
     /// Highest delivered block with a certificate of its own.
-    base: BaseClaim,
+    base: Base,
     /// Result of the highest block that the ledger has executed and synced.
     executed: ExecutionOutcome,
     checkpoints: Checkpoints,
@@ -172,9 +177,9 @@ impl Engine for Pbft {
         let base = match tip.base {
             Some(certificate) if certificate.payload.epoch == scope.epoch => {
                 let block = certificate.payload.block;
-                BaseClaim { height: tip.base_height, block, certificate: Some(certificate) }
+                Base { height: tip.base_height, block, certificate: Some(certificate) }
             }
-            Some(_) | None => BaseClaim { height: start, block: start_hash, certificate: None },
+            Some(_) | None => Base { height: start, block: start_hash, certificate: None },
         };
         let executed = ExecutionOutcome {
             // The end of the epoch before is none of this one's.
@@ -186,12 +191,14 @@ impl Engine for Pbft {
             view: View(0),
             mode: Mode::Active(Start::of_epoch(start)),
             asked: BTreeMap::new(),
+            accused: Accused::default(),
             own_change: None,
             new_view: None,
             timers: Timers::new(),
             participation: Participation::default(),
             standing: Standing::Asking(BTreeSet::new()),
-            answered: BTreeMap::new(),
+            recalls: Ration::default(),
+            repetitions: Ration::default(),
             delivered: Parent { height: tip.height, hash: tip.hash, time: tip.time, anchor: tip.anchor },
             base,
             checkpoints: Checkpoints::new(tip.stable, tip.stable_certificate),
@@ -209,8 +216,9 @@ impl Engine for Pbft {
             no_round: Round::new(quorum.n()),
             setup,
         };
+        record::check(&records)?;
         for record in records {
-            pbft.restore(record)?;
+            pbft.restore(record);
         }
         pbft.restore_view();
         if pbft.executed.checkpoint.height > pbft.checkpoints.stable.height {
@@ -223,6 +231,10 @@ impl Engine for Pbft {
 
     fn verify(scope: &Scope, horizon: Horizon, message: Message) -> Result<Verified<Message>, Rejection> {
         verify::verify(scope, horizon, message)
+    }
+
+    fn check_records(records: &[Record]) -> Result<(), OpenError> {
+        record::check(records)
     }
 
     fn epoch_of(message: &Message) -> Epoch {
@@ -362,7 +374,7 @@ impl Pbft {
                 Ok(())
             }
             Message::Status(report) => {
-                self.on_status(from, *report, out);
+                self.on_status(now, from, *report, out);
                 Ok(())
             }
             Message::Recall(recall) => {
@@ -497,9 +509,9 @@ impl Pbft {
 
     /// Takes up one record of the log. What the ledger has made its own meanwhile is passed over, and so are other
     /// epochs.
-    fn restore(&mut self, record: Record) -> Result<(), OpenError> {
+    fn restore(&mut self, record: Record) {
         if record.epoch() != self.setup.scope.epoch {
-            return Ok(());
+            return;
         }
         match record {
             Record::Dropped { height, checkpoint, .. } => {
@@ -509,20 +521,13 @@ impl Pbft {
             Record::Accepted { block, view, prepare, anchor } => {
                 let height = block.height();
                 if height > self.pruned {
-                    let other = self.round(height, view).accepted();
-                    if other.is_some_and(|it| it.block.hash() != block.hash()) {
-                        return Err(OpenError::Contradiction {
-                            height,
-                            what: "two blocks were accepted in one view",
-                        });
-                    }
                     if let Some(prepare) = &prepare {
-                        self.restore_vote(VoteKind::Prepare, prepare)?;
+                        self.restore_vote(VoteKind::Prepare, prepare);
                     }
                     self.place(Accepted { block, view, prepare, anchor });
                 }
             }
-            Record::Voted { kind, vote } => self.restore_vote(kind, &vote)?,
+            Record::Voted { kind, vote } => self.restore_vote(kind, &vote),
             Record::Prepared { payload, signatures } => {
                 if payload.height > self.pruned {
                     let (height, view) = (payload.height, payload.view);
@@ -544,21 +549,13 @@ impl Pbft {
                 }
             }
         }
-        Ok(())
     }
 
-    fn restore_vote(&mut self, kind: VoteKind, vote: &message::Vote) -> Result<(), OpenError> {
+    fn restore_vote(&mut self, kind: VoteKind, vote: &message::Vote) {
         let (height, view) = (vote.payload.height, vote.payload.view);
-        if height <= self.pruned {
-            return Ok(());
-        }
-        let tally = self.round_mut(height, view).votes_mut(kind);
-        match tally.count(vote.signer, &vote.payload, &vote.signature) {
-            Counted::New | Counted::Known => Ok(()),
-            Counted::Contradicts(_) => Err(OpenError::Contradiction {
-                height,
-                what: "two different votes of one kind were cast in one view",
-            }),
+        if height > self.pruned {
+            let tally = self.round_mut(height, view).votes_mut(kind);
+            tally.count(vote.signer, &vote.payload, &vote.signature);
         }
     }
 

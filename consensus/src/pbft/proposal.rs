@@ -101,11 +101,17 @@ impl Pbft {
         Ok(())
     }
 
-    /// What only a header that is seen for the first time is judged by: its proposer and this replica's clock.
+    /// What only a proposal that is seen for the first time is judged by: its proposer, this replica's clock, and how much of
+    /// this replica's memory it may take while it waits.
     fn judge_fresh(&self, now: Now, message: &PrePrepare) -> Result<(), Rejection> {
         let header = &message.proposal.header;
         if header.proposer != Account(self.key_of(message.prepare.signer)) {
             return Err(Rejection::WrongProposer);
+        }
+        let most = self.setup.parameters.block_transactions_max;
+        let fits = u32::try_from(message.proposal.transactions.len()).is_ok_and(|count| count <= most);
+        if !fits {
+            return Err(Rejection::Malformed("it names more transactions than a block may hold"));
         }
         let drift_max_ms = self.setup.parameters.max_clock_drift_ms;
         let apart = header.time.millis_since(now.wall).max(now.wall.millis_since(header.time));
@@ -118,14 +124,18 @@ impl Pbft {
     /// Moves proposals whose parent is here now from *Waiting* to *Checking*.
     pub(super) fn check_waiting(&mut self, out: &mut Output<Self>) -> bool {
         let Mode::Active(start) = &self.mode else { return false };
-        let mut changed = false;
-        let highest = self.highest_open();
         // Heights up to NEW-VIEW's base are closed, those above it that it fills are taken from it alone.
-        let filled = start.filled();
-        let mut height = self.committed().max(filled).next();
-        while height <= highest {
-            let waiting = self.slots.get(&height).and_then(|slot| slot.rounds.get(&self.view));
-            if let Some(Stage::Waiting { message, from }) = waiting.map(|round| &round.proposal)
+        let closed = self.committed().max(start.filled());
+        let highest = self.highest_open();
+        let open = self.slots.range(closed.next()..).take_while(|(height, _)| **height <= highest);
+        let waiting = open.filter(|(_, slot)| {
+            let round = slot.rounds.get(&self.view);
+            round.is_some_and(|round| matches!(round.proposal, Stage::Waiting { .. }))
+        });
+        let waiting: Vec<Height> = waiting.map(|(height, _)| *height).collect();
+        let mut changed = false;
+        for height in waiting {
+            if let Stage::Waiting { message, from } = &self.round(height, self.view).proposal
                 && let Some(parent) = self.parent_at(height)
             {
                 let (message, from) = (message.clone(), *from);
@@ -145,7 +155,6 @@ impl Pbft {
                 };
                 changed = true;
             }
-            height = height.next();
         }
         changed
     }

@@ -22,6 +22,7 @@ use super::{
     message::{CheckpointVote, Holdings, Message, Recall, STATEMENTS_MAX, Statement, Vote},
     record::Record,
     tally::Tally,
+    verify,
 };
 use crate::{
     engine::{Action, Now, Output, To},
@@ -71,11 +72,9 @@ impl Pbft {
         recall: &Recall,
         out: &mut Output<Self>,
     ) {
-        let pause_ms = self.setup.parameters.resend_ms / 2;
-        if self.answered.get(&from).is_some_and(|at| now.mono < at.plus_millis(pause_ms)) {
+        if !self.recalls.grant(from, now, self.setup.parameters.resend_ms) {
             return;
         }
-        self.answered.insert(from, now.mono);
         let statements = self.statements_of(from);
         let holdings = Holdings { epoch: recall.epoch, nonce: recall.nonce, statements };
         out.act(Action::Send { to: To::One(from), message: Message::Holdings(Box::new(holdings)) });
@@ -89,6 +88,10 @@ impl Pbft {
 
     /// Takes an answer. A message of one's own that the log does not know counts whenever it comes; an answer to an earlier
     /// life's question counts for nothing else.
+    ///
+    /// Of all that an answer holds, only such a message changes anything, so its signature alone is looked at. If that is
+    /// forged the whole answer counts for nothing: whoever is correct holds nothing unverified. So no answer costs more than
+    /// one look at a signature, asked for or not.
     pub(super) fn on_holdings(&mut self, from: ValidatorIndex, holdings: &Holdings, out: &mut Output<Self>) {
         let Some(voter) = &self.setup.voter else { return };
         let (own, fresh) = (voter.index, holdings.nonce == self.setup.nonce && from != voter.index);
@@ -97,7 +100,9 @@ impl Pbft {
         }
         let strange = holdings.statements.iter().find(|it| it.signer() == own && !self.knows(it));
         if let Some(strange) = strange {
-            self.abstain(from, strange, out);
+            if verify::statement(&self.setup.scope, strange).is_ok() {
+                self.abstain(from, strange, out);
+            }
             return;
         }
         if let Standing::Asking(heard) = &mut self.standing
@@ -196,8 +201,8 @@ impl Pbft {
             let inside = new_view.payload.changes.iter().filter(|it| it.signer == signer);
             found.extend(inside.map(|it| Statement::ViewChange(Box::new(it.clone()))));
         }
-        if let Some(change) = self.asked.get(&signer) {
-            found.push(Statement::ViewChange(Box::new(change.clone())));
+        if let Some(asked) = self.asked.get(&signer) {
+            found.push(Statement::ViewChange(Box::new(asked.request.clone())));
         }
         for slot in self.slots.values().rev() {
             for round in slot.rounds.values().rev() {

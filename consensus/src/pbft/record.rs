@@ -1,14 +1,17 @@
 //! What a replica must find again after a crash (`docs/pbft.md` §6).
 
-use std::sync::Arc;
+use std::{
+    collections::{BTreeMap, btree_map::Entry},
+    sync::Arc,
+};
 
 use borsh::{BorshDeserialize, BorshSerialize};
-use quorate_crypto::MultiSignature;
-use quorate_ledger::{Block, CheckpointCertificate, CommitPayload, Epoch, Height, View};
+use quorate_crypto::{Hash, MultiSignature};
+use quorate_ledger::{Block, CheckpointCertificate, CommitPayload, Epoch, Height, ValidatorIndex, View};
 
 use super::message::{CheckpointVote, NewView, ViewChange, Vote};
 use crate::{
-    engine::{Promise, Promised},
+    engine::{OpenError, Promise, Promised},
     evidence::VoteKind,
 };
 
@@ -64,6 +67,72 @@ pub enum Record {
     } = 7,
 }
 
+/// That no two of these records say what one log never says: two blocks accepted at one place, two statements of one signer
+/// that exclude each other. Others' PREPAREs among them came with the one block that was accepted there.
+///
+/// # Errors
+/// [`OpenError::Contradiction`], with the first place where they do.
+pub fn check(records: &[Record]) -> Result<(), OpenError> {
+    let mut said: BTreeMap<(Epoch, Place), Hash> = BTreeMap::new();
+    let mut say = |epoch, place: Place, what: Hash| match said.entry((epoch, place)) {
+        Entry::Vacant(entry) => {
+            entry.insert(what);
+            Ok(())
+        }
+        Entry::Occupied(entry) if *entry.get() == what => Ok(()),
+        Entry::Occupied(_) => Err(place.contradiction()),
+    };
+    let vote = |kind, vote: &Vote| {
+        let CommitPayload { epoch, view, height, block } = vote.payload;
+        (epoch, Place::Vote(height, view, kind, vote.signer), block)
+    };
+    for record in records {
+        match record {
+            Record::Accepted { block, view, prepare, .. } => {
+                let (epoch, height) = (block.header().epoch, block.height());
+                say(epoch, Place::Accepted(height, *view), block.hash())?;
+                if let Some(prepare) = prepare {
+                    let (epoch, place, block) = vote(VoteKind::Prepare, prepare);
+                    say(epoch, place, block)?;
+                }
+            }
+            Record::Voted { kind, vote: cast } => {
+                let (epoch, place, block) = vote(*kind, cast);
+                say(epoch, place, block)?;
+            }
+            Record::Checkpointed(it) => {
+                let place = Place::Checkpoint(it.payload.height, it.signer);
+                say(it.payload.epoch, place, it.payload.hash())?;
+            }
+            Record::Dropped { .. }
+            | Record::Prepared { .. }
+            | Record::ViewChanged(_)
+            | Record::NewView(_)
+            | Record::Abstained { .. } => {}
+        }
+    }
+    Ok(())
+}
+
+/// Where one thing is said at most, within an epoch.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Place {
+    Accepted(Height, View),
+    Vote(Height, View, VoteKind, ValidatorIndex),
+    Checkpoint(Height, ValidatorIndex),
+}
+
+impl Place {
+    fn contradiction(self) -> OpenError {
+        let (height, what) = match self {
+            Self::Accepted(height, _) => (height, "two blocks were accepted in one view"),
+            Self::Vote(height, ..) => (height, "two different votes of one kind were cast in one view"),
+            Self::Checkpoint(height, _) => (height, "two different CHECKPOINTs were cast"),
+        };
+        OpenError::Contradiction { height, what }
+    }
+}
+
 impl Promised for Record {
     fn epoch(&self) -> Epoch {
         match self {
@@ -79,6 +148,10 @@ impl Promised for Record {
 
     fn beginning(epoch: Epoch) -> Self {
         Self::Dropped { epoch, height: Height(0), checkpoint: Height(0) }
+    }
+
+    fn is_beginning(&self) -> bool {
+        matches!(self, Self::Dropped { .. })
     }
 
     fn promised(&self) -> Option<Promise> {

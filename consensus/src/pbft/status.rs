@@ -2,7 +2,7 @@
 //!
 //! Every `resend` a replica says how far it has come and which votes it holds. Whoever is ahead answers with what the
 //! sender misses and it has: certified blocks, proposals, its own votes. No acknowledgements, no retry counters: a message
-//! is repeated for as long as somebody shows that it has not arrived.
+//! is repeated for as long as somebody shows that it has not arrived, a ration of it at a time.
 
 use std::ops::Bound;
 
@@ -13,7 +13,7 @@ use super::{
     message::{CheckpointReport, HeightReport, Message, PrePrepare, STATUS_HEIGHTS_MAX, StatusReport, Vote},
 };
 use crate::{
-    engine::{Action, Output, To},
+    engine::{Action, Now, Output, To},
     evidence::VoteKind,
 };
 
@@ -51,21 +51,34 @@ impl Pbft {
     }
 
     /// Learns what a STATUS proves and sends what its sender misses.
-    pub(super) fn on_status(&mut self, from: ValidatorIndex, report: StatusReport, out: &mut Output<Self>) {
-        if report.delivered < self.base.height {
-            out.act(Action::Serve { to: from, above: report.delivered });
+    pub(super) fn on_status(
+        &mut self,
+        now: Now,
+        from: ValidatorIndex,
+        report: StatusReport,
+        out: &mut Output<Self>,
+    ) {
+        if self.repetitions.grant(from, now, self.setup.parameters.resend_ms) {
+            self.repeat(from, &report, out);
         }
-        self.repeat_view(from, &report, out);
-        if report.view == self.view {
-            self.repeat_rounds(from, &report, out);
-        }
-        self.repeat_checkpoints(from, &report, out);
         if let Some(certificate) = report.certificate {
             self.learn_commit(certificate, out);
         }
         if let Some(certificate) = report.checkpoint {
             self.hear_checkpoint(certificate);
         }
+    }
+
+    /// Sends what a STATUS shows to be missing.
+    fn repeat(&self, to: ValidatorIndex, report: &StatusReport, out: &mut Output<Self>) {
+        if report.delivered < self.base.height {
+            out.act(Action::Serve { to, above: report.delivered });
+        }
+        self.repeat_view(to, report, out);
+        if report.view == self.view {
+            self.repeat_rounds(to, report, out);
+        }
+        self.repeat_checkpoints(to, report, out);
     }
 
     /// The view's start for whoever has not entered it, and the own request for whoever is below.

@@ -69,6 +69,9 @@ impl<T: Clone + PartialEq> Tally<T> {
 
     /// What at least `quorum` validators voted for.
     pub(super) fn decided(&self, quorum: usize) -> Option<&T> {
+        if self.votes.len() < quorum {
+            return None;
+        }
         // At most one payload can have a quorum, since each validator counts once and two quorums intersect.
         self.votes
             .values()

@@ -18,6 +18,7 @@ mod repetition;
 mod reproposals;
 mod restart;
 mod schedules;
+mod sizes;
 mod timers;
 mod verification;
 mod views;

@@ -14,7 +14,10 @@
 
 use quorate_ledger::{Block, UnixMillis, View};
 
-use super::{Pbft, view_change::Mode};
+use super::{
+    Pbft,
+    view_change::{Cause, Mode},
+};
 use crate::engine::{Mono, Now, Output};
 
 /// Since when each condition has held.
@@ -99,25 +102,26 @@ impl Pbft {
         if over(self.timers.new_view) {
             self.timers.failures = self.timers.failures.saturating_add(1);
             self.timers.new_view = None;
-            self.ask_for_next(out);
-        } else if over(self.timers.proposal)
-            || over(self.timers.progress)
-            || self.inclusion_at().is_some_and(|at| at <= now.mono)
-        {
-            self.suspect(out);
+            self.ask_for_next(Cause::NewView, out);
+        } else if over(self.timers.proposal) {
+            self.suspect(Cause::Proposal, out);
+        } else if over(self.timers.progress) {
+            self.suspect(Cause::Progress, out);
+        } else if self.inclusion_at().is_some_and(|at| at <= now.mono) {
+            self.suspect(Cause::Inclusion, out);
         } else if let Some((at, view)) = self.rotation()
             && at <= now.mono
         {
-            self.ask_for(view, out);
+            self.ask_for(view, Cause::Rotation, out);
         }
     }
 
     /// Leaves a view whose primary failed it.
-    pub(super) fn suspect(&mut self, out: &mut Output<Self>) {
+    pub(super) fn suspect(&mut self, cause: Cause, out: &mut Output<Self>) {
         if !self.timers.fruitful {
             self.timers.failures = self.timers.failures.saturating_add(1);
         }
-        self.ask_for_next(out);
+        self.ask_for_next(cause, out);
     }
 
     /// Starts timers whose condition holds now and clears those whose does not.
@@ -132,7 +136,7 @@ impl Pbft {
         // Looked at first, since it also says when a due block will be late: an old answer would be a deadline in the past.
         let late = self.due_block_is_late(now);
         let waits = self.backlog.eligible.is_some() || late;
-        let asking = self.asked.values().filter(|it| it.payload.view >= self.view).count();
+        let asking = self.asked.values().filter(|it| it.request.payload.view >= self.view).count();
         let set = |timer: &mut Option<Mono>, holds: bool| {
             *timer = if holds { timer.or(Some(now.mono)) } else { None };
         };

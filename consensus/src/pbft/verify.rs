@@ -12,10 +12,12 @@ use quorate_ledger::{
 
 use super::{
     message::{
-        CheckpointVote, Holdings, Message, NewView, NewViewPayload, PrePrepare, PreparedCertificate,
-        STATEMENTS_MAX, STATUS_HEIGHTS_MAX, Statement, StatusReport, ViewChange, ViewChangePayload, Vote,
+        BaseClaim, CheckpointVote, Holdings, Message, NewView, NewViewPayload, PrePrepare,
+        PreparedCertificate, Proof, STATEMENTS_MAX, STATUS_HEIGHTS_MAX, Statement, StatusReport, ViewChange,
+        ViewChangePayload, Vote,
     },
     primary,
+    reproposal::reproposal_of,
 };
 use crate::{
     engine::{Horizon, Scope, Verified},
@@ -49,7 +51,7 @@ pub(super) fn verify(
             if it.payload.view < horizon.view {
                 return Err(Rejection::OldView(it.payload.view));
             }
-            view_change(scope, &it, &mut Vec::new())?;
+            view_change(scope, &it)?;
             Message::ViewChange(it)
         }
         Message::NewView(it) => {
@@ -150,17 +152,46 @@ fn status(scope: &Scope, horizon: Horizon, mut status: StatusReport) -> Result<S
     Ok(status)
 }
 
-/// VIEW-CHANGE (`docs/pbft.md` §4.2). Not demanded: links, absence of gaps, anything about this replica's own state, since
-/// each of these refuses honest ones. `known` holds the certificates that were verified a moment ago.
-fn view_change<'a>(
+/// VIEW-CHANGE (`docs/pbft.md` §4.2): a request that is proven claim by claim.
+fn view_change(scope: &Scope, change: &ViewChange) -> Result<(), Rejection> {
+    let ViewChange { payload, signer, signature, proof } = change;
+    request(scope, payload, *signer, signature)?;
+    if !payload.prepared.iter().eq(proof.prepared.iter().map(|it| &it.payload)) {
+        return Err(Rejection::Malformed("its certificates are not those that it claims"));
+    }
+    proven(scope, payload.base, proof)
+}
+
+/// What a VIEW-CHANGE claims, as far as it needs no proof. Not demanded: links, absence of gaps, anything about this
+/// replica's own state, since each of these refuses honest ones.
+fn request(
     scope: &Scope,
-    change: &'a ViewChange,
-    known: &mut Vec<&'a PreparedCertificate>,
+    payload: &ViewChangePayload,
+    signer: ValidatorIndex,
+    signature: &Signature,
 ) -> Result<(), Rejection> {
-    let ViewChangePayload { view, base, prepared, .. } = &change.payload;
-    epoch(scope, change.payload.epoch)?;
-    signed(scope, Domain::ViewChange, change.signer, &change.payload, &change.signature)?;
-    match &base.certificate {
+    let ViewChangePayload { view, base, prepared, .. } = payload;
+    epoch(scope, payload.epoch)?;
+    signed(scope, Domain::ViewChange, signer, payload, signature)?;
+    if u64::try_from(prepared.len()).is_ok_and(|count| count > 2 * scope.window) {
+        return Err(Rejection::Malformed("it reports more heights than can be in flight"));
+    }
+    let mut below = base.height;
+    for claim in prepared {
+        epoch(scope, claim.epoch)?;
+        if claim.height <= below || claim.view >= *view {
+            return Err(Rejection::Malformed(
+                "its heights do not rise, or a certificate is not of an earlier view",
+            ));
+        }
+        below = claim.height;
+    }
+    Ok(())
+}
+
+/// That a base is what its certificate says, or where the epoch starts, and that all certificates above it hold.
+fn proven(scope: &Scope, base: BaseClaim, proof: &Proof) -> Result<(), Rejection> {
+    match &proof.base {
         Some(certificate) => {
             if (certificate.payload.height, certificate.payload.block) != (base.height, base.block) {
                 return Err(Rejection::Malformed("the base's certificate is for another block"));
@@ -170,24 +201,7 @@ fn view_change<'a>(
         None if (base.height, base.block) == scope.start => {}
         None => return Err(Rejection::Malformed("the base has no certificate")),
     }
-    if u64::try_from(prepared.len()).is_ok_and(|count| count > 2 * scope.window) {
-        return Err(Rejection::Malformed("it reports more heights than can be in flight"));
-    }
-    let mut below = base.height;
-    for certificate in prepared {
-        let payload = &certificate.payload;
-        if payload.height <= below || payload.view >= *view {
-            return Err(Rejection::Malformed(
-                "its heights do not rise, or a certificate is not of an earlier view",
-            ));
-        }
-        below = payload.height;
-        if !known.contains(&certificate) {
-            prepared_certificate(scope, certificate)?;
-            known.push(certificate);
-        }
-    }
-    Ok(())
+    proof.prepared.iter().try_for_each(|it| prepared_certificate(scope, it))
 }
 
 fn prepared_certificate(scope: &Scope, certificate: &PreparedCertificate) -> Result<(), Rejection> {
@@ -204,7 +218,7 @@ fn prepared_certificate(scope: &Scope, certificate: &PreparedCertificate) -> Res
 
 /// NEW-VIEW, all but what follows from its VIEW-CHANGEs: that is the engine's to judge, since it is evidence.
 fn new_view(scope: &Scope, message: &NewView) -> Result<(), Rejection> {
-    let NewViewPayload { view, changes, .. } = &message.payload;
+    let NewViewPayload { view, changes, proof, .. } = &message.payload;
     epoch(scope, message.payload.epoch)?;
     must_be_primary(scope, *view, message.signer)?;
     signed(scope, Domain::NewView, message.signer, &message.payload, &message.signature)?;
@@ -212,38 +226,46 @@ fn new_view(scope: &Scope, message: &NewView) -> Result<(), Rejection> {
     if changes.len() != scope.quorum().q() || signers.len() != changes.len() {
         return Err(Rejection::Malformed("it does not rest on Q different replicas' VIEW-CHANGEs"));
     }
-    let mut known = Vec::new();
     for change in changes {
         if change.payload.view != *view {
             return Err(Rejection::Malformed("one of its VIEW-CHANGEs asks for another view"));
         }
-        view_change(scope, change, &mut known)?;
+        request(scope, &change.payload, change.signer, &change.signature)?;
     }
-    Ok(())
+    // What the choice looks at is proven, and nothing else comes along: so a NEW-VIEW is small, and judged once.
+    let unproven = Rejection::Malformed("it does not prove exactly what its blocks follow from");
+    let start = reproposal_of(&message.payload).ok_or_else(|| unproven.clone())?;
+    if start.proof() != *proof {
+        return Err(unproven);
+    }
+    proven(scope, start.base.claim(), proof)
 }
 
-/// What is held of the asker: who signed what is all that matters, so nothing inside is verified.
+/// What is held of the asker, whose engine looks at the signature of the one statement that would mean something to it
+/// ([`statement`]): an answer that nobody asked for must not cost a thousand of them.
 fn holdings(scope: &Scope, message: &Holdings) -> Result<(), Rejection> {
     epoch(scope, message.epoch)?;
     if message.statements.len() > STATEMENTS_MAX {
         return Err(Rejection::Malformed("it holds too many messages"));
     }
-    for statement in &message.statements {
-        match statement {
-            Statement::Prepare(it) => vote(scope, VoteKind::Prepare, it)?,
-            Statement::Commit(it) => vote(scope, VoteKind::Commit, it)?,
-            Statement::Checkpoint(it) => checkpoint(scope, it)?,
-            Statement::ViewChange(it) => {
-                epoch(scope, it.payload.epoch)?;
-                signed(scope, Domain::ViewChange, it.signer, &it.payload, &it.signature)?;
-            }
-            Statement::NewView(it) => {
-                epoch(scope, it.payload.epoch)?;
-                signed(scope, Domain::NewView, it.signer, &it.payload, &it.signature)?;
-            }
+    Ok(())
+}
+
+/// That its signer made a statement in this epoch: who signed what is all that matters, so nothing inside is verified.
+pub(super) fn statement(scope: &Scope, statement: &Statement) -> Result<(), Rejection> {
+    match statement {
+        Statement::Prepare(it) => vote(scope, VoteKind::Prepare, it),
+        Statement::Commit(it) => vote(scope, VoteKind::Commit, it),
+        Statement::Checkpoint(it) => checkpoint(scope, it),
+        Statement::ViewChange(it) => {
+            epoch(scope, it.payload.epoch)?;
+            signed(scope, Domain::ViewChange, it.signer, &it.payload, &it.signature)
+        }
+        Statement::NewView(it) => {
+            epoch(scope, it.payload.epoch)?;
+            signed(scope, Domain::NewView, it.signer, &it.payload, &it.signature)
         }
     }
-    Ok(())
 }
 
 fn commit_certificate(scope: &Scope, certificate: &CommitCertificate) -> Result<(), Rejection> {

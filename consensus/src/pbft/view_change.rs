@@ -16,10 +16,12 @@ use quorate_ledger::{Block, CommitPayload, Header, Height, ValidatorIndex, View}
 
 use super::{
     Pbft,
-    message::{Message, NewView, NewViewPayload, PreparedCertificate, ViewChange, ViewChangePayload},
+    message::{
+        Message, NewView, NewViewPayload, PreparedCertificate, Proof, Request, ViewChange, ViewChangePayload,
+    },
     primary,
     record::Record,
-    reproposal::{Reproposal, reproposal},
+    reproposal::{Reproposal, reproposal, reproposal_of},
     slot::Accepted,
 };
 use crate::{
@@ -34,6 +36,40 @@ pub(super) enum Mode {
     Active(Start),
     /// Its NEW-VIEW is not here yet.
     Changing,
+}
+
+/// The rule by which a replica leaves its view.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Cause {
+    /// Work waits and the primary proposes nothing.
+    Proposal,
+    /// A block is in flight and nothing commits.
+    Progress,
+    /// A transaction waits that the primary leaves out.
+    Inclusion,
+    /// A quorum asks for the view and it does not start.
+    NewView,
+    /// The view has served its blocks or its time.
+    Rotation,
+    /// The primary began the view with other blocks than those that follow.
+    FalseNewView,
+    /// f + 1 validators have left.
+    Others,
+}
+
+impl Cause {
+    /// As logs and metrics name it.
+    fn name(self) -> &'static str {
+        match self {
+            Self::Proposal => "proposal",
+            Self::Progress => "progress",
+            Self::Inclusion => "inclusion",
+            Self::NewView => "new_view",
+            Self::Rotation => "rotation",
+            Self::FalseNewView => "false_new_view",
+            Self::Others => "others",
+        }
+    }
 }
 
 /// How an active view started.
@@ -56,6 +92,55 @@ pub(super) struct Reproposed {
     pub(super) holders: Vec<ValidatorIndex>,
     /// When and whom to ask for the body next.
     pub(super) asked: Option<(Mono, usize)>,
+}
+
+/// The highest request of a validator.
+#[derive(Clone, Debug)]
+pub(super) struct Asked {
+    pub(super) request: Request,
+    /// Kept where this replica is to start the view, and of its own; none of one that came inside a NEW-VIEW, whose view has
+    /// started. A proof may take megabytes, and nobody else needs it once it is verified.
+    proof: Option<Proof>,
+}
+
+impl Asked {
+    fn of(change: &ViewChange) -> Self {
+        Self { request: change.request(), proof: Some(change.proof.clone()) }
+    }
+
+    /// The whole VIEW-CHANGE, if its proof is here.
+    fn proven(&self) -> Option<ViewChange> {
+        let Request { payload, signer, signature } = self.request.clone();
+        Some(ViewChange { payload, signer, signature, proof: self.proof.clone()? })
+    }
+}
+
+/// Of which views it was reported that a validator asked for them in two ways, or started them falsely or in two ways: the
+/// last such view of each (`docs/pbft.md` §8). Views rise, and what is below the one that a replica is in is not looked at.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Accused {
+    asked: BTreeMap<ValidatorIndex, View>,
+    started: BTreeMap<ValidatorIndex, View>,
+}
+
+impl Accused {
+    /// Notes a VIEW-CHANGE that contradicts another; whether that is new.
+    fn asks_twice(&mut self, request: &Request) -> bool {
+        note(&mut self.asked, request.signer, request.payload.view)
+    }
+
+    /// Notes a NEW-VIEW that is false or contradicts another; whether that is new.
+    fn starts_wrongly(&mut self, new_view: &NewView) -> bool {
+        note(&mut self.started, new_view.signer, new_view.payload.view)
+    }
+}
+
+fn note(views: &mut BTreeMap<ValidatorIndex, View>, signer: ValidatorIndex, view: View) -> bool {
+    let new = views.get(&signer).is_none_or(|last| *last < view);
+    if new {
+        views.insert(signer, view);
+    }
+    new
 }
 
 impl Start {
@@ -91,28 +176,31 @@ impl Start {
 
 impl Pbft {
     /// Leaves for a later view: the promise and the VIEW-CHANGE are recorded together, then it is sent.
-    pub(super) fn ask_for(&mut self, view: View, out: &mut Output<Self>) {
+    pub(super) fn ask_for(&mut self, view: View, cause: Cause, out: &mut Output<Self>) {
         assert!(view > self.view, "views only rise");
         let Some(voter) = self.signing() else { return };
+        let prepared = self.prepared_above_base();
         let payload = ViewChangePayload {
             epoch: self.setup.scope.epoch,
             view,
-            base: self.base.clone(),
-            prepared: self.prepared_above_base(),
+            base: self.base.claim(),
+            prepared: prepared.iter().map(|it| it.payload).collect(),
         };
         let signature = voter.key.sign(Domain::ViewChange, &self.setup.scope.chain, &payload);
-        let change = ViewChange { payload, signer: voter.index, signature };
+        let proof = Proof { base: self.base.certificate.clone(), prepared };
+        let change = ViewChange { payload, signer: voter.index, signature, proof };
         self.leave_for(view);
-        self.asked.insert(change.signer, change.clone());
+        self.asked.insert(change.signer, Asked::of(&change));
         self.own_change = Some(change.clone());
         out.record(Record::ViewChanged(Box::new(change.clone())));
+        out.act(Action::Leave { view, rule: cause.name() });
         out.act(Action::Send { to: To::All, message: Message::ViewChange(Box::new(change)) });
     }
 
     /// Leaves for the view after this one.
-    pub(super) fn ask_for_next(&mut self, out: &mut Output<Self>) {
+    pub(super) fn ask_for_next(&mut self, cause: Cause, out: &mut Output<Self>) {
         if let Some(view) = self.next_view() {
-            self.ask_for(view, out);
+            self.ask_for(view, cause, out);
         }
     }
 
@@ -147,30 +235,45 @@ impl Pbft {
     /// long as the ledger is where the log left it.
     pub(super) fn report_fits(&self) -> bool {
         let most = self.setup.parameters.window.saturating_mul(2);
+        let most = usize::try_from(most).unwrap_or(usize::MAX);
+        // Every step asks this several times, and hardly ever are there so many heights at all.
+        if self.slots.len() <= most {
+            return true;
+        }
         let slots = self.slots.range(self.base.height.next()..);
         let prepared = slots.filter(|(_, slot)| slot.rounds.values().any(|it| it.prepared.is_some()));
-        prepared.count() <= usize::try_from(most).unwrap_or(usize::MAX)
+        prepared.count() <= most
     }
 
     /// Takes a VIEW-CHANGE: each signer's highest counts. Its base is learned at once.
     pub(super) fn on_view_change(&mut self, change: ViewChange, out: &mut Output<Self>) {
-        if let Some(certificate) = change.payload.base.certificate.clone() {
+        if let Some(certificate) = change.proof.base.clone() {
             self.learn_commit(certificate, out);
         }
-        match self.asked.get(&change.signer) {
-            Some(known) if known.payload.view > change.payload.view => {}
-            Some(known) if known.payload.view == change.payload.view => {
-                if known.payload != change.payload {
-                    let evidence = Evidence::DoubleViewChange {
-                        signer: self.key_of(change.signer),
-                        first: Box::new(signed(known)),
-                        second: Box::new(signed(&change)),
-                    };
+        let starts =
+            self.setup.voter.as_ref().map(|it| it.index) == Some(self.primary_of(change.payload.view));
+        let proof = starts.then(|| change.proof.clone());
+        self.take_request(Asked { request: change.request(), proof }, out);
+    }
+
+    /// Counts a request, which may have come without its proof, inside a NEW-VIEW.
+    fn take_request(&mut self, asked: Asked, out: &mut Output<Self>) {
+        let Asked { request, proof } = &asked;
+        match self.asked.get_mut(&request.signer) {
+            Some(known) if known.request.payload.view > request.payload.view => {}
+            Some(known) if known.request.payload == request.payload => {
+                known.proof = known.proof.take().or_else(|| proof.clone());
+            }
+            Some(known) if known.request.payload.view == request.payload.view => {
+                let (first, second) = (Box::new(signed(&known.request)), Box::new(signed(request)));
+                if self.accused.asks_twice(request) {
+                    let signer = self.key_of(request.signer);
+                    let evidence = Evidence::DoubleViewChange { signer, first, second };
                     out.act(Action::Accuse { evidence: Box::new(evidence) });
                 }
             }
             Some(_) | None => {
-                self.asked.insert(change.signer, change);
+                self.asked.insert(request.signer, asked);
             }
         }
     }
@@ -178,11 +281,12 @@ impl Pbft {
     /// Moves to the (f + 1)-th highest view that is asked for: at least one correct replica wants that or a later one,
     /// and no f messages move anybody.
     pub(super) fn join(&mut self, out: &mut Output<Self>) -> bool {
-        let mut views: Vec<View> = self.asked.values().map(|it| it.payload.view).collect();
+        let asked = self.asked.values().map(|it| it.request.payload.view);
+        let mut views: Vec<View> = asked.filter(|view| *view > self.view).collect();
         views.sort_unstable_by(|a, b| b.cmp(a));
         match views.get(self.quorum.f()) {
-            Some(view) if *view > self.view && self.signing().is_some() => {
-                self.ask_for(*view, out);
+            Some(view) if self.signing().is_some() => {
+                self.ask_for(*view, Cause::Others, out);
                 true
             }
             Some(_) | None => false,
@@ -194,15 +298,17 @@ impl Pbft {
         if !matches!(self.mode, Mode::Changing) || !self.is_proposer() {
             return false;
         }
-        let asking = self.asked.values().filter(|it| it.payload.view == self.view);
-        let changes: Vec<ViewChange> = asking.take(self.quorum.q()).cloned().collect();
+        let asking = self.asked.values().filter(|it| it.request.payload.view == self.view);
+        let changes: Vec<ViewChange> = asking.filter_map(Asked::proven).take(self.quorum.q()).collect();
         if changes.len() < self.quorum.q() {
             return false;
         }
         let Some(voter) = self.signing() else { return false };
         let start = reproposal(&changes).expect("a quorum is never empty");
         let blocks = start.blocks.iter().map(|it| it.payload.block).collect();
-        let payload = NewViewPayload { epoch: self.setup.scope.epoch, view: self.view, changes, blocks };
+        let (epoch, view) = (self.setup.scope.epoch, self.view);
+        let changes = changes.iter().map(ViewChange::request).collect();
+        let payload = NewViewPayload { epoch, view, changes, proof: start.proof(), blocks };
         let signature = voter.key.sign(Domain::NewView, &self.setup.scope.chain, &payload);
         let new_view = NewView { payload, signer: voter.index, signature };
         out.act(Action::Send { to: To::All, message: Message::NewView(Box::new(new_view.clone())) });
@@ -216,18 +322,23 @@ impl Pbft {
         if view < self.view {
             return;
         }
-        for change in &new_view.payload.changes {
-            self.on_view_change(change.clone(), out);
+        if let Some(certificate) = new_view.payload.proof.base.clone() {
+            self.learn_commit(certificate, out);
         }
-        let Some(start) = reproposal(&new_view.payload.changes) else { return };
+        for request in &new_view.payload.changes {
+            self.take_request(Asked { request: request.clone(), proof: None }, out);
+        }
+        let Some(start) = reproposal_of(&new_view.payload) else { return };
         if !start.blocks.iter().map(|it| &it.payload.block).eq(&new_view.payload.blocks) {
-            let evidence = Evidence::FalseNewView {
-                signer: self.key_of(new_view.signer),
-                new_view: Box::new(Signed { payload: new_view.payload, signature: new_view.signature }),
-            };
-            out.act(Action::Accuse { evidence: Box::new(evidence) });
+            if self.accused.starts_wrongly(&new_view) {
+                let evidence = Evidence::FalseNewView {
+                    signer: self.key_of(new_view.signer),
+                    new_view: Box::new(Signed { payload: new_view.payload, signature: new_view.signature }),
+                };
+                out.act(Action::Accuse { evidence: Box::new(evidence) });
+            }
             if view == self.view {
-                self.suspect(out);
+                self.suspect(Cause::FalseNewView, out);
             }
             return;
         }
@@ -237,7 +348,9 @@ impl Pbft {
         match (&self.mode, &self.new_view) {
             (Mode::Changing, _) if view == self.view => self.enter(now, new_view, &start, out),
             (Mode::Active(_), Some(known))
-                if known.payload.view == view && known.payload != new_view.payload =>
+                if known.payload.view == view
+                    && known.payload != new_view.payload
+                    && self.accused.starts_wrongly(&new_view) =>
             {
                 let evidence = Evidence::DoubleNewView {
                     signer: self.key_of(new_view.signer),
@@ -267,13 +380,13 @@ impl Pbft {
         let started = self.new_view.as_ref().map_or(View(0), |it| it.payload.view);
         self.view = promised.max(started);
         self.mode = if started == self.view {
-            let start = self.new_view.as_ref().and_then(|it| reproposal(&it.payload.changes));
+            let start = self.new_view.as_ref().and_then(|it| reproposal_of(&it.payload));
             Mode::Active(start.map_or_else(|| Start::of_epoch(self.epoch_start()), |it| Start::of(&it)))
         } else {
             Mode::Changing
         };
         if let Some(own) = &self.own_change {
-            self.asked.insert(own.signer, own.clone());
+            self.asked.insert(own.signer, Asked::of(own));
         }
     }
 
@@ -369,6 +482,6 @@ impl Pbft {
     }
 }
 
-fn signed(change: &ViewChange) -> Signed<ViewChangePayload> {
-    Signed { payload: change.payload.clone(), signature: change.signature }
+fn signed(request: &Request) -> Signed<ViewChangePayload> {
+    Signed { payload: request.payload.clone(), signature: request.signature }
 }

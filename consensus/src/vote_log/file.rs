@@ -12,6 +12,8 @@ const FRAME_MAGIC: [u8; 4] = *b"QRVF";
 pub(super) const HEADER_BYTES: u64 = 24;
 /// Magic, sequence, length, checksum.
 const FRAME_HEADER_BYTES: usize = 20;
+/// Most frames are shorter, but for those with a block in them.
+const FRAME_BYTES: usize = 1024;
 
 /// What a log file holds.
 pub(super) struct Contents {
@@ -33,15 +35,17 @@ pub(super) fn encode_frame<R: BorshSerialize>(
     sequence: u64,
     records: &[R],
 ) -> io::Result<Vec<u8>> {
-    let body = borsh::to_vec(records)?;
+    // The body is written behind room for the header, which says how long it came to be.
+    let mut frame = Vec::with_capacity(FRAME_BYTES);
+    frame.resize(FRAME_HEADER_BYTES, 0);
+    records.serialize(&mut frame)?;
+    let (header, body) = frame.split_at_mut(FRAME_HEADER_BYTES);
     let length = u32::try_from(body.len())
         .map_err(|_| io::Error::new(io::ErrorKind::FileTooLarge, "a frame of the vote log is above 4 GiB"))?;
-    let mut frame = Vec::with_capacity(FRAME_HEADER_BYTES + body.len());
-    frame.extend(FRAME_MAGIC);
-    frame.extend(sequence.to_le_bytes());
-    frame.extend(length.to_le_bytes());
-    frame.extend(checksum(id, sequence, &body).to_le_bytes());
-    frame.extend(body);
+    header[..4].copy_from_slice(&FRAME_MAGIC);
+    header[4..12].copy_from_slice(&sequence.to_le_bytes());
+    header[12..16].copy_from_slice(&length.to_le_bytes());
+    header[16..].copy_from_slice(&checksum(id, sequence, body).to_le_bytes());
     Ok(frame)
 }
 

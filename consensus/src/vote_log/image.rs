@@ -51,6 +51,7 @@ impl Image {
     pub fn compacted<R: BorshSerialize>(&self, records: &[R]) -> io::Result<Self> {
         let header = encode_header(self.id);
         let mut next = Self { id: self.id, bytes: header, next_sequence: self.next_sequence };
+        next.bytes.reserve(self.bytes.len()); // it will be as long when it is compacted in its turn
         next.append(records)?;
         Ok(next)
     }

@@ -25,6 +25,10 @@ impl Promised for Note {
         note(0, &format!("from epoch {epoch}"))
     }
 
+    fn is_beginning(&self) -> bool {
+        self.text.starts_with("from epoch")
+    }
+
     fn promised(&self) -> Option<Promise> {
         Some(Promise { epoch: Epoch(0), view: View(self.view) })
     }

@@ -121,6 +121,14 @@ pub enum BlockError {
         /// The validator.
         sender: Account,
     },
+    /// A second transaction of one sender with statements of new validators.
+    #[error("transaction {index} is the second of {sender} in the block with statements of new validators")]
+    SecondStatements {
+        /// The place of the second, from 0.
+        index: usize,
+        /// The sender.
+        sender: Account,
+    },
 }
 
 impl BlockError {
@@ -142,7 +150,8 @@ impl BlockError {
             | BlockError::Transaction { .. }
             | BlockError::Repeated { .. }
             | BlockError::Included { .. }
-            | BlockError::SecondFreeApproval { .. } => true,
+            | BlockError::SecondFreeApproval { .. }
+            | BlockError::SecondStatements { .. } => true,
         }
     }
 }

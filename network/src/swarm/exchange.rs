@@ -262,7 +262,7 @@ impl Loop {
         if *of_peer == 0 {
             self.replies_per_peer.remove(&peer);
         }
-        let max = self.config.limits.response_bytes_max;
+        let max = self.shared.sizes.responses.max();
         match answer {
             Some(bytes) if bytes.len() <= max => self.respond(channel, Response::Answer(bytes)),
             Some(bytes) => {

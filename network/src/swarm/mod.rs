@@ -51,7 +51,7 @@ use crate::{
     announcement::Book,
     behaviour::{self, Behaviour, BehaviourEvent},
     gossip::PendingGossip,
-    handle::{Command, Shared},
+    handle::{Command, Shared, Sizes},
     inbox::{self, Lanes},
     limits::{
         COMMANDS_MAX, EXCHANGE_BACKOFF, INCOMING_STREAMS_MAX, LISTEN_TIMEOUT, PUBLISH_QUEUE_MAX,
@@ -87,7 +87,8 @@ pub async fn start(
         Keypair::ed25519_from_bytes(config.identity.seed()).expect("a seed of 32 bytes makes an ed25519 key");
     let own_metrics = Metrics::new(metrics);
     let libp2p_metrics = Libp2pMetrics::new(metrics);
-    let mut swarm = behaviour::swarm(&config, keypair, &names, metrics)?;
+    let sizes = Sizes::of(&config.limits);
+    let mut swarm = behaviour::swarm(&config, keypair, &names, sizes.responses.clone(), metrics)?;
     let mut control = swarm.behaviour().streams.new_control();
     let mut incoming = control.accept(names.frames.clone()).expect("nobody else accepts this protocol");
     for address in &config.external {
@@ -96,8 +97,8 @@ pub async fn start(
     let (listening, meanwhile) = listen(&mut swarm, &config.listen).await?;
 
     let own_validator = config.validator.as_ref().map(SecretKey::public);
-    let shared =
-        Arc::new(Shared::new(*swarm.local_peer_id(), own_validator, config.limits.clone(), own_metrics));
+    let limits = config.limits.clone();
+    let shared = Arc::new(Shared::new(*swarm.local_peer_id(), own_validator, limits, sizes, own_metrics));
     shared.set_listening(listening);
     let (lanes, receiver, forward) = inbox::inbox(shared.status.watch());
     let (commands, command_queue) = mpsc::channel(COMMANDS_MAX);

@@ -55,6 +55,8 @@ impl Loop {
             }
         } else {
             self.writers.clear();
+            // One that waited for its time: nobody takes it any more, we ourselves no more than others.
+            self.announce_at = None;
         }
     }
 
@@ -347,7 +349,7 @@ impl Loop {
         let reader = Reader {
             validator,
             peer,
-            frame_bytes_max: self.config.limits.frame_bytes_max,
+            frame_bytes_max: self.shared.sizes.frames.clone(),
             frames: self.lanes.frames.clone(),
             faults: self.faults.clone(),
             status: self.shared.status.clone(),

@@ -1,6 +1,6 @@
 //! Requests and their answers.
 
-use quorate_network::{Inbound, Limits, PeerId, RequestError, Target};
+use quorate_network::{Class, Inbound, Limits, PeerId, RequestError, Target};
 use tokio::sync::oneshot;
 
 use crate::harness::{Node, TCP, cluster, config, folder, public, publics};
@@ -107,6 +107,51 @@ async fn response_too_large_is_refused_by_its_sender() {
         let network = asker.network.clone();
         let asked = tokio::spawn(async move { network.request(Target::Validator(public(2)), vec![]).await });
         let (_, reply) = request(&mut answerer).await;
+        reply.send(vec![5; size]).expect("it is waited for");
+        assert_eq!(asked.await.expect("no panic"), expected);
+    }
+}
+
+/// A later epoch may allow larger blocks, and nobody starts the nodes again for it.
+#[tokio::test]
+async fn what_may_be_sent_grows_while_the_network_runs() {
+    let folder = folder();
+    let mut nodes = Vec::new();
+    for number in 1..=2 {
+        let mut config = config(number, TCP, folder.path());
+        config.limits.response_bytes_max = 1_000;
+        config.limits.frame_bytes_max = 1_000;
+        config.limits.queue_bytes_max = 1_000;
+        config.bootstrap = nodes.iter().map(Node::address).collect();
+        nodes.push(Node::start(config).await);
+    }
+    let [asker, answerer] = &mut nodes[..] else { panic!("two") };
+    for node in [&*answerer, &*asker] {
+        node.network.set_validators(publics(1..=2));
+    }
+    asker.until_up([public(2)]).await;
+    answerer.until_up([public(1)]).await;
+    assert!(!asker.network.send(&public(2), Class::Bulk, vec![0; 1_001]));
+    for node in [&*answerer, &*asker] {
+        let raised = Limits {
+            response_bytes_max: 2_000,
+            frame_bytes_max: 2_000,
+            queue_bytes_max: 2_000,
+            ..Limits::default()
+        };
+        node.network.raise_sizes(&raised).expect("they fit together");
+    }
+    assert!(asker.network.send(&public(2), Class::Bulk, vec![0; 2_000]));
+    assert_eq!(answerer.frame().await, (public(1), vec![0; 2_000]), "over the stream that was open");
+    // They never fall, and must go together.
+    let low = Limits { response_bytes_max: 1, ..Limits::default() };
+    asker.network.raise_sizes(&low).expect("well formed");
+    let contradictory = Limits { queue_bytes_max: 1, ..Limits::default() };
+    asker.network.raise_sizes(&contradictory).expect_err("a queue holds a frame");
+    for (size, expected) in [(2_000, Ok(vec![5; 2_000])), (2_001, Err(RequestError::Refused))] {
+        let network = asker.network.clone();
+        let asked = tokio::spawn(async move { network.request(Target::Validator(public(2)), vec![]).await });
+        let (_, reply) = request(answerer).await;
         reply.send(vec![5; size]).expect("it is waited for");
         assert_eq!(asked.await.expect("no panic"), expected);
     }

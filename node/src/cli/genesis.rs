@@ -168,7 +168,7 @@ impl Summary {
             ("chain", self.name.clone()),
             ("hash", self.hash.to_string()),
             ("engine", self.engine.to_owned()),
-            ("time", self.time.to_string()),
+            ("time", values::shown_time(self.time)),
             (
                 "validators",
                 format!("{}; {} decide, {} may be faulty", self.validators, self.quorum, self.faulty_max),

@@ -1,6 +1,7 @@
 //! The command line: what is there, and which file does it.
 //!
-//! Results go to stdout, with `--json` as exactly one JSON value; everything else, progress too, to stderr.
+//! Results go to stdout, with `--json` as exactly one JSON value; everything else, progress too, to stderr. What failed is
+//! said in the last line there, with `--json` as `{"error": {"code", "message", "reason"}}`.
 
 mod approve;
 mod config_show;
@@ -28,7 +29,7 @@ use anyhow::Context as _;
 use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 use crate::client::{Client, DEFAULT_URL};
-use crate::exit::usage;
+use crate::exit::{self, Form, usage};
 use crate::home::Home;
 
 /// A node of a Quorate chain, and everything to run, use and examine one.
@@ -41,6 +42,13 @@ pub(crate) struct Cli {
     command: Command,
 }
 
+impl Cli {
+    /// In which form results and failures are told.
+    pub(crate) fn form(&self) -> Form {
+        if self.globals.json { Form::Json } else { Form::Words }
+    }
+}
+
 /// What every command understands.
 #[derive(Clone, Debug, Args)]
 struct Globals {
@@ -50,7 +58,7 @@ struct Globals {
     /// JSON-RPC address of the node to ask
     #[arg(long, global = true, env = "QUORATE_RPC", value_name = "URL", default_value = DEFAULT_URL, hide_env_values = true)]
     rpc: String,
-    /// Print the result as one JSON value
+    /// Print the result as one JSON value, and what failed as one on the last line of stderr
     #[arg(long, global = true)]
     json: bool,
     /// Read the passphrase of encrypted keys from the first line of this file (else QUORATE_PASSPHRASE, else ask)
@@ -87,6 +95,9 @@ enum Command {
     Config(config_show::ConfigCommand),
 }
 
+/// The exit code of a command line that is not understood: clap's own too.
+const USAGE: u8 = 2;
+
 /// Options that every command takes, so that a script may set them for all, and which commands they mean something to.
 const MEANT_FOR: [(&str, &[&str]); 4] = [
     ("home", &["init", "start", "config", "query ready"]),
@@ -97,8 +108,18 @@ const MEANT_FOR: [(&str, &[&str]); 4] = [
 
 /// The command line of this process; ends it where it is wrong, or asks for help.
 pub(crate) fn parse() -> Cli {
-    let matches = command().get_matches();
-    Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
+    let parsed = command().try_get_matches().and_then(|matches| Cli::from_arg_matches(&matches));
+    parsed.unwrap_or_else(|error| {
+        // What could not be read has no fields, so the words themselves are looked at.
+        let options = std::env::args_os().skip(1).take_while(|argument| argument != "--");
+        if error.use_stderr() && options.into_iter().any(|argument| argument == "--json") {
+            let text = error.to_string();
+            let message = text.trim_start_matches("error: ").trim_end();
+            eprintln!("{}", exit::json(USAGE, message, None));
+            std::process::exit(i32::from(USAGE));
+        }
+        error.exit()
+    })
 }
 
 /// The commands, each showing in its help those options that mean something to it.

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 use clap::{Args, Subcommand};
 use quorate_crypto::{Hash, PublicKey};
-use quorate_ledger::{Account, Amount, Height, LedgerEvent, Outcome, Parameters, Receipt, UnixMillis};
+use quorate_ledger::{Account, Amount, Height, LedgerEvent, Outcome, Parameters, Receipt};
 use serde::Serialize;
 
 use super::{Globals, block_on, epochs, evidence, init, output, ready, tx, values};
@@ -197,17 +197,12 @@ fn which_block(text: &str) -> Result<BlockParameters, String> {
     Ok(BlockParameters { height: Some(HeightOrLatest::Height(height)), hash: None })
 }
 
-fn ago(time: UnixMillis) -> String {
-    // Only a nicety: without a clock the bare number is shown.
-    values::now().map_or_else(|_| time.to_string(), |now| values::from_now(time, now))
-}
-
 fn status_text(status: &NodeStatus) -> String {
     let primary = match &status.primary {
         Some(primary) => {
             let name = primary.name.clone().filter(|name| !name.is_empty());
             let name = name.unwrap_or_else(|| primary.key.to_string());
-            format!("view {}, primary validator {} ({name})", status.view, primary.index)
+            format!("view {}, primary {name}", status.view)
         }
         None => format!("view {}, no primary yet", status.view),
     };
@@ -223,7 +218,7 @@ fn status_text(status: &NodeStatus) -> String {
         ("node", format!("{}, version {}", status.role, status.version)),
         ("ready", ready),
         ("height", format!("{}{}", status.height, if status.syncing { " (catching up)" } else { "" })),
-        ("block", format!("{} of {}", status.hash, ago(status.time))),
+        ("block", format!("{} of {}", status.hash, values::shown_time(status.time))),
         ("consensus", format!("epoch {}{ends}, {primary}", status.epoch)),
         ("votes", votes),
         (
@@ -244,7 +239,7 @@ fn block_text(block: &BlockAnswer) -> String {
         ("height", header.height.to_string()),
         ("hash", block.hash.to_string()),
         ("parent", header.parent.to_string()),
-        ("time", ago(header.time)),
+        ("time", values::shown_time(header.time)),
         ("epoch", header.epoch.to_string()),
         ("proposer", header.proposer.to_string()),
         ("anchor", format!("state {} after height {}", header.anchor.state_root, header.anchor.height)),
@@ -268,7 +263,7 @@ fn block_text(block: &BlockAnswer) -> String {
     text
 }
 
-fn outcome_text(receipt: &Receipt) -> String {
+pub(super) fn outcome_text(receipt: &Receipt) -> String {
     match receipt.outcome {
         Outcome::Ok => "ok".to_owned(),
         Outcome::FeeUnpaid => "FEE_UNPAID".to_owned(),
@@ -284,7 +279,7 @@ pub(super) fn transaction_text(status: &TransactionStatus) -> String {
                 ("status", format!("committed: {}", outcome_text(receipt))),
                 ("id", id.to_string()),
                 ("block", format!("{block}, height {height}, place {index}")),
-                ("time", ago(*time)),
+                ("time", values::shown_time(*time)),
                 ("sender", payload.sender.to_string()),
                 ("fee paid", receipt.fee_paid.to_string()),
             ];
@@ -299,7 +294,13 @@ pub(super) fn transaction_text(status: &TransactionStatus) -> String {
             ("id", id.to_string()),
         ]),
         TransactionStatus::Expired { id, expires_at, at, .. } => output::pairs(&[
-            ("status", format!("expired: block {at} is past {expires_at}, and no block up to it holds it")),
+            (
+                "status",
+                format!(
+                    "expired: its time ended at {}; block {at} is past that, and no block up to it holds it",
+                    values::shown_time(*expires_at)
+                ),
+            ),
             ("id", id.to_string()),
         ]),
         TransactionStatus::Unknown { id, as_of } => output::pairs(&[
@@ -341,7 +342,7 @@ fn key_text(answer: &KeyAnswer) -> String {
 }
 
 fn validators_text(answer: &ValidatorsAnswer) -> String {
-    let mut table = output::table(&["#", "name", "key", "connected", "proposed", "signed"]);
+    let mut table = output::table(&["name", "key", "connected", "proposed", "signed", "index"]);
     for entry in &answer.validators {
         let connected = match entry.connected {
             Some(true) => "yes",
@@ -349,12 +350,12 @@ fn validators_text(answer: &ValidatorsAnswer) -> String {
             None => "this node",
         };
         table.add_row([
-            entry.index.to_string(),
             entry.name.clone().unwrap_or_default(),
             entry.key.to_string(),
             connected.to_owned(),
             entry.proposed.to_string(),
             entry.signed.to_string(),
+            entry.index.to_string(),
         ]);
     }
     let end = ending_text(answer);
@@ -465,7 +466,7 @@ fn evidence_text(answer: &EvidenceAnswer, dir: Option<&Path>) -> String {
             ("offence", format!("{}: {}", entry.kind, evidence::in_words(&entry.kind))),
             ("validator", format!("{}{name}", entry.validator)),
             ("place", format!("epoch {}, height {}", entry.epoch, entry.height)),
-            ("found", ago(entry.at)),
+            ("found", values::shown_time(entry.at)),
             ("hash", entry.hash.to_string()),
         ];
         if let (Some(dir), Some(_)) = (dir, &entry.proof) {

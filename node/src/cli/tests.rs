@@ -94,6 +94,8 @@ fn what_the_interface_promises_is_understood() {
         "quorate tx put greeting 0x00 --key alice.pem --if-absent",
         "quorate tx delete greeting --key alice.pem --if-version 18446744073709551616",
         "quorate tx send signed.bin",
+        "quorate tx batch payments.txt --key alice.pem --expires-in 10s --no-wait",
+        "quorate tx batch - --key alice.pem",
         "quorate tx show 0x00",
         "quorate query status --rpc http://127.0.0.1:7611",
         "quorate query block 7",

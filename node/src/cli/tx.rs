@@ -3,67 +3,56 @@
 //! Sending is safe to repeat: the signed bytes name the transaction, which is included at most once, whichever nodes it
 //! was given to and however often. So a wait that was cut off is resumed by sending the same bytes again.
 
+mod batch;
+mod send;
+mod show;
+
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::{Args, Subcommand};
-use quorate_crypto::{Hash, decode, encode, from_hex, to_hex};
+use quorate_crypto::{Hash, SecretKey, decode, encode, from_hex, to_hex};
 use quorate_genesis::Genesis;
-use quorate_ledger::{
-    Account, Amount, Condition, Height, Operation, Outcome, Parameters, Payload, ProposedChange,
-    ProposedValidator, Transaction, Version,
-};
-use serde::Serialize;
+use quorate_ledger::{Account, Amount, Condition, Operation, Payload, Transaction, Version};
 
-use super::{Globals, approve, block_on, init, output, passphrase, query, values};
-use crate::client::{Client, DEFAULT_URL};
+use super::{Globals, approve, block_on, init, passphrase, values};
 use crate::exit::usage;
 use crate::rpc::types::{Bytes, Rules, TransactionStatus};
 
-/// How long one call waits on the node; the command asks again until its own wait is over.
-const WAIT_PER_CALL: Duration = Duration::from_secs(10);
-
-/// Between two calls, for a node that answers at once.
-const PAUSE: Duration = Duration::from_millis(200);
+use send::{WaitingArgs, send};
+pub(super) use show::operation_text;
+use show::show;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum TxCommand {
     /// Move coins to an account
     Transfer {
-        /// Who receives
-        #[arg(value_name = "ADDRESS")]
-        to: Account,
-        /// How much, in decimal digits
-        #[arg(allow_hyphen_values = true, value_parser = values::amount)]
-        amount: Amount,
+        #[command(flatten)]
+        transfer: TransferArgs,
         #[command(flatten)]
         signing: SigningArgs,
     },
     /// Set a key that is free or your own
     Put {
-        /// The key: text, or bytes as 0x hex
-        #[arg(id = "name", value_name = "KEY", value_parser = values::bytes)]
-        key: Bytes,
-        /// The value: text, or bytes as 0x hex
-        #[arg(value_parser = values::bytes)]
-        value: Bytes,
         #[command(flatten)]
-        guard: PutGuard,
+        put: PutArgs,
         #[command(flatten)]
         signing: SigningArgs,
     },
     /// Delete a key of your own
     Delete {
-        /// The key: text, or bytes as 0x hex
-        #[arg(id = "name", value_name = "KEY", value_parser = values::bytes)]
-        key: Bytes,
-        /// Only if the key still has this version
-        #[arg(long, value_name = "VERSION")]
-        if_version: Option<Version>,
+        #[command(flatten)]
+        delete: DeleteArgs,
         #[command(flatten)]
         signing: SigningArgs,
     },
+    /// Make and submit a transaction for each line of a file
+    ///
+    /// A line is what stands behind `quorate tx`, such as `transfer ADDRESS 5` or `put greeting 'good day' --if-absent`; empty
+    /// lines and those that begin with # are left out. All lines are read before anything is sent. What became of each is
+    /// told in a line, in the order of the file. Success only if every transaction was executed successfully.
+    Batch(batch::BatchArgs),
     /// Approve, as a validator, of what the next epoch changes
     #[command(subcommand)]
     Approve(approve::ApproveCommand),
@@ -82,6 +71,41 @@ pub(super) enum TxCommand {
     },
 }
 
+/// A payment.
+#[derive(Debug, Args)]
+pub(super) struct TransferArgs {
+    /// Who receives
+    #[arg(value_name = "ADDRESS")]
+    to: Account,
+    /// How much, in decimal digits
+    #[arg(allow_hyphen_values = true, value_parser = values::amount)]
+    amount: Amount,
+}
+
+/// A key that is set.
+#[derive(Debug, Args)]
+pub(super) struct PutArgs {
+    /// The key: text, or bytes as 0x hex
+    #[arg(id = "name", value_name = "KEY", value_parser = values::bytes)]
+    key: Bytes,
+    /// The value: text, or bytes as 0x hex
+    #[arg(value_parser = values::bytes)]
+    value: Bytes,
+    #[command(flatten)]
+    guard: PutGuard,
+}
+
+/// A key that is deleted.
+#[derive(Debug, Args)]
+pub(super) struct DeleteArgs {
+    /// The key: text, or bytes as 0x hex
+    #[arg(id = "name", value_name = "KEY", value_parser = values::bytes)]
+    key: Bytes,
+    /// Only if the key still has this version
+    #[arg(long, value_name = "VERSION")]
+    if_version: Option<Version>,
+}
+
 /// What must hold for a put to take effect.
 #[derive(Debug, Args)]
 #[group(multiple = false)]
@@ -94,9 +118,9 @@ pub(super) struct PutGuard {
     if_version: Option<Version>,
 }
 
-/// How a transaction is signed and what is done with it.
+/// Who signs, and on what terms.
 #[derive(Debug, Args)]
-pub(super) struct SigningArgs {
+pub(super) struct TermsArgs {
     /// Key file of the sender
     #[arg(long, value_name = "FILE")]
     key: PathBuf,
@@ -106,6 +130,13 @@ pub(super) struct SigningArgs {
     /// For how long it may be included, such as 30s
     #[arg(long, value_name = "TIME", default_value = "30s", value_parser = values::duration)]
     expires_in: Duration,
+}
+
+/// How a transaction is signed and what is done with it.
+#[derive(Debug, Args)]
+pub(super) struct SigningArgs {
+    #[command(flatten)]
+    terms: TermsArgs,
     /// Any number: it only makes otherwise equal transactions differ [default: random]
     #[arg(long)]
     nonce: Option<u64>,
@@ -119,34 +150,12 @@ pub(super) struct SigningArgs {
     waiting: WaitingArgs,
 }
 
-/// Whether to wait for the outcome.
-#[derive(Clone, Debug, Args)]
-pub(super) struct WaitingArgs {
-    /// Return once the node has taken it, without waiting for the outcome
-    #[arg(long)]
-    no_wait: bool,
-    /// How long to wait for the outcome
-    #[arg(long, value_name = "TIME", default_value = "3m", value_parser = values::duration)]
-    timeout: Duration,
-}
-
 pub(super) fn run(globals: &Globals, command: TxCommand) -> anyhow::Result<()> {
     match command {
-        TxCommand::Transfer { to, amount, signing } => {
-            make(globals, &signing, vec![Operation::Transfer { to, amount }])
-        }
-        TxCommand::Put { key: Bytes(key), value: Bytes(value), guard, signing } => {
-            let condition = match (guard.if_absent, guard.if_version) {
-                (true, _) => Some(Condition::KeyAbsent { key: key.clone() }),
-                (false, Some(version)) => Some(Condition::KeyAtVersion { key: key.clone(), version }),
-                (false, None) => None,
-            };
-            make(globals, &signing, guarded(condition, Operation::Put { key, value }))
-        }
-        TxCommand::Delete { key: Bytes(key), if_version, signing } => {
-            let condition = if_version.map(|version| Condition::KeyAtVersion { key: key.clone(), version });
-            make(globals, &signing, guarded(condition, Operation::Delete { key }))
-        }
+        TxCommand::Transfer { transfer, signing } => make(globals, &signing, transfer.operations()),
+        TxCommand::Put { put, signing } => make(globals, &signing, put.operations()),
+        TxCommand::Delete { delete, signing } => make(globals, &signing, delete.operations()),
+        TxCommand::Batch(args) => batch::run(globals, &args),
         TxCommand::Approve(command) => approve::run(globals, command),
         TxCommand::Send { file, waiting } => send(globals, &waiting, &read(&file)?, |_| None),
         TxCommand::Show { transaction } => {
@@ -160,6 +169,32 @@ pub(super) fn run(globals: &Globals, command: TxCommand) -> anyhow::Result<()> {
     }
 }
 
+impl TransferArgs {
+    fn operations(self) -> Vec<Operation> {
+        vec![Operation::Transfer { to: self.to, amount: self.amount }]
+    }
+}
+
+impl PutArgs {
+    fn operations(self) -> Vec<Operation> {
+        let Self { key: Bytes(key), value: Bytes(value), guard } = self;
+        let condition = match (guard.if_absent, guard.if_version) {
+            (true, _) => Some(Condition::KeyAbsent { key: key.clone() }),
+            (false, Some(version)) => Some(Condition::KeyAtVersion { key: key.clone(), version }),
+            (false, None) => None,
+        };
+        guarded(condition, Operation::Put { key, value })
+    }
+}
+
+impl DeleteArgs {
+    fn operations(self) -> Vec<Operation> {
+        let Self { key: Bytes(key), if_version } = self;
+        let condition = if_version.map(|version| Condition::KeyAtVersion { key: key.clone(), version });
+        guarded(condition, Operation::Delete { key })
+    }
+}
+
 fn guarded(condition: Option<Condition>, operation: Operation) -> Vec<Operation> {
     condition.map(Operation::Check).into_iter().chain([operation]).collect()
 }
@@ -167,7 +202,7 @@ fn guarded(condition: Option<Condition>, operation: Operation) -> Vec<Operation>
 impl SigningArgs {
     /// Key file of the sender.
     pub(super) fn key(&self) -> &Path {
-        &self.key
+        &self.terms.key
     }
 
     /// Whether no node is to be asked.
@@ -188,39 +223,59 @@ pub(super) fn make_and_tell(
     operations: Vec<Operation>,
     tell: impl FnOnce(&TransactionStatus) -> Option<String>,
 ) -> anyhow::Result<()> {
-    let chain = Chain::learn(globals, signing)?;
-    let key = passphrase::read_key(globals, &signing.key)?;
-    let millis = u64::try_from(signing.expires_in.as_millis()).context("--expires-in is out of range")?;
-    if millis == 0 {
-        return Err(usage("--expires-in: a transaction needs some time, such as 30s"));
-    }
-    if millis > chain.rules.transaction_lifetime_max_ms {
-        let max = chain.rules.transaction_lifetime_max_ms;
-        return Err(usage(format!("--expires-in: the chain takes transactions for at most {max}ms")));
-    }
-    let mut payload = Payload {
-        version: Payload::VERSION,
-        chain: chain.id,
-        sender: Account(key.public()),
-        nonce: signing.nonce.map_or_else(random, Ok)?,
-        expires_at: values::now()?.plus_millis(millis),
-        fee: 0,
-        operations,
-    };
-    payload.fee = match signing.fee {
-        Some(fee) => fee,
-        // Who decides need not have coins: an approval that is alone may be free (`docs/pbft.md §7`).
-        None if matches!(payload.operations[..], [Operation::Approve { .. }]) => 0,
-        // The size does not depend on the fee, which is of fixed length.
-        None => chain.least_fee(Transaction::sign(payload.clone(), &key).size()),
-    };
-    let transaction = Transaction::sign(payload, &key);
+    let chain = Chain::learn(globals, signing.genesis.as_deref())?;
+    let signer = Signer::new(globals, chain, &signing.terms)?;
+    let transaction = signer.sign(operations, signing.nonce)?;
     match &signing.out {
         None => send(globals, &signing.waiting, &transaction, tell),
         Some(file) => {
             write_bytes(file, &transaction)?;
             show(globals, &transaction)
         }
+    }
+}
+
+/// A key, and the terms on which it signs.
+struct Signer {
+    chain: Chain,
+    key: SecretKey,
+    fee: Option<Amount>,
+    expires_in_ms: u64,
+}
+
+impl Signer {
+    fn new(globals: &Globals, chain: Chain, terms: &TermsArgs) -> anyhow::Result<Self> {
+        let key = passphrase::read_key(globals, &terms.key)?;
+        let millis = u64::try_from(terms.expires_in.as_millis()).context("--expires-in is out of range")?;
+        if millis == 0 {
+            return Err(usage("--expires-in: a transaction needs some time, such as 30s"));
+        }
+        if millis > chain.rules.transaction_lifetime_max_ms {
+            let max = chain.rules.transaction_lifetime_max_ms;
+            return Err(usage(format!("--expires-in: the chain takes transactions for at most {max}ms")));
+        }
+        Ok(Self { chain, key, fee: terms.fee, expires_in_ms: millis })
+    }
+
+    /// Signs; its time begins now. Without a nonce it gets one that no other has.
+    fn sign(&self, operations: Vec<Operation>, nonce: Option<u64>) -> anyhow::Result<Transaction> {
+        let mut payload = Payload {
+            version: Payload::VERSION,
+            chain: self.chain.id,
+            sender: Account(self.key.public()),
+            nonce: nonce.map_or_else(random, Ok)?,
+            expires_at: values::now()?.plus_millis(self.expires_in_ms),
+            fee: 0,
+            operations,
+        };
+        payload.fee = match self.fee {
+            Some(fee) => fee,
+            // Who decides need not have coins: an approval that is alone may be free (`docs/pbft.md §7`).
+            None if matches!(payload.operations[..], [Operation::Approve { .. }]) => 0,
+            // The size does not depend on the fee, which is of fixed length.
+            None => self.chain.least_fee(Transaction::sign(payload.clone(), &self.key).size()),
+        };
+        Ok(Transaction::sign(payload, &self.key))
     }
 }
 
@@ -231,24 +286,14 @@ struct Chain {
 }
 
 impl Chain {
-    fn learn(globals: &Globals, signing: &SigningArgs) -> anyhow::Result<Self> {
-        let Some(file) = &signing.genesis else {
+    fn learn(globals: &Globals, genesis: Option<&Path>) -> anyhow::Result<Self> {
+        let Some(file) = genesis else {
             let client = globals.client()?;
             let status = block_on(async { Ok(client.status().await?) })?;
             return Ok(Chain { id: status.genesis_hash, rules: status.rules });
         };
         let genesis = Genesis::load(file)?;
-        let parameters = genesis.parameters();
-        let rules = Rules {
-            fee_base: parameters.fee_base,
-            fee_per_byte: parameters.fee_per_byte,
-            transaction_lifetime_max_ms: parameters.transaction_lifetime_max_ms,
-            transaction_bytes_max: parameters.transaction_bytes_max,
-            operations_max: parameters.operations_max,
-            key_bytes_max: parameters.key_bytes_max,
-            value_bytes_max: parameters.value_bytes_max,
-        };
-        Ok(Chain { id: genesis.hash(), rules })
+        Ok(Chain { id: genesis.hash(), rules: Rules::of(genesis.parameters()) })
     }
 
     fn least_fee(&self, size: usize) -> Amount {
@@ -289,224 +334,14 @@ fn write_bytes(file: &Path, transaction: &Transaction) -> anyhow::Result<()> {
     init::write_new(file, encode(transaction))
 }
 
-/// Submits, and unless told otherwise waits until the outcome is final.
-fn send(
-    globals: &Globals,
-    waiting: &WaitingArgs,
-    transaction: &Transaction,
-    tell: impl FnOnce(&TransactionStatus) -> Option<String>,
-) -> anyhow::Result<()> {
-    let client = globals.client()?;
-    let bytes = encode(transaction);
-    if waiting.no_wait {
-        let submitted = block_on(async { Ok(client.submit(bytes).await?) })?;
-        return output::result(globals.json, &submitted, |submitted| {
-            let ask = ask_again(&client, &submitted.id);
-            format!("{}\nAsk what became of it: {ask}\n", submitted.id)
-        });
-    }
-    let status = block_on(outcome(&client, bytes, waiting.timeout))
-        .with_context(|| format!("transaction {}", transaction.id()))?;
-    output::result(globals.json, &status, |status| {
-        let told = tell(status).map_or(String::new(), |told| format!("\n{told}"));
-        query::transaction_text(status) + &told
-    })?;
-    verdict(&client, &status)
-}
-
-/// The command that tells what became of a transaction, at the node that was given it.
-fn ask_again(client: &Client, id: &Hash) -> String {
-    let rpc = match client.url() {
-        DEFAULT_URL => String::new(),
-        url => format!(" --rpc {}", output::quoted(url.as_ref())),
-    };
-    format!("quorate query tx {id}{rpc}")
-}
-
-/// Asks until the outcome is final or the wait is over.
-async fn outcome(client: &Client, bytes: Vec<u8>, timeout: Duration) -> anyhow::Result<TransactionStatus> {
-    let end = Instant::now() + timeout;
-    let spinner = output::spinner("waiting for the outcome");
-    let mut told = false;
-    loop {
-        let left = end.saturating_duration_since(Instant::now());
-        let status = client.submit_and_wait(bytes.clone(), left.min(WAIT_PER_CALL)).await;
-        let status = match status {
-            Ok(status) => status,
-            // A transaction that has expired is refused when it comes again: then the chain is asked what it knows.
-            Err(crate::client::ClientError::Refused { reason: Some(reason), .. }) if reason == "EXPIRED" => {
-                if !std::mem::replace(&mut told, true) {
-                    eprintln!(
-                        "its time is over; waiting for the block that proves it, which an idle chain makes at its heartbeat"
-                    );
-                }
-                client.transaction_of_bytes(bytes.clone()).await?
-            }
-            Err(error) => return Err(error.into()),
-        };
-        let is_final =
-            matches!(status, TransactionStatus::Committed { .. } | TransactionStatus::Expired { .. });
-        if is_final || Instant::now() >= end {
-            spinner.finish_and_clear();
-            return Ok(status);
-        }
-        tokio::time::sleep(PAUSE).await;
-    }
-}
-
-/// Success only for what was executed with success.
-fn verdict(client: &Client, status: &TransactionStatus) -> anyhow::Result<()> {
-    match status {
-        TransactionStatus::Committed { receipt, payload, height, .. } => match receipt.outcome {
-            Outcome::Ok => Ok(()),
-            Outcome::FeeUnpaid => Err(anyhow::anyhow!(
-                "the sender could not pay the fee; nothing else was done; fund it and send anew"
-            )),
-            Outcome::Failed { operation, reason } => {
-                let now = block_on(async {
-                    let operation = payload.operations.get(operation as usize);
-                    Ok(match operation {
-                        Some(operation) => state_now(client, payload.sender, operation, *height).await,
-                        None => None,
-                    })
-                })?;
-                let now = now.or_else(|| approve::advice(reason).map(str::to_owned));
-                let now = now.map_or(String::new(), |now| format!(" ({now})"));
-                Err(anyhow::anyhow!(
-                    "operation {operation} failed: {}{now}; none of the transaction took effect except its fee",
-                    reason.reason()
-                ))
-            }
-        },
-        TransactionStatus::Expired { .. } => Err(anyhow::anyhow!(
-            "the transaction expired without being included and never will be; send a new one"
-        )),
-        TransactionStatus::Pending { id, .. } | TransactionStatus::Unknown { id, .. } => {
-            Err(anyhow::anyhow!(
-                "no outcome yet; it may still be included until it expires; ask again with `{}`",
-                ask_again(client, id)
-            ))
-        }
-    }
-}
-
-/// What the node knows now of that on which an operation failed: receipts, which all nodes must compute alike, say only
-/// why. It may have changed since the block, so the height is told; where the node does not answer nothing is.
-async fn state_now(client: &Client, sender: Account, failed: &Operation, since: Height) -> Option<String> {
-    match failed {
-        Operation::Transfer { amount, .. } => {
-            let account = client.account(sender, Some(since)).await.ok()?;
-            let balance = account.balance.unwrap_or(0);
-            Some(format!("it moves {amount}; at height {} the sender has {balance}", account.height))
-        }
-        Operation::Put { key, .. } | Operation::Delete { key } => key_now(client, key, since).await,
-        Operation::Check(
-            Condition::KeyAbsent { key }
-            | Condition::KeyPresent { key }
-            | Condition::KeyAtVersion { key, .. }
-            | Condition::KeyEquals { key, .. },
-        ) => key_now(client, key, since).await,
-        Operation::Approve { .. } => None,
-    }
-}
-
-async fn key_now(client: &Client, key: &[u8], since: Height) -> Option<String> {
-    let answer = client.key(key.to_vec(), Some(since)).await.ok()?;
-    let name = values::shown(key);
-    Some(match (&answer.owner, answer.version) {
-        (Some(owner), Some(version)) => {
-            format!("at height {} {name} belongs to {owner} and has version {version}", answer.height)
-        }
-        _ => format!("at height {} there is no {name}", answer.height),
-    })
-}
-
-/// A transaction decoded.
-#[derive(Serialize)]
-struct Shown<'a> {
-    id: Hash,
-    hash: Hash,
-    size: usize,
-    signature_valid: bool,
-    payload: &'a Payload,
-    bytes: Bytes,
-}
-
-fn show(globals: &Globals, transaction: &Transaction) -> anyhow::Result<()> {
-    let now = values::now()?;
-    let shown = Shown {
-        id: transaction.id(),
-        hash: transaction.hash(),
-        size: transaction.size(),
-        signature_valid: transaction.verify_signature(),
-        payload: transaction.payload(),
-        bytes: Bytes(encode(transaction)),
-    };
-    output::result(globals.json, &shown, |shown| {
-        let payload = shown.payload;
-        let mut pairs = vec![
-            ("id", shown.id.to_string()),
-            ("chain", payload.chain.to_string()),
-            ("sender", payload.sender.to_string()),
-            ("nonce", payload.nonce.to_string()),
-            ("expires", values::from_now(payload.expires_at, now)),
-            ("fee", payload.fee.to_string()),
-            ("size", format!("{} bytes", shown.size)),
-            ("signature", if shown.signature_valid { "valid".to_owned() } else { "NOT VALID".to_owned() }),
-        ];
-        pairs.extend(payload.operations.iter().map(|operation| ("operation", operation_text(operation))));
-        output::pairs(&pairs)
-    })
-}
-
-/// An operation in a line.
-pub(super) fn operation_text(operation: &Operation) -> String {
-    match operation {
-        Operation::Transfer { to, amount } => format!("transfer {amount} to {to}"),
-        Operation::Put { key, value } => format!("put {} = {}", values::shown(key), values::shown(value)),
-        Operation::Delete { key } => format!("delete {}", values::shown(key)),
-        Operation::Check(condition) => format!("check {}", condition_text(condition)),
-        Operation::Approve { change } => format!("approve {}", change_text(change)),
-    }
-}
-
-fn change_text(change: &ProposedChange) -> String {
-    match change {
-        ProposedChange::Validators(proposed) => {
-            let keys: Vec<String> = proposed.iter().map(proposed_text).collect();
-            format!("validators {}", keys.join(", "))
-        }
-        ProposedChange::Parameters(parameters) => {
-            let rows = Parameters::table().iter().zip(parameters.values());
-            let values: Vec<String> = rows.map(|(row, value)| format!("{} = {value}", row.key)).collect();
-            format!("parameters {}", values.join(", "))
-        }
-    }
-}
-
-fn proposed_text(validator: &ProposedValidator) -> String {
-    let ready = if validator.readiness.is_some() { " (says that it is ready)" } else { "" };
-    format!("{}{ready}", validator.key)
-}
-
-fn condition_text(condition: &Condition) -> String {
-    match condition {
-        Condition::KeyAbsent { key } => format!("{} is absent", values::shown(key)),
-        Condition::KeyPresent { key } => format!("{} is present", values::shown(key)),
-        Condition::KeyAtVersion { key, version } => format!("{} has version {version}", values::shown(key)),
-        Condition::KeyEquals { key, value } => format!("{} = {}", values::shown(key), values::shown(value)),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use quorate_crypto::{SecretKey, to_hex};
-    use quorate_ledger::{Epoch, TransactionRules, UnixMillis, ValidatorSet};
+    use quorate_ledger::{Epoch, Parameters, TransactionRules, UnixMillis, ValidatorSet};
 
-    fn transaction() -> Transaction {
+    pub(super) fn transaction() -> Transaction {
         let key = SecretKey::from_seed([1; 32]);
         let payload = Payload {
             version: Payload::VERSION,

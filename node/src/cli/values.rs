@@ -6,6 +6,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use quorate_crypto::{from_hex, to_hex};
 use quorate_ledger::{Amount, UnixMillis, decimal};
+use time::OffsetDateTime;
 
 use crate::rpc::types::Bytes;
 
@@ -58,7 +59,7 @@ pub(super) fn now() -> anyhow::Result<UnixMillis> {
     Ok(UnixMillis(u64::try_from(since.as_millis()).context("this machine's clock is out of range; set it")?))
 }
 
-/// A time for people: how far it is from this machine's clock.
+/// A time for people: in UTC, and how far it is from this machine's clock.
 pub(super) fn from_now(time: UnixMillis, now: UnixMillis) -> String {
     let words = |millis: u64| match millis {
         0..1_000 => format!("{millis} ms"),
@@ -68,9 +69,32 @@ pub(super) fn from_now(time: UnixMillis, now: UnixMillis) -> String {
         _ => format!("{} days", millis / 86_400_000),
     };
     if time > now {
-        format!("{} (in {})", time.0, words(time.millis_since(now)))
+        format!("{} (in {})", utc(time), words(time.millis_since(now)))
     } else {
-        format!("{} ({} ago)", time.0, words(now.millis_since(time)))
+        format!("{} ({} ago)", utc(time), words(now.millis_since(time)))
+    }
+}
+
+/// A time for people, wherever their clock stands.
+pub(super) fn shown_time(time: UnixMillis) -> String {
+    // Only a nicety: without a clock the time alone is shown.
+    now().map_or_else(|_| utc(time), |now| from_now(time, now))
+}
+
+/// A time in UTC, to the second; one that no calendar has, as the number it is.
+fn utc(time: UnixMillis) -> String {
+    let seconds = i64::try_from(time.0 / 1_000).ok();
+    match seconds.and_then(|seconds| OffsetDateTime::from_unix_timestamp(seconds).ok()) {
+        Some(at) => format!(
+            "{}-{:02}-{:02} {:02}:{:02}:{:02} UTC",
+            at.year(),
+            u8::from(at.month()),
+            at.day(),
+            at.hour(),
+            at.minute(),
+            at.second()
+        ),
+        None => format!("{} ms after 1970", time.0),
     }
 }
 
@@ -124,8 +148,10 @@ mod tests {
 
     #[test]
     fn times_are_told_from_now() {
-        let now = UnixMillis(10_000_000);
-        assert_eq!(from_now(UnixMillis(10_030_000), now), "10030000 (in 30 s)");
-        assert_eq!(from_now(UnixMillis(9_999_500), now), "9999500 (500 ms ago)");
+        let now = UnixMillis(1_709_210_096_789);
+        assert_eq!(from_now(UnixMillis(now.0 + 30_000), now), "2024-02-29 12:35:26 UTC (in 30 s)");
+        assert_eq!(from_now(UnixMillis(now.0 - 500), now), "2024-02-29 12:34:56 UTC (500 ms ago)");
+        assert_eq!(from_now(UnixMillis(0), now), "1970-01-01 00:00:00 UTC (19782 days ago)");
+        assert!(from_now(UnixMillis(u64::MAX), now).starts_with("18446744073709551615 ms after 1970 (in "));
     }
 }

@@ -53,7 +53,7 @@ pub(crate) fn primary(node: &NodeHandle, view: &ConsensusView) -> Option<Primary
 pub(crate) fn evidence(context: &Context, _: NoParameters) -> Result<EvidenceAnswer, RpcError> {
     let found = context.node.evidence.list();
     let newest = &found[found.len().saturating_sub(EVIDENCE_MAX)..];
-    let whole = fitting(newest, context.response_bytes_max as usize / RESPONSE_PER_PROOF_BYTE);
+    let whole = fitting(newest, context.sizes.now().response_bytes_max as usize / RESPONSE_PER_PROOF_BYTE);
     let (bare, whole) = newest.split_at(newest.len() - whole);
     let bare = bare.iter().map(|found| entry(&context.node, found, None));
     let whole = whole.iter().map(|found| entry(&context.node, found, Some(Bytes(encode(&*found.evidence)))));

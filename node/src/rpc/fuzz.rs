@@ -70,9 +70,8 @@ impl Bench {
         config.p2p.listen = vec!["/ip4/127.0.0.1/tcp/0".parse().expect("an address")];
         let keys = Keys { node: key(9), validator: Some(key(1)) };
         let node = Node::start(&home, &config, genesis, keys).await.expect("the machine has room");
-        let response_bytes_max = largest_block_bytes(&node.handle().reader)
-            .saturating_mul(RESPONSE_PER_BLOCK_BYTE)
-            .saturating_add(RESPONSE_BYTES_BASE) as usize;
+        let sizes = Sizes::of(node.handle().reader, config.rpc.body_bytes_max);
+        let response_bytes_max = sizes.now().response_bytes_max as usize;
         let (stop, stopping) = watch::channel(false);
         let (stopped, web_sockets) = stop_channel();
         let router = site(node.handle(), &config.rpc, stopping, stopped).router();

@@ -18,6 +18,7 @@ use tokio::sync::Semaphore;
 use super::call;
 use super::error::{Reason, RpcError};
 use super::metrics::Metrics;
+use super::sizes::Sizes;
 use super::table::{self, ChainUnsubscribe, Method, TxSubmitAndWait};
 use super::types::UnsubscribeParameters;
 
@@ -50,7 +51,7 @@ pub(crate) struct Shared {
     /// The longest a call may take.
     pub(crate) request_timeout: Duration,
     /// The largest response to a batch.
-    pub(crate) response_bytes_max: usize,
+    pub(crate) sizes: Sizes,
     /// What is counted.
     pub(crate) metrics: Metrics,
 }
@@ -145,7 +146,8 @@ where
     fn batch<'a>(&self, batch: Batch<'a>) -> impl Future<Output = MethodResponse> + Send + 'a {
         let guard = self.clone();
         async move {
-            let mut responses = BatchResponseBuilder::new_with_limit(guard.shared.response_bytes_max);
+            let response_bytes_max = guard.shared.sizes.now().response_bytes_max as usize;
+            let mut responses = BatchResponseBuilder::new_with_limit(response_bytes_max);
             let mut notified = false;
             let calls: Vec<_> = batch.into_iter().map(|entry| guard.clone().entry(entry)).collect();
             let answers = stream::iter(calls).buffered(BATCH_CONCURRENCY);

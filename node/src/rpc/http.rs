@@ -16,7 +16,7 @@ use jsonrpsee::Methods;
 use jsonrpsee::core::middleware::RpcServiceBuilder;
 use jsonrpsee::server::{
     BatchRequestConfig, HttpResponse, PingConfig, RandomStringIdProvider, ServerBuilder, ServerConfig,
-    ServerConfigBuilder, StopHandle, TowerServiceBuilder, http as rpc_http, ws,
+    StopHandle, TowerServiceBuilder, http as rpc_http, ws,
 };
 use serde_json::json;
 use tower::Service;
@@ -25,6 +25,7 @@ use tower::layer::util::Identity;
 use super::discover;
 use super::guard::{Guard, Shared, Transport};
 use super::metrics::Metrics;
+use super::sizes::{Allowed, Sizes};
 use crate::config::RpcConfig;
 
 /// How long the body of a request may take to arrive.
@@ -58,10 +59,9 @@ pub(crate) struct Health {
 #[derive(Clone)]
 pub(crate) struct Site {
     methods: Methods,
-    http: TowerServiceBuilder<Identity, Identity>,
-    web_socket: TowerServiceBuilder<Identity, Identity>,
+    config: RpcConfig,
+    sizes: Sizes,
     guard: Arc<Shared>,
-    body_bytes_max: usize,
     health: Health,
     stop: StopHandle,
 }
@@ -71,38 +71,20 @@ impl Site {
     pub(crate) fn new(
         methods: Methods,
         config: &RpcConfig,
-        response_bytes_max: u32,
+        sizes: Sizes,
         metrics: Metrics,
         health: Health,
         stop: StopHandle,
     ) -> Self {
-        let base = || {
-            ServerConfig::builder()
-                .max_request_body_size(config.body_bytes_max)
-                .max_response_body_size(response_bytes_max)
-                // The server counts TCP connections, which are at least as many.
-                .max_connections(config.connections_max)
-                .max_subscriptions_per_connection(config.subscriptions_max)
-                .set_message_buffer_capacity(MESSAGES_MAX)
-                .set_id_provider(RandomStringIdProvider::new(SUBSCRIPTION_ID_LENGTH))
-        };
-        let build =
-            |config: ServerConfigBuilder| ServerBuilder::with_config(config.build()).to_service_builder();
-        let ping = PingConfig::new().ping_interval(PING_INTERVAL).inactive_limit(PING_ANSWER_MAX);
         Self {
             methods,
-            http: build(
-                base().http_only().set_batch_request_config(BatchRequestConfig::Limit(config.batch_max)),
-            ),
-            web_socket: build(
-                base().ws_only().set_batch_request_config(BatchRequestConfig::Disabled).enable_ws_ping(ping),
-            ),
+            config: config.clone(),
+            sizes: sizes.clone(),
             guard: Arc::new(Shared {
                 request_timeout: Duration::from_millis(config.request_timeout_ms),
-                response_bytes_max: response_bytes_max as usize,
+                sizes,
                 metrics,
             }),
-            body_bytes_max: config.body_bytes_max as usize,
             health,
             stop,
         }
@@ -120,15 +102,35 @@ impl Site {
             .with_state(self)
     }
 
-    async fn call(&self, transport: Transport, request: Request) -> Response {
-        let (base, guard) = match transport {
-            Transport::Http => (&self.http, self.guard.clone()),
-            Transport::WebSocket => (&self.web_socket, self.guard.clone()),
+    /// What serves one request, or one WebSocket as long as it is open, within what is allowed when it comes.
+    fn service(&self, transport: Transport) -> TowerServiceBuilder<Identity, Identity> {
+        let Allowed { body_bytes_max, response_bytes_max } = self.sizes.now();
+        let base = ServerConfig::builder()
+            .max_request_body_size(body_bytes_max)
+            .max_response_body_size(response_bytes_max)
+            // The server counts TCP connections, which are at least as many.
+            .max_connections(self.config.connections_max)
+            .max_subscriptions_per_connection(self.config.subscriptions_max)
+            .set_message_buffer_capacity(MESSAGES_MAX)
+            .set_id_provider(RandomStringIdProvider::new(SUBSCRIPTION_ID_LENGTH));
+        let config = match transport {
+            Transport::Http => {
+                base.http_only().set_batch_request_config(BatchRequestConfig::Limit(self.config.batch_max))
+            }
+            Transport::WebSocket => {
+                let ping = PingConfig::new().ping_interval(PING_INTERVAL).inactive_limit(PING_ANSWER_MAX);
+                base.ws_only().set_batch_request_config(BatchRequestConfig::Disabled).enable_ws_ping(ping)
+            }
         };
+        ServerBuilder::with_config(config.build()).to_service_builder()
+    }
+
+    async fn call(&self, transport: Transport, request: Request) -> Response {
+        let guard = self.guard.clone();
         let layer =
             RpcServiceBuilder::new().layer_fn(move |service| Guard::new(service, transport, guard.clone()));
         let mut service =
-            base.clone().set_rpc_middleware(layer).build(self.methods.clone(), self.stop.clone());
+            self.service(transport).set_rpc_middleware(layer).build(self.methods.clone(), self.stop.clone());
         match service.call(request).await {
             Ok(response) => adapt(response),
             Err(error) => {
@@ -140,12 +142,13 @@ impl Site {
 
     /// A JSON-RPC call or batch: its body is read first, within its limits of size and time.
     async fn post(&self, request: Request) -> Response {
-        let too_large = || adapt(rpc_http::response::too_large(self.body_bytes_max as u32));
-        if announced_length(&request).is_some_and(|length| length > self.body_bytes_max as u64) {
+        let max = self.sizes.now().body_bytes_max;
+        let too_large = || adapt(rpc_http::response::too_large(max));
+        if announced_length(&request).is_some_and(|length| length > u64::from(max)) {
             return too_large();
         }
         let (parts, body) = request.into_parts();
-        match tokio::time::timeout(BODY_TIMEOUT, to_bytes(body, self.body_bytes_max)).await {
+        match tokio::time::timeout(BODY_TIMEOUT, to_bytes(body, max as usize)).await {
             Ok(Ok(bytes)) => self.call(Transport::Http, Request::from_parts(parts, Body::from(bytes))).await,
             Ok(Err(_)) => too_large(),
             Err(_) => (StatusCode::REQUEST_TIMEOUT, "the body took too long\n").into_response(),

@@ -28,6 +28,7 @@ mod metrics;
 mod node;
 mod outcomes;
 mod server;
+mod sizes;
 mod socket;
 mod state;
 mod subscriptions;
@@ -44,7 +45,6 @@ use jsonrpsee::server::{StopHandle, stop_channel};
 use jsonrpsee::{Methods, RpcModule};
 use prometheus_client::encoding::text::encode;
 use prometheus_client::registry::Registry;
-use quorate_ledger::{Epoch, Reader};
 use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::{Semaphore, watch};
@@ -57,26 +57,17 @@ use metrics::Metrics;
 use node::Readiness;
 use outcomes::Outcomes;
 use server::Server;
+use sizes::Sizes;
 use verify::VerifyPool;
 
 /// What a refused caller is told to wait.
 pub(crate) const RETRY_AFTER_MS: u64 = 500;
-
-/// A response may be this many times as large as a block: decoded, with names, hex and receipts, the smallest
-/// operations grow most.
-const RESPONSE_PER_BLOCK_BYTE: u32 = 32;
-
-/// What a call may be beside the transaction in it, which is hex there.
-const CALL_BYTES: u32 = 4 << 10;
 
 /// Threads that drive connections, at most.
 const WORKERS_MAX: usize = 4;
 
 /// Threads that read the store for clients, at most; more reads wait for one of them.
 const READERS_MAX: usize = 64;
-
-/// What responses may be beside the block they hold.
-const RESPONSE_BYTES_BASE: u32 = 1 << 20;
 
 /// What every method is given.
 pub(crate) struct Context {
@@ -91,7 +82,7 @@ pub(crate) struct Context {
     /// One permit for each call that waits.
     pub(crate) waits: Semaphore,
     /// The largest answer.
-    pub(crate) response_bytes_max: u32,
+    pub(crate) sizes: Sizes,
     /// Set when the server stops: whoever waits then ends.
     pub(crate) stopping: watch::Receiver<bool>,
 }
@@ -157,32 +148,10 @@ impl Drop for Threads {
 /// When the address cannot be listened at.
 pub(crate) async fn serve(node: NodeHandle, config: &RpcConfig) -> Result<RpcServer, ServeError> {
     let runtime = Threads::start()?;
-    let config = with_room(config, node.reader.epoch().parameters.transaction_bytes_max);
+    let config = config.clone();
     let server = runtime.run(async move { start(node, &config).await }).await?;
     tracing::info!(address = %server.address(), "JSON-RPC is served");
     Ok(RpcServer { server, runtime })
-}
-
-/// The configuration with bodies large enough for the largest transaction of the epoch: it would be of no use else, and the
-/// operator's limit is meant against what is of no use. Where a later epoch allows larger ones, this node takes them after
-/// its next start (`docs/operations.md`).
-fn with_room(config: &RpcConfig, transaction_bytes_max: u32) -> RpcConfig {
-    let least = transaction_bytes_max.saturating_mul(2).saturating_add(CALL_BYTES);
-    if config.body_bytes_max < least {
-        tracing::warn!(
-            configured = config.body_bytes_max,
-            least,
-            "`rpc.body_bytes_max` is too small for the largest transaction of this chain; the least that is not is in force"
-        );
-    }
-    RpcConfig { body_bytes_max: config.body_bytes_max.max(least), ..config.clone() }
-}
-
-/// The largest block that may be asked for: old ones stay readable, whatever epochs followed.
-fn largest_block_bytes(reader: &Reader) -> u32 {
-    let numbers = (0..=reader.epoch().number.0).map(Epoch);
-    let epochs = numbers.filter_map(|number| reader.epoch_numbered(number));
-    epochs.map(|epoch| epoch.parameters.block_bytes_max).max().expect("there is a first epoch")
 }
 
 async fn start(node: NodeHandle, config: &RpcConfig) -> Result<Server, ServeError> {
@@ -196,20 +165,18 @@ async fn start(node: NodeHandle, config: &RpcConfig) -> Result<Server, ServeErro
 
 /// All that is served of a node, until it is `stopping`; WebSockets, until they are `stopped`.
 fn site(node: NodeHandle, config: &RpcConfig, stopping: watch::Receiver<bool>, stopped: StopHandle) -> Site {
-    let response_bytes_max = largest_block_bytes(&node.reader)
-        .saturating_mul(RESPONSE_PER_BLOCK_BYTE)
-        .saturating_add(RESPONSE_BYTES_BASE);
+    let sizes = Sizes::of(node.reader.clone(), config.body_bytes_max);
     let metrics = Metrics::register(&mut lock(&node));
     let context = Context {
         rules: CurrentRules::new(node.reader.clone()),
         verify: VerifyPool::new(verify::workers()),
         outcomes: Outcomes::follow(node.reader.clone(), node.tip.clone(), stopping.clone()),
         waits: Semaphore::new(transactions::WAITS_MAX),
-        response_bytes_max,
+        sizes: sizes.clone(),
         stopping,
         node: node.clone(),
     };
-    Site::new(methods(context), config, response_bytes_max, metrics, health(node), stopped)
+    Site::new(methods(context), config, sizes, metrics, health(node), stopped)
 }
 
 impl RpcServer {
@@ -275,15 +242,6 @@ fn methods(context: Context) -> Methods {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn bodies_are_large_enough_for_the_largest_transaction() {
-        let small = RpcConfig { body_bytes_max: 1_000, ..RpcConfig::default() };
-        assert_eq!(with_room(&small, 10_000).body_bytes_max, 20_000 + CALL_BYTES);
-        let enough = RpcConfig { body_bytes_max: 20_000 + CALL_BYTES, ..RpcConfig::default() };
-        assert_eq!(with_room(&enough, 10_000), enough);
-        assert_eq!(with_room(&small, u32::MAX).body_bytes_max, u32::MAX, "no more can be said");
-    }
 
     #[tokio::test]
     async fn the_server_has_threads_of_its_own_and_ends_them() {

@@ -58,15 +58,7 @@ pub(crate) fn status(context: &Context, _: NoParameters) -> Result<NodeStatus, R
         validators_connected: readiness.connected as u64,
         quorum: readiness.quorum as u64,
         mempool: Mempool { transactions: pool.transactions, bytes: pool.bytes },
-        rules: Rules {
-            fee_base: parameters.fee_base,
-            fee_per_byte: parameters.fee_per_byte,
-            transaction_lifetime_max_ms: parameters.transaction_lifetime_max_ms,
-            transaction_bytes_max: parameters.transaction_bytes_max,
-            operations_max: parameters.operations_max,
-            key_bytes_max: parameters.key_bytes_max,
-            value_bytes_max: parameters.value_bytes_max,
-        },
+        rules: Rules::of(parameters),
     })
 }
 

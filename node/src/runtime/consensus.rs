@@ -31,6 +31,7 @@ use super::{
     handle::{ConsensusView, TipView},
     inbox::{Arrival, Inbox, Turn},
     pool::{NextEpoch, PoolCommand},
+    sizes,
     voting::Part,
 };
 use crate::{metrics::Metrics, wire::Frame};
@@ -164,6 +165,11 @@ impl<E: Engine> Consensus<E> {
         let input = |arrival| match arrival {
             Arrival::Event(event) => Ok(Input::Event(event)),
             Arrival::Epoch(next) => self.begin(next.0, next.1),
+            Arrival::Checkpoint(certificate) => {
+                let stable = ExecutorCommand::Stable((*certificate).clone());
+                self.outlets.executor.send(stable).map_err(|_| Gone)?;
+                Ok(Input::Event(Event::Checkpoint(*certificate)))
+            }
         };
         arrivals.into_iter().map(input).collect()
     }
@@ -172,19 +178,18 @@ impl<E: Engine> Consensus<E> {
     /// and nothing of the new epoch has been asked of it yet.
     fn begin(&mut self, epoch: EpochStart, tip: Tip) -> Result<Input<E::Message>, Ended> {
         let outlets = &mut self.outlets;
-        let before =
-            epoch.number.0.checked_sub(1).and_then(|number| outlets.reader.epoch_numbered(Epoch(number)));
+        let before = epoch.number.0.checked_sub(1).expect("the first epoch began with the chain");
+        let before = outlets.reader.epoch_numbered(Epoch(before)).expect("it has ended here");
         // The block below was judged by the parameters of the epoch before.
-        let drift_max_ms = before.map_or(0, |before| before.parameters.max_clock_drift_ms);
+        let drift_max_ms = before.parameters.max_clock_drift_ms;
         self.part.begin(epoch.number, tip.time, drift_max_ms.max(epoch.parameters.max_clock_drift_ms));
         let scope = Arc::new(scope_of(outlets.reader.chain(), &epoch, &outlets.reader));
-        if let Some(why) = self.part.silent_because(epoch.number, &epoch.validators) {
-            tracing::warn!(%why, "this node does not vote in the new epoch");
-        }
+        self.part.tell(&before.validators, &epoch);
         let setup = setup_of(&self.part, &scope, &epoch.parameters)?;
         outlets.epochs.begin(Arc::clone(&scope));
         outlets.scopes.truncate(1);
         outlets.scopes.insert(0, scope);
+        sizes::raise_to(&outlets.network, &epoch.parameters);
         outlets.network.set_validators(outlets.epochs.validators());
         let next = NextEpoch { votes: setup.voter.is_some(), epoch };
         outlets.ask_pool(PoolCommand::Epoch(Box::new(next)))?;
@@ -317,6 +322,10 @@ impl Outlets {
             Action::Stable { certificate } => {
                 return self.executor.send(ExecutorCommand::Stable(certificate)).map_err(|_| Gone);
             }
+            Action::Leave { view, rule } => {
+                self.metrics.left(rule);
+                tracing::info!(epoch = %scope.epoch, %view, rule, "leaves its view for a later one");
+            }
             Action::Serve { to, above } => self.offer(scope, to, above),
             Action::Accuse { evidence } => {
                 self.metrics.accused(&evidence);
@@ -435,6 +444,7 @@ mod tests {
                 Action::Check { .. }
                 | Action::Fetch { .. }
                 | Action::Stable { .. }
+                | Action::Leave { .. }
                 | Action::Serve { .. }
                 | Action::Accuse { .. }
                 | Action::Reject { .. }

@@ -16,7 +16,7 @@ use std::{
 };
 
 use quorate_consensus::{Backlog, Event};
-use quorate_ledger::{EpochStart, Tip};
+use quorate_ledger::{CheckpointCertificate, EpochStart, Tip};
 
 /// Verified messages that wait; verifiers wait beyond it.
 pub(super) const MESSAGES_MAX: usize = 1_024;
@@ -46,6 +46,8 @@ pub(super) enum Arrival<M> {
     Event(Event<M>),
     /// The last block of an epoch is executed, and this follows.
     Epoch(Box<(EpochStart, Tip)>),
+    /// The checkpoint certificate of an executed height, for the store; the engine may have use for it too.
+    Checkpoint(Box<CheckpointCertificate>),
 }
 
 /// What a wait ended with.
@@ -73,6 +75,11 @@ impl<M> Inbox<M> {
     /// Hands in that an epoch begins, behind the word that the last block of the one before is executed.
     pub(super) fn epoch(&self, epoch: EpochStart, tip: Tip) {
         self.arrive(Arrival::Epoch(Box::new((epoch, tip))));
+    }
+
+    /// Hands in a verified checkpoint certificate that the store lacks; its height is executed.
+    pub(super) fn checkpoint(&self, certificate: CheckpointCertificate) {
+        self.arrive(Arrival::Checkpoint(Box::new(certificate)));
     }
 
     fn arrive(&self, arrival: Arrival<M>) {
@@ -188,7 +195,7 @@ mod tests {
             .into_iter()
             .map(|arrival| match arrival {
                 Arrival::Event(Event::Backlog(backlog)) => Some(backlog.count),
-                Arrival::Event(_) | Arrival::Epoch(_) => None,
+                Arrival::Event(_) | Arrival::Epoch(_) | Arrival::Checkpoint(_) => None,
             })
             .collect();
         assert_eq!(counts, [Some(9), Some(2), None]);

@@ -285,16 +285,11 @@ impl<E: Engine + 'static> Intake<E> {
             Ok(Request::Bodies(Hashes(hashes))) => self.bodies(hashes).await,
             Ok(Request::Block(hash)) => self.block(hash).await,
             Ok(Request::Blocks { above }) => {
-                let reader = self.reader.clone();
-                let read = move || stretch(&reader, above);
-                match tokio::task::spawn_blocking(read).await {
-                    Ok(Ok(blocks)) => Some(Response::Blocks(blocks)),
-                    Ok(Err(error)) => {
-                        tracing::error!(%error, "cannot read blocks for a peer");
-                        None
-                    }
-                    Err(_) => None,
-                }
+                self.read(move |reader| stretch(reader, above)).await.map(Response::Blocks)
+            }
+            Ok(Request::Checkpoint { height }) => {
+                let found = self.read(move |reader| reader.checkpoint(height)).await;
+                found.map(|found| Response::Checkpoint(found.map(Box::new)))
             }
             Err(error) => {
                 self.offended(Source::Peer(from), &format!("a request that is none: {error}"));
@@ -305,6 +300,16 @@ impl<E: Engine + 'static> Intake<E> {
             // Whoever asked may have gone.
             let _ = reply.send(encode(&response));
         }
+    }
+
+    /// Reads from the store for a peer.
+    async fn read<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(&Reader) -> Result<T, StoreError> + Send + 'static,
+    ) -> Option<T> {
+        let reader = self.reader.clone();
+        let read = tokio::task::spawn_blocking(move || read(&reader)).await.ok()?;
+        read.inspect_err(|error| tracing::error!(%error, "cannot read for a peer")).ok()
     }
 
     async fn block(&self, hash: Hash) -> Option<Response> {

@@ -40,6 +40,7 @@ mod lanes;
 mod log;
 mod node;
 mod pool;
+mod sizes;
 mod sync;
 mod threads;
 mod voting;

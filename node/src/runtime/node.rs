@@ -14,11 +14,10 @@ use quorate_consensus::{Engine, OpenError, Replica, Scope, pbft::Pbft, vote_log:
 use quorate_crypto::{PublicKey, SecretKey};
 use quorate_genesis::Genesis;
 use quorate_ledger::{
-    Account, BLOCK_BYTES_LIMIT, Candidates, Epoch, EpochStart, Ledger, LedgerError, Parameters, Parent,
-    Quorum, Reader, RocksStore, StoreError, TRANSACTION_BYTES_LIMIT, TransactionRules, UnixMillis,
-    VALIDATORS_MAX,
+    Account, Candidates, Epoch, EpochStart, Ledger, LedgerError, Parent, Reader, RocksStore, StoreError,
+    TransactionRules, UnixMillis, VALIDATORS_MAX,
 };
-use quorate_network::{Inbound, Limits, Network, NetworkError, limits::MESSAGE_BYTES_CEILING};
+use quorate_network::{Inbound, Network, NetworkError};
 use tokio::sync::{mpsc, watch};
 
 use super::{
@@ -33,6 +32,7 @@ use super::{
     intake::Intake,
     lanes::{Lanes, Serves},
     pool::{self, Author, Pool, PoolCommand, PoolParts},
+    sizes,
     sync::{self, Sync, SyncParts},
     threads::{Failure, Threads},
     voting::{Part, VotePaths},
@@ -42,7 +42,6 @@ use crate::{
     home::Home,
     mempool::{self, Mempool},
     metrics::Metrics,
-    wire::{ANSWER_BYTES, BUNDLE_BYTES},
 };
 
 /// The engine of this chain. The genesis document names it; there is one so far.
@@ -53,13 +52,6 @@ type ChainMessage = <ChainEngine as Engine>::Message;
 const VERIFIERS_MAX: usize = 8;
 // While an epoch closes the network binds its validators and those of the next, who may be all others.
 const _: () = assert!(2 * VALIDATORS_MAX == quorate_network::limits::VALIDATORS_MAX);
-/// What a signature takes.
-const SIGNATURE_BYTES: usize = 64;
-/// What a certificate takes beyond its signatures: signers, payload, header.
-const CERTIFICATE_BYTES_SLACK: usize = 512;
-/// What a message may be beyond the transactions in it: headers, lengths, certificates.
-const MESSAGE_BYTES_SLACK: usize = 256 << 10;
-
 /// The keys that a node runs with.
 pub(crate) struct Keys {
     /// Its identity towards peers.
@@ -163,6 +155,7 @@ impl Node {
 
         let network_config = network_config(home, config, &opened, &keys);
         let (network, inbound) = quorate_network::start(network_config, &mut registry).await?;
+        sizes::raise_to_all(&network, &opened.reader);
         network.set_validators(epochs.validators());
 
         let tip = opened.ledger.tip();
@@ -306,31 +299,8 @@ fn network_config(home: &Home, config: &Config, opened: &Opened, keys: &Keys) ->
         identity: keys.node.clone(),
         validator: keys.validator.clone(),
         sequence_file: home.announcement_file(),
-        limits: network_limits(parameters),
+        limits: sizes::limits_of(parameters),
         max_clock_drift_ms: parameters.max_clock_drift_ms,
-    }
-}
-
-/// Limits that let everything pass that the chain's parameters allow, and one block of the largest that any could: a later
-/// epoch may have other parameters.
-fn network_limits(parameters: &Parameters) -> Limits {
-    let defaults = Limits::default();
-    let bundle = BUNDLE_BYTES.max(TRANSACTION_BYTES_LIMIT as usize) + MESSAGE_BYTES_SLACK;
-    // A certificate may come only after a whole window of blocks that have none of their own.
-    let blocks = (parameters.window as usize + 1)
-        .saturating_mul(parameters.block_bytes_max as usize + MESSAGE_BYTES_SLACK)
-        .saturating_add(ANSWER_BYTES)
-        .max(BLOCK_BYTES_LIMIT as usize + MESSAGE_BYTES_SLACK + ANSWER_BYTES);
-    // NEW-VIEW holds a quorum of VIEW-CHANGEs, each with a certificate for its base and for every height in flight.
-    let quorum = Quorum::of(VALIDATORS_MAX).q();
-    let certificate = quorum * SIGNATURE_BYTES + CERTIFICATE_BYTES_SLACK;
-    let new_view = quorum * (parameters.window as usize + 1) * certificate;
-    Limits {
-        frame_bytes_max: defaults.frame_bytes_max.max(new_view),
-        queue_bytes_max: defaults.queue_bytes_max.max(new_view),
-        gossip_bytes_max: defaults.gossip_bytes_max.max(bundle),
-        response_bytes_max: defaults.response_bytes_max.max(blocks).min(MESSAGE_BYTES_CEILING),
-        ..defaults
     }
 }
 
@@ -469,21 +439,4 @@ fn spawn_intake(
     }
     threads.spawn_task("intake", Arc::clone(intake).run(inbound));
     Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn whatever_a_chain_may_allow_can_be_served() {
-        let largest = Parameters { window: 11, block_bytes_max: BLOCK_BYTES_LIMIT, ..Parameters::default() };
-        let widest = Parameters { window: 128, log_window: 256, ..Parameters::default() };
-        for parameters in [Parameters::default(), largest, widest] {
-            parameters.check().expect("a chain may have these");
-            let limits = network_limits(&parameters);
-            limits.check().expect("well formed");
-            assert!(limits.response_bytes_max < MESSAGE_BYTES_CEILING, "nothing had to be cut off");
-        }
-    }
 }

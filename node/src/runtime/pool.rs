@@ -15,6 +15,7 @@
 //! [`fetch`]: self::fetch
 
 mod backlog;
+mod command;
 mod fetch;
 mod proposals;
 mod spread;
@@ -29,19 +30,16 @@ use std::{
     time::{Duration, Instant},
 };
 
-use quorate_consensus::{Mono, Proposal};
+use quorate_consensus::Mono;
 use quorate_crypto::{Hash, PublicKey};
 use quorate_ledger::{
-    Account, Amount, Anchor, Block, Candidates, Epoch, EpochStart, Header, Height, Reader, Transaction,
-    TransactionError, UnixMillis,
+    Account, Amount, Block, Candidates, Epoch, Height, Reader, Transaction, TransactionError,
 };
 use quorate_network::Network;
-use tokio::{
-    runtime::Handle,
-    sync::{Semaphore, oneshot},
-};
+use tokio::{runtime::Handle, sync::Semaphore};
 
-use self::{backlog::BacklogReport, fetch::Fetched, proposals::PendingCheck, spread::Spread};
+pub(crate) use self::command::{NextEpoch, PoolCommand};
+use self::{backlog::BacklogReport, proposals::PendingCheck, spread::Spread};
 use super::{
     clock::{self, Clock},
     handle::{PoolShared, RETRY_AFTER_MS, Submission, SubmitError},
@@ -60,109 +58,6 @@ const COMMANDS_PER_TURN_MAX: usize = 512;
 const BLOCK_FETCHES_MAX: usize = 16;
 /// Longest sleep: nothing needs the thread so seldom, but clocks can be set.
 const SLEEP_MAX: Duration = Duration::from_secs(1);
-
-/// What the pool's thread is asked.
-#[derive(Debug)]
-pub(crate) enum PoolCommand {
-    /// A client's transaction; its signature is verified.
-    Submit(Submission),
-    /// Transactions of a peer, which keep the rules that need no state; their signatures are verified.
-    Take(Vec<Arc<Transaction>>),
-    /// Make a block.
-    Build {
-        /// Its height.
-        height: Height,
-        /// Hash of the block below.
-        parent: Hash,
-        /// What its header vouches for.
-        anchor: Anchor,
-        /// Its time.
-        time: UnixMillis,
-    },
-    /// Judge a proposal.
-    Check {
-        /// What is proposed.
-        proposal: Arc<Proposal>,
-        /// Who proposed it and so has the bodies.
-        from: PublicKey,
-    },
-    /// Bodies that a check was waiting for.
-    Fetched(Fetched),
-    /// Get a block that others have accepted.
-    FetchBlock {
-        /// Its header.
-        header: Header,
-        /// Who should have it.
-        from: PublicKey,
-    },
-    /// A block that was asked for.
-    FetchedBlock(Arc<Block>),
-    /// What the engine has accepted and not delivered.
-    Accepted {
-        /// All of it, of every view: the bodies are kept.
-        blocks: Vec<Arc<Block>>,
-        /// Those in flight in the current view: what they hold does not wait.
-        in_flight: Vec<Hash>,
-    },
-    /// A block is final.
-    Committed {
-        /// The block.
-        block: Arc<Block>,
-        /// Whether it has a commit certificate of its own.
-        certified: bool,
-    },
-    /// Blocks up to this height are executed and synced.
-    Executed(Height),
-    /// The blocks to come are of this epoch.
-    Epoch(Box<NextEpoch>),
-    /// A validator came up.
-    Connected(PublicKey),
-    /// Somebody asks for bodies.
-    Bodies {
-        /// Of these transactions.
-        hashes: Vec<Hash>,
-        /// Takes those that are here.
-        reply: oneshot::Sender<Vec<Arc<Transaction>>>,
-    },
-    /// Somebody asks for a block in flight.
-    Block {
-        /// Its hash.
-        hash: Hash,
-        /// Takes it, if it is here.
-        reply: oneshot::Sender<Option<Arc<Block>>>,
-    },
-    /// The node is stopping.
-    Stop,
-}
-
-impl PoolCommand {
-    /// Whether it comes from clients or peers and may wait behind what consensus asks.
-    fn may_wait(&self) -> bool {
-        match self {
-            Self::Submit(_) | Self::Take(_) | Self::Bodies { .. } | Self::Block { .. } => true,
-            Self::Build { .. }
-            | Self::Check { .. }
-            | Self::Fetched(_)
-            | Self::FetchBlock { .. }
-            | Self::FetchedBlock(_)
-            | Self::Accepted { .. }
-            | Self::Committed { .. }
-            | Self::Executed(_)
-            | Self::Epoch(_)
-            | Self::Connected(_)
-            | Self::Stop => false,
-        }
-    }
-}
-
-/// An epoch that begins.
-#[derive(Debug)]
-pub(crate) struct NextEpoch {
-    /// What it is.
-    pub(crate) epoch: EpochStart,
-    /// Whether this node votes in it.
-    pub(crate) votes: bool,
-}
 
 /// In whose name blocks are built.
 #[derive(Clone, Copy, Debug)]

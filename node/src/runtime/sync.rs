@@ -17,9 +17,12 @@
 //! - Every node that connects is asked once whether it has more: on an idle chain nobody announces anything.
 //! - A node that votes gets blocks by voting; it asks only when it is still behind after a moment of grace. One that
 //!   follows asks at once.
+//! - A checkpoint certificate may not have been there when its block was: those by which anyone walks from epoch to epoch, and
+//!   that of the newest block, are asked for by themselves, so that every node can prove what it tells ([`checkpoints`]).
 //! - A block notice is forwarded to others once the block is here and executed, never on its word alone. Who
 //!   executes a block that nobody has announced yet announces it.
 
+mod checkpoints;
 mod claims;
 
 use std::{
@@ -33,11 +36,14 @@ use std::{
 
 use quorate_consensus::Event;
 use quorate_crypto::{Hash, decode, encode};
-use quorate_ledger::{Height, Reader};
+use quorate_ledger::{CheckpointCertificate, Epoch, Height, Reader};
 use quorate_network::{GossipToken, GossipVerdict, Network, PeerId, Target, Topic};
 use tokio::sync::{mpsc, watch};
 
-use self::claims::{Claim, Claims, Standing};
+use self::{
+    checkpoints::{Checkpoints, Gap},
+    claims::{Claim, Claims, Standing},
+};
 use super::{
     handle::{ConsensusView, TipView},
     inbox::Inbox,
@@ -99,6 +105,7 @@ pub(super) struct SyncParts<M> {
 pub(super) struct Sync<M> {
     parts: SyncParts<M>,
     claims: Claims<Target>,
+    checkpoints: Checkpoints<PeerId>,
     notices: VecDeque<(BlockNotice, GossipToken)>,
     /// Highest block handed to consensus, or the tip.
     reached: Height,
@@ -130,6 +137,7 @@ impl Nothing {
 /// What to do next.
 enum Next {
     Pull(Target),
+    Checkpoint(PeerId, Gap),
     Wait(Option<Instant>),
 }
 
@@ -139,6 +147,7 @@ impl<M: Send + 'static> Sync<M> {
         Self {
             parts,
             claims: Claims::new(),
+            checkpoints: Checkpoints::new(),
             notices: VecDeque::new(),
             reached,
             told: reached,
@@ -155,6 +164,7 @@ impl<M: Send + 'static> Sync<M> {
             self.settle();
             match self.next(Instant::now()) {
                 Next::Pull(source) => self.pull(source).await,
+                Next::Checkpoint(peer, gap) => self.fill(peer, gap).await,
                 Next::Wait(until) => {
                     let until = until.map(tokio::time::Instant::from_std);
                     tokio::select! {
@@ -246,6 +256,7 @@ impl<M: Send + 'static> Sync<M> {
         self.claims.met(reached);
         self.announce(shown);
         self.forward_notices(tip);
+        self.look_for_gaps(tip);
         // Only who delivers is believed to have more, or one liar could make every node look behind.
         let committed = self.parts.view.borrow().committed;
         let best = self.claims.best().unwrap_or(tip).max(reached).max(committed);
@@ -254,6 +265,14 @@ impl<M: Send + 'static> Sync<M> {
             tracing::info!(%tip, "{}", if syncing { "behind; catching up" } else { "caught up" });
             self.parts.view.send_modify(|view| Arc::make_mut(view).syncing = syncing);
         }
+    }
+
+    fn look_for_gaps(&mut self, tip: Height) {
+        let reader = &self.parts.reader;
+        let last = |epoch: Epoch| reader.epoch_numbered(epoch.next()).map(|next| next.base().0);
+        // The executor meets the same disk and ends the node.
+        let stored = |height| reader.checkpoint(height).is_ok_and(|found| found.is_some());
+        self.checkpoints.look(last, tip, stored, Instant::now());
     }
 
     fn announce(&mut self, tip: TipView) {
@@ -286,10 +305,13 @@ impl<M: Send + 'static> Sync<M> {
         }
     }
 
-    fn next(&self, now: Instant) -> Next {
-        match self.claims.next(now) {
-            Some(source) => Next::Pull(source),
-            None => Next::Wait(self.claims.next_from()),
+    fn next(&mut self, now: Instant) -> Next {
+        if let Some(source) = self.claims.next(now) {
+            return Next::Pull(source);
+        }
+        match self.checkpoints.next(&self.asked, now) {
+            Some((peer, gap)) => Next::Checkpoint(peer, gap),
+            None => Next::Wait(self.claims.next_from().into_iter().chain(self.checkpoints.next_from()).min()),
         }
     }
 
@@ -331,19 +353,10 @@ impl<M: Send + 'static> Sync<M> {
     }
 
     async fn ask(&mut self, source: Target, above: Height) -> Result<Stretch, Nothing> {
-        let request = encode(&Request::Blocks { above });
-        let answer = tokio::time::timeout(self.patience, self.parts.network.request(source, request)).await;
-        let Ok(answer) = answer else {
-            let waited = self.patience;
-            self.patience = (waited * 2).min(PATIENCE_MAX);
-            return Err(Nothing::failed(format!("no answer within {} ms", waited.as_millis())));
-        };
-        self.patience = PATIENCE_MIN;
-        let answer = answer.map_err(Nothing::failed)?;
-        let stretch = match decode::<Response>(&answer).map_err(Nothing::failed)? {
+        let stretch = match self.request(source, &Request::Blocks { above }).await? {
             Response::Blocks(Some(stretch)) => *stretch,
             Response::Blocks(None) => return Err(Nothing::NoneAbove),
-            Response::Bodies(_) | Response::Block(_) => {
+            Response::Bodies(_) | Response::Block(_) | Response::Checkpoint(_) => {
                 return Err(Nothing::failed("the answer is to another question"));
             }
         };
@@ -355,6 +368,45 @@ impl<M: Send + 'static> Sync<M> {
         let (chain, reader) = (self.parts.chain, self.parts.reader.clone());
         // Hashing and verifying is work for another thread than the async runtime's.
         tokio::task::spawn_blocking(move || check(stretch, above, &chain, &reader))
+            .await
+            .map_err(Nothing::failed)?
+    }
+
+    async fn request(&mut self, source: Target, request: &Request) -> Result<Response, Nothing> {
+        let request = encode(request);
+        let answer = tokio::time::timeout(self.patience, self.parts.network.request(source, request)).await;
+        let Ok(answer) = answer else {
+            let waited = self.patience;
+            self.patience = (waited * 2).min(PATIENCE_MAX);
+            return Err(Nothing::failed(format!("no answer within {} ms", waited.as_millis())));
+        };
+        self.patience = PATIENCE_MIN;
+        decode(&answer.map_err(Nothing::failed)?).map_err(Nothing::failed)
+    }
+
+    /// Asks one node for a checkpoint certificate. Whatever fails, somebody else is next.
+    async fn fill(&mut self, peer: PeerId, gap: Gap) {
+        match self.ask_checkpoint(peer, gap).await {
+            Ok(certificate) => {
+                tracing::debug!(%peer, height = %gap.height, "a checkpoint certificate");
+                self.parts.inbox.checkpoint(certificate);
+                self.checkpoints.told(Instant::now());
+            }
+            Err(why) => tracing::debug!(%peer, height = %gap.height, %why, "no checkpoint certificate"),
+        }
+    }
+
+    async fn ask_checkpoint(&mut self, peer: PeerId, gap: Gap) -> Result<CheckpointCertificate, Nothing> {
+        let request = Request::Checkpoint { height: gap.height };
+        let certificate = match self.request(Target::Peer(peer), &request).await? {
+            Response::Checkpoint(Some(certificate)) => *certificate,
+            Response::Checkpoint(None) => return Err(Nothing::failed("it has none either")),
+            Response::Bodies(_) | Response::Block(_) | Response::Blocks(_) => {
+                return Err(Nothing::failed("the answer is to another question"));
+            }
+        };
+        let (chain, reader) = (self.parts.chain, self.parts.reader.clone());
+        tokio::task::spawn_blocking(move || check_checkpoint(certificate, gap, &chain, &reader))
             .await
             .map_err(Nothing::failed)?
     }
@@ -385,6 +437,21 @@ fn check(stretch: Stretch, above: Height, chain: &Hash, reader: &Reader) -> Resu
         checkpoint.verify(chain, &epoch.validators).map_err(Nothing::failed)?;
     }
     Ok(stretch)
+}
+
+/// Checks what is told to be the certificate that is missing.
+fn check_checkpoint(
+    certificate: CheckpointCertificate,
+    gap: Gap,
+    chain: &Hash,
+    reader: &Reader,
+) -> Result<CheckpointCertificate, Nothing> {
+    let payload = &certificate.payload;
+    if (payload.epoch, payload.height) != (gap.epoch, gap.height) {
+        return Err(Nothing::failed("the certificate is of another checkpoint"));
+    }
+    certificate.verify(chain, &reader.epoch_at(gap.height).validators).map_err(Nothing::failed)?;
+    Ok(certificate)
 }
 
 async fn sleep_until(until: Option<tokio::time::Instant>) {

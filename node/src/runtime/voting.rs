@@ -12,7 +12,7 @@ use quorate_consensus::{
     vote_log::{VoteLog, VoteLogError},
 };
 use quorate_crypto::SecretKey;
-use quorate_ledger::{Epoch, UnixMillis, ValidatorSet};
+use quorate_ledger::{Epoch, EpochStart, UnixMillis, ValidatorSet};
 
 use super::log::NodeLog;
 use crate::metrics::Metrics;
@@ -87,6 +87,28 @@ impl<R: BorshSerialize + BorshDeserialize + Promised> Part<R> {
             return Some(format!("its key {public} is not among the {count} validators of epoch {epoch}"));
         }
         self.refused.clone()
+    }
+
+    /// Says what an epoch that begins makes of this node: once, where that is something new or something is wrong.
+    pub(super) fn tell(&self, before: &ValidatorSet, epoch: &EpochStart) {
+        let Some(public) = self.key.as_ref().map(SecretKey::public) else { return };
+        let (number, start) = (epoch.number, epoch.start);
+        let is_validator = |set: &ValidatorSet| set.index_of(&public).is_some();
+        match (is_validator(before), is_validator(&epoch.validators), &self.refused) {
+            (_, true, Some(why)) => {
+                tracing::warn!(epoch = %number, %why, "this node does not vote in the new epoch");
+            }
+            (false, true, None) => {
+                tracing::info!(epoch = %number, "from block {start} on this node is a validator: it votes");
+            }
+            (true, false, _) => tracing::info!(
+                epoch = %number,
+                "from block {start} on this node is no validator any more: it follows the chain without voting. To make it \
+                 one again, run `quorate query ready` here, and let the validators give `quorate tx approve validators \
+                 --add` what that prints"
+            ),
+            (true, true, None) | (false, false, _) => {}
+        }
     }
 
     /// An epoch begins, on a block of time `below`. A key that was refused begins anew, if nothing of it can be older

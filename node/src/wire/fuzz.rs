@@ -145,10 +145,12 @@ fn request() {
         encode(&Request::Bodies(Hashes(vec![Hash::of(b"a"), Hash::of(b"b")]))),
         encode(&Request::Blocks { above: Height(u64::MAX) }),
         encode(&Request::Block(Hash::of(b"block"))),
+        encode(&Request::Checkpoint { height: Height(7) }),
         encode(&Response::Bodies(Bodies(vec![transaction(1)]))),
         encode(&Response::Blocks(None)),
         encode(&Response::Blocks(Some(Box::new(stretch())))),
         encode(&Response::Block(Some(Arc::new(block())))),
+        encode(&Response::Checkpoint(None)),
     ];
     let set = ValidatorSet::new(vec![key().public()]).expect("one key");
     bolero::check!(name = "request").for_each(|input: &[u8]| {
@@ -165,7 +167,10 @@ fn request() {
                 Response::Block(Some(block)) => {
                     let _ = block.check_root();
                 }
-                Response::Blocks(None) | Response::Block(None) => {}
+                Response::Checkpoint(Some(certificate)) => {
+                    assert!(certificate.verify(&Hash::ZERO, &set).is_err(), "nothing of it was signed");
+                }
+                Response::Blocks(None) | Response::Block(None) | Response::Checkpoint(None) => {}
             }
             Some(encode(&response))
         });

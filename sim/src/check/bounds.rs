@@ -10,20 +10,31 @@ const VIEWS_KEPT: u64 = 24;
 /// Events that may wait for one turn: a turn comes every few microseconds of a node that is not held up.
 const INBOX_MAX: usize = 100_000;
 
+/// The largest of the parameters that bound something.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Most {
+    window: u64,
+    log_window: u64,
+}
+
+impl Most {
+    pub(crate) fn of<'a>(all: impl Iterator<Item = &'a Parameters>) -> Self {
+        all.fold(Self { window: 0, log_window: 0 }, |most, parameters| Self {
+            window: most.window.max(u64::from(parameters.window)),
+            log_window: most.log_window.max(u64::from(parameters.log_window)),
+        })
+    }
+}
+
 /// Judges the sizes of one node.
-pub(crate) fn bounded(
-    node: usize,
-    sizes: &Sizes,
-    parameters: &Parameters,
-    transactions: usize,
-) -> Result<(), Violation> {
-    let window = u64::from(parameters.window);
-    let heights = 3 * window + 1;
+pub(crate) fn bounded(node: usize, sizes: &Sizes, most: Most, transactions: usize) -> Result<(), Violation> {
+    let heights = 3 * most.window + 1;
     // Each round holds a block, two votes and a certificate; checkpoints, promise, view and mark come on top.
-    let records = heights * VIEWS_KEPT * 4 + u64::from(parameters.log_window) + 4;
+    let records = heights * VIEWS_KEPT * 4 + most.log_window + 4;
     let limits = [
         ("events in the inbox", sizes.inbox, INBOX_MAX as u64),
-        ("records that matter", sizes.records, records),
+        // Of the current instance, and of the one that closes.
+        ("records that matter", sizes.records, 2 * records),
         ("accepted blocks", sizes.accepted, heights * VIEWS_KEPT),
         ("proposals that wait for bodies", sizes.bodies, heights * VIEWS_KEPT),
         ("transactions that wait", sizes.pool, transactions as u64),

@@ -6,6 +6,7 @@ use quorate_crypto::{Hash, encode};
 use quorate_ledger::{Account, Amount, Block, ExecutionOutcome, Height, UnixMillis};
 
 use super::Violation;
+use super::epochs::{EpochCheck, Expected};
 use super::model::Model;
 use crate::machine::Chain;
 
@@ -15,6 +16,7 @@ const VALIDITY: &str =
     "a committed block is what its header says, and holds only transactions that fit its time";
 const ONCE: &str = "a transaction is committed at most once";
 const EQUAL_ROOTS: &str = "all nodes come to the same state, also when they execute again";
+const EPOCHS: &str = "epochs end, and sets follow, as the approvals in the blocks say";
 const NOTHING_LOST: &str = "nothing that a node acknowledged is lost when it starts again";
 
 /// What all nodes together have committed and executed.
@@ -30,6 +32,7 @@ pub(crate) struct ChainCheck {
     nodes: Vec<Node>,
     model: Model,
     genesis_model: Model,
+    pub(crate) epochs: EpochCheck,
 }
 
 #[derive(Debug)]
@@ -38,6 +41,8 @@ struct Agreed {
     time: UnixMillis,
     /// The node that was first.
     first: usize,
+    /// What it says of epochs, by the approvals so far.
+    expected: Expected,
     /// What executing it gave, once somebody has.
     outcome: Option<ExecutionOutcome>,
     /// What accounts hold after it.
@@ -63,6 +68,7 @@ impl ChainCheck {
             nodes: vec![Node::default(); machines],
             model: Model::new(&chain.genesis),
             genesis_model: Model::new(&chain.genesis),
+            epochs: EpochCheck::new(chain),
         }
     }
 
@@ -183,7 +189,8 @@ impl ChainCheck {
         }
         self.model.apply(block);
         let after = self.model.clone();
-        self.blocks.push(Agreed { hash: block.hash(), time, first: node, outcome: None, after });
+        let expected = self.epochs.apply(block)?;
+        self.blocks.push(Agreed { hash: block.hash(), time, first: node, expected, outcome: None, after });
         Ok(())
     }
 
@@ -241,6 +248,10 @@ impl ChainCheck {
         if outcome.checkpoint.height != height || outcome.checkpoint.block != agreed.hash {
             let detail = format!("n{node} reports {outcome:?} for height {height}");
             return Err(Violation::new(EQUAL_ROOTS, detail));
+        }
+        if !agreed.expected.agrees(outcome) {
+            let detail = format!("n{node} has {outcome:?} for height {height}, not {:?}", agreed.expected);
+            return Err(Violation::new(EPOCHS, detail));
         }
         let first = agreed.outcome.get_or_insert(*outcome);
         if first != outcome {

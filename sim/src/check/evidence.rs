@@ -45,20 +45,23 @@ impl EvidenceCheck {
         self.made.retain(|(hearer, ..)| *hearer != node);
     }
 
-    /// A node's engine has counted these votes of liars.
-    pub(crate) fn heard(&mut self, node: usize, votes: &[Vote]) {
-        for vote in votes {
-            let key = (node, vote.signer.as_usize(), vote.slot);
-            let first = *self.heard.entry(key).or_insert(vote.target);
-            if first != vote.target && !self.made.contains(&key) {
-                self.owed.insert(key);
-            }
+    /// A node's engine has counted this vote of a liar.
+    pub(crate) fn heard(&mut self, node: usize, signer: usize, vote: &Vote) {
+        let key = (node, signer, vote.slot);
+        let first = *self.heard.entry(key).or_insert(vote.target);
+        if first != vote.target && !self.made.contains(&key) {
+            self.owed.insert(key);
         }
     }
 
     /// A node accuses somebody.
-    pub(crate) fn accuses(&mut self, node: usize, accusation: &Accusation) -> Result<(), Violation> {
-        let Accusation { signer, slot, kind, holds } = accusation;
+    pub(crate) fn accuses(
+        &mut self,
+        node: usize,
+        signer: Option<usize>,
+        accusation: &Accusation,
+    ) -> Result<(), Violation> {
+        let Accusation { slot, kind, holds, .. } = accusation;
         let lies = signer.and_then(|signer| self.liars.get(signer)).copied().unwrap_or_default();
         if !lies || !holds {
             let detail =
@@ -67,8 +70,8 @@ impl EvidenceCheck {
         }
         self.count += 1;
         if let (Some(signer), Some(slot)) = (signer, slot) {
-            self.owed.remove(&(node, *signer, *slot));
-            self.made.insert((node, *signer, *slot));
+            self.owed.remove(&(node, signer, *slot));
+            self.made.insert((node, signer, *slot));
         }
         Ok(())
     }
@@ -87,6 +90,7 @@ impl EvidenceCheck {
 
 #[cfg(test)]
 mod tests {
+    use quorate_crypto::PublicKey;
     use quorate_ledger::{Epoch, Height, ValidatorIndex, View};
 
     use super::*;
@@ -98,35 +102,42 @@ mod tests {
         Vote { signer: ValidatorIndex(1), slot: SLOT, target: Hash::of(target) }
     }
 
-    fn accusation(signer: usize) -> Accusation {
-        Accusation { signer: Some(signer), slot: Some(SLOT), kind: "double_commit", holds: true }
+    fn accuse(check: &mut EvidenceCheck, signer: Option<usize>, holds: bool) -> Result<(), Violation> {
+        let key = PublicKey::from_bytes([1; 32]);
+        let accusation = Accusation { signer: key, slot: Some(SLOT), kind: "double_commit", holds };
+        check.accuses(0, signer, &accusation)
+    }
+
+    fn hear(check: &mut EvidenceCheck, targets: &[&[u8]]) {
+        targets.iter().for_each(|target| check.heard(0, 1, &vote(target)));
     }
 
     #[test]
     fn an_accusation_of_a_correct_validator_is_caught() {
         let mut check = EvidenceCheck::new(vec![false, true]);
-        assert!(check.accuses(0, &accusation(0)).is_err());
-        assert!(check.accuses(0, &accusation(1)).is_ok());
-        assert!(check.accuses(0, &Accusation { holds: false, ..accusation(1) }).is_err());
+        assert!(accuse(&mut check, Some(0), true).is_err());
+        assert!(accuse(&mut check, None, true).is_err());
+        assert!(accuse(&mut check, Some(1), true).is_ok());
+        assert!(accuse(&mut check, Some(1), false).is_err());
     }
 
     #[test]
     fn two_votes_that_were_counted_are_accused_or_caught() {
         let mut check = EvidenceCheck::new(vec![false, true]);
-        check.heard(0, &[vote(b"a"), vote(b"a")]);
+        hear(&mut check, &[b"a", b"a"]);
         assert!(check.settled().is_ok());
-        check.heard(0, &[vote(b"b")]);
+        hear(&mut check, &[b"b"]);
         assert!(check.settled().is_err());
-        check.accuses(0, &accusation(1)).expect("sound");
+        accuse(&mut check, Some(1), true).expect("sound");
         assert!(check.settled().is_ok());
-        check.heard(0, &[vote(b"c")]);
+        hear(&mut check, &[b"c"]);
         assert!(check.settled().is_ok(), "once a place is enough");
     }
 
     #[test]
     fn a_restart_forgets() {
         let mut check = EvidenceCheck::new(vec![false, true]);
-        check.heard(0, &[vote(b"a"), vote(b"b")]);
+        hear(&mut check, &[b"a", b"b"]);
         check.opened(0);
         assert!(check.settled().is_ok());
     }

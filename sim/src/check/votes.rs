@@ -3,9 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use quorate_crypto::Hash;
+use quorate_ledger::Epoch;
 
 use super::Violation;
-use crate::observe::{Slot, Vote};
+use crate::observe::{Slot, Vote, VoteKind};
 
 /// Remembers every vote that ever left a node, over all its lives.
 #[derive(Debug)]
@@ -18,6 +19,10 @@ pub(crate) struct VoteCheck {
 struct Node {
     kept: BTreeSet<(Slot, Hash)>,
     sent: BTreeMap<Slot, Hash>,
+    /// The epochs in which it has voted.
+    voted: BTreeSet<Epoch>,
+    /// The epoch that its current instance is of.
+    epoch: Epoch,
     /// Whether its log has lost something that was safe: it may then say something else.
     forgetful: bool,
 }
@@ -39,10 +44,35 @@ impl VoteCheck {
         self.sent
     }
 
-    /// These votes are safe on the node's disk; those of others are none of its promises.
-    pub(crate) fn kept(&mut self, node: usize, votes: &[Vote]) {
-        let own = votes.iter().filter(|vote| vote.signer.as_usize() == node);
-        self.nodes[node].kept.extend(own.map(|vote| (vote.slot, vote.target)));
+    /// A node has gone over to an epoch, and what it did in the one before is done.
+    pub(crate) fn began(&mut self, node: usize, epoch: Epoch) {
+        self.nodes[node].epoch = epoch;
+    }
+
+    /// Whether a node has voted in an epoch.
+    pub(crate) fn has_voted(&self, node: usize, epoch: Epoch) -> bool {
+        self.nodes[node].voted.contains(&epoch)
+    }
+
+    /// This vote of its own is safe on the node's disk.
+    pub(crate) fn kept(&mut self, node: usize, vote: &Vote) -> Result<(), Violation> {
+        let place = &mut self.nodes[node];
+        let new = place.kept.insert((vote.slot, vote.target));
+        if new && vote.slot.epoch < place.epoch && vote.slot.kind != VoteKind::Checkpoint && !place.forgetful
+        {
+            let detail = format!("n{node} is in epoch {} and casts {vote}", place.epoch);
+            return Err(Violation::new("of an epoch that is over only its results are signed", detail));
+        }
+        Ok(())
+    }
+
+    /// The node sends a vote of another correct node.
+    pub(crate) fn passed_on(&self, node: usize, signer: usize, vote: &Vote) -> Result<(), Violation> {
+        if self.nodes[signer].sent.get(&vote.slot) == Some(&vote.target) {
+            return Ok(());
+        }
+        let detail = format!("n{node} sends {vote}, which n{signer} never did");
+        Err(Violation::new("nobody votes in the name of another", detail))
     }
 
     /// The node sends this vote of its own.
@@ -52,6 +82,7 @@ impl VoteCheck {
             let detail = format!("n{node} sends {vote}, which no synced record covers");
             return Err(Violation::new("every vote is on disk before it is on the wire", detail));
         }
+        place.voted.insert(vote.slot.epoch);
         match place.sent.insert(vote.slot, vote.target) {
             None => self.sent += 1,
             Some(before) if before != vote.target && !place.forgetful => {
@@ -76,29 +107,47 @@ mod tests {
         Vote { signer: ValidatorIndex(0), slot, target: Hash::of(target) }
     }
 
+    fn keep(check: &mut VoteCheck, votes: &[Vote]) {
+        votes.iter().for_each(|vote| check.kept(0, vote).expect("of the epoch"));
+    }
+
     #[test]
     fn a_vote_that_is_not_on_disk_is_caught() {
         let mut check = VoteCheck::new(1);
         assert!(check.sent(0, &vote(b"a")).is_err());
-        check.kept(0, &[vote(b"a")]);
+        keep(&mut check, &[vote(b"a")]);
         assert!(check.sent(0, &vote(b"a")).is_ok());
     }
 
     #[test]
-    fn a_vote_of_another_on_disk_is_no_cover() {
+    fn a_vote_in_the_name_of_another_is_caught() {
         let mut check = VoteCheck::new(2);
-        let of_another = Vote { signer: ValidatorIndex(1), ..vote(b"a") };
-        check.kept(0, &[of_another]);
-        assert!(check.sent(0, &vote(b"a")).is_err());
+        assert!(check.passed_on(1, 0, &vote(b"a")).is_err());
+        keep(&mut check, &[vote(b"a")]);
+        check.sent(0, &vote(b"a")).expect("kept");
+        assert!(check.passed_on(1, 0, &vote(b"a")).is_ok());
+        assert!(check.passed_on(1, 0, &vote(b"b")).is_err());
     }
 
     #[test]
     fn a_second_vote_for_one_place_is_caught_even_if_it_is_on_disk() {
         let mut check = VoteCheck::new(1);
-        check.kept(0, &[vote(b"a"), vote(b"b")]);
+        keep(&mut check, &[vote(b"a"), vote(b"b")]);
         assert!(check.sent(0, &vote(b"a")).is_ok());
         assert!(check.sent(0, &vote(b"a")).is_ok());
         assert!(check.sent(0, &vote(b"b")).is_err());
         assert_eq!(check.count(), 1);
+    }
+
+    #[test]
+    fn a_vote_in_an_epoch_that_is_over_is_caught_unless_it_was_cast_before_or_is_a_result() {
+        let mut check = VoteCheck::new(1);
+        keep(&mut check, &[vote(b"a")]);
+        check.began(0, Epoch(1));
+        keep(&mut check, &[vote(b"a")]);
+        assert!(check.kept(0, &vote(b"b")).is_err());
+        let slot = Slot { kind: VoteKind::Checkpoint, ..vote(b"c").slot };
+        keep(&mut check, &[Vote { slot, ..vote(b"c") }]);
+        assert!(!check.has_voted(0, Epoch(0)), "it has sent nothing");
     }
 }

@@ -52,7 +52,8 @@ pub(crate) fn draw_script(
     script
 }
 
-fn draw_ms(random: &mut Random) -> u64 {
+/// For how long something lasts.
+pub(crate) fn draw_ms(random: &mut Random) -> u64 {
     let longest = if random.below(8) == 0 { LONG_MS } else { SHORT_MS };
     random.within(&(1..=longest))
 }
@@ -87,7 +88,8 @@ fn draw_fault(random: &mut Random, nodes: usize) -> Fault {
     }
 }
 
-fn draw_point(random: &mut Random) -> Point {
+/// Any point of a process's work.
+pub(crate) fn draw_point(random: &mut Random) -> Point {
     match random.below(8) {
         0 => Point::BeforeAppend,
         1 => Point::BeforeSync,

@@ -13,8 +13,10 @@ use quorate_consensus::{
         Message,
         message::{
             BaseClaim, CheckpointReport, CheckpointVote, HeightReport, Holdings, NewView, NewViewPayload,
-            PrePrepare, PreparedCertificate, Statement, StatusReport, ViewChange, ViewChangePayload, Vote,
+            PrePrepare, PreparedCertificate, Proof, Statement, StatusReport, ViewChange, ViewChangePayload,
+            Vote,
         },
+        reproposal::reproposal_of,
     },
 };
 use quorate_crypto::{Domain, Hash, MultiSignature, Signature, Signers};
@@ -97,24 +99,35 @@ pub(super) fn invent(liar: &mut PbftLiar, now: &Status) -> Vec<Told<Message>> {
         let vote = sign_vote(liar, Domain::Commit, payload);
         all.push(told(liar.anyone(), Message::Commit(vote)));
     }
+    if liar.lies(Lie::CrossEpoch, SELDOM) {
+        let epoch = neighbour(liar, now.epoch);
+        let height = Height(now.committed.0 + liar.random.below(4));
+        let payload =
+            CommitPayload { epoch, view: View(liar.random.below(2)), height, block: liar.nothing() };
+        let vote = sign_vote(liar, Domain::Commit, payload);
+        all.push(told(liar.anyone(), Message::Commit(vote)));
+        let view = View(1 + liar.random.below(3));
+        let change = sign_view_change(liar, from_genesis(liar, epoch, view), Proof::default());
+        all.push(told(liar.anyone(), Message::ViewChange(Box::new(change))));
+    }
     if liar.lies(Lie::HugeView, SELDOM) {
         let view = match liar.random.below(3) {
             0 => View(u64::MAX),
             1 => View(u64::MAX - liar.random.below(100)),
             _ => View(now.view.0.saturating_add(1 + liar.random.below(1_000_000))),
         };
-        let change = sign_view_change(liar, from_genesis(liar, now.epoch, view));
+        let change = sign_view_change(liar, from_genesis(liar, now.epoch, view), Proof::default());
         all.push(told(liar.anyone(), Message::ViewChange(Box::new(change))));
     }
     if liar.lies(Lie::StaleViewChange, SELDOM) {
         let view = View(now.view.0.saturating_add(liar.random.below(3)));
-        let change = sign_view_change(liar, from_genesis(liar, now.epoch, view));
+        let change = sign_view_change(liar, from_genesis(liar, now.epoch, view), Proof::default());
         all.push(told(liar.anyone(), Message::ViewChange(Box::new(change))));
     }
     if liar.lies(Lie::ForgeViewChange, SELDOM) {
         let view = View(now.view.0.saturating_add(1));
-        let payload = forge(liar, from_genesis(liar, now.epoch, view), now.committed.next());
-        let change = sign_view_change(liar, payload);
+        let stale = from_genesis(liar, now.epoch, view);
+        let change = forge(liar, stale, Proof::default(), now.committed.next());
         all.push(told(liar.anyone(), Message::ViewChange(Box::new(change))));
     }
     if liar.lies(Lie::FalseStatus, SELDOM) {
@@ -199,7 +212,7 @@ fn vote(
         all.push(told(liar.anyone(), wrap(other)));
     }
     if liar.lies(Lie::CrossEpoch, OFTEN) {
-        let payload = CommitPayload { epoch: Epoch(it.payload.epoch.0 + 1), ..it.payload };
+        let payload = CommitPayload { epoch: neighbour(liar, it.payload.epoch), ..it.payload };
         all.push(told(to, wrap(sign_vote(liar, domain, payload))));
     }
     if liar.lies(Lie::CrossChain, OFTEN) {
@@ -232,25 +245,36 @@ fn checkpoint(liar: &mut PbftLiar, to: To, it: CheckpointVote) -> Vec<Told<Messa
 
 fn view_change(liar: &mut PbftLiar, to: To, it: ViewChange) -> Vec<Told<Message>> {
     let honest = told(to, Message::ViewChange(Box::new(it.clone())));
-    let payload = it.payload;
+    let ViewChange { payload, mut proof, .. } = it;
     let other = if liar.lies(Lie::StaleViewChange, OFTEN) {
-        from_genesis(liar, payload.epoch, payload.view)
+        let stale = from_genesis(liar, payload.epoch, payload.view);
+        sign_view_change(liar, stale, Proof::default())
     } else if liar.lies(Lie::PartialViewChange, OFTEN) {
-        let mut partial = payload;
-        partial.prepared.retain(|_| liar.random.chance(500));
-        partial
+        proof.prepared.retain(|_| liar.random.chance(500));
+        // Or it claims all, and proves some.
+        let partial = if liar.random.below(8) == 0 {
+            payload
+        } else {
+            ViewChangePayload { prepared: proof.prepared.iter().map(|it| it.payload).collect(), ..payload }
+        };
+        sign_view_change(liar, partial, proof)
     } else if liar.lies(Lie::ForgeViewChange, OFTEN) {
         let height = payload.base.height.next();
-        forge(liar, payload, height)
+        forge(liar, payload, proof, height)
     } else {
         return vec![honest];
     };
-    let other = told(to, Message::ViewChange(Box::new(sign_view_change(liar, other))));
+    let other = told(to, Message::ViewChange(Box::new(other)));
     if liar.lies(Lie::TwoViewChanges, OFTEN) { vec![honest, other] } else { vec![other] }
 }
 
 /// A VIEW-CHANGE with a certificate that nobody gave.
-fn forge(liar: &mut PbftLiar, mut payload: ViewChangePayload, height: Height) -> ViewChangePayload {
+fn forge(
+    liar: &mut PbftLiar,
+    mut payload: ViewChangePayload,
+    mut proof: Proof,
+    height: Height,
+) -> ViewChange {
     let header = Header {
         version: Header::VERSION,
         chain: liar.chain.genesis.chain,
@@ -269,23 +293,27 @@ fn forge(liar: &mut PbftLiar, mut payload: ViewChangePayload, height: Height) ->
     let view = View(payload.view.0.saturating_sub(1));
     let named = CommitPayload { epoch: payload.epoch, view, height, block: header.hash() };
     let own = sign(liar, Domain::Prepare, &named);
-    let n = liar.chain.keys.len();
+    let n = liar.validators();
     let signatures = MultiSignature::from_votes(n, (0..n).map(|place| (place, own)));
     let certificate = PreparedCertificate { header, payload: named, signatures };
     match liar.random.below(3) {
-        0 => payload.prepared = vec![certificate],
-        1 => payload.prepared.push(certificate),
+        0 => proof.prepared = vec![certificate],
+        1 => proof.prepared.push(certificate),
         // Or a base that nobody certified.
-        _ => payload.base = BaseClaim { height, block: named.block, certificate: None },
+        _ => {
+            payload.base = BaseClaim { height, block: named.block };
+            proof.base = None;
+        }
     }
-    payload
+    payload.prepared = proof.prepared.iter().map(|it| it.payload).collect();
+    sign_view_change(liar, payload, proof)
 }
 
 /// Everything that happened since the genesis is forgotten.
 fn from_genesis(liar: &PbftLiar, epoch: Epoch, view: View) -> ViewChangePayload {
-    let (height, block) = liar.chain.scope.start;
-    let base = BaseClaim { height, block, certificate: None };
-    ViewChangePayload { epoch, view, base, prepared: Vec::new() }
+    let known = liar.before.iter().find(|it| it.epoch() == epoch).unwrap_or(&liar.instance);
+    let (height, block) = known.scope.start;
+    ViewChangePayload { epoch, view, base: BaseClaim { height, block }, prepared: Vec::new() }
 }
 
 fn new_view(liar: &mut PbftLiar, to: To, it: NewView) -> Vec<Told<Message>> {
@@ -296,22 +324,27 @@ fn new_view(liar: &mut PbftLiar, to: To, it: NewView) -> Vec<Told<Message>> {
         return vec![told(to, Message::NewView(Box::new(it)))];
     }
     let mut payload: NewViewPayload = it.payload.clone();
-    match liar.random.below(5) {
+    match liar.random.below(6) {
         0 => payload.blocks.clear(),
         1 => {
             payload.blocks.pop();
         }
         2 => payload.blocks.push(liar.nothing()),
         3 => payload.blocks.reverse(),
+        4 => {
+            payload.proof.prepared.pop();
+        }
         // Its own VIEW-CHANGE says less there, and what follows from them says less as well.
         _ => {
             let own = from_genesis(liar, payload.epoch, payload.view);
-            let own = sign_view_change(liar, own);
+            let own = sign_view_change(liar, own, Proof::default()).request();
             if let Some(place) = payload.changes.iter().position(|change| change.signer == liar.place) {
                 payload.changes[place] = own;
             }
-            let follows = quorate_consensus::pbft::reproposal::reproposal(&payload.changes);
-            payload.blocks = follows.iter().flat_map(|it| &it.blocks).map(|it| it.payload.block).collect();
+            if let Some(start) = reproposal_of(&payload) {
+                payload.proof = start.proof();
+                payload.blocks = start.blocks.iter().map(|it| it.payload.block).collect();
+            }
         }
     }
     let signature = sign(liar, Domain::NewView, &payload);
@@ -339,7 +372,7 @@ fn status(liar: &mut PbftLiar, mut it: StatusReport) -> StatusReport {
 
 /// A STATUS that claims to hold everything, or what cannot be.
 fn boast(liar: &mut PbftLiar, now: &Status) -> StatusReport {
-    let n = liar.chain.keys.len();
+    let n = liar.validators();
     let mut all = Signers::new(n);
     (0..n).for_each(|place| {
         all.insert(place);
@@ -405,6 +438,7 @@ fn impersonate(liar: &mut PbftLiar, message: Message) -> Option<Message> {
         }
         Message::ViewChange(mut it) => {
             it.payload.prepared.clear();
+            it.proof.prepared.clear();
             Some(Message::ViewChange(it))
         }
         Message::NewView(mut it) => {
@@ -423,7 +457,7 @@ fn spoil(liar: &mut PbftLiar, it: PrePrepare) -> PrePrepare {
         0 => header.parent = liar.nothing(),
         1 => header.time = UnixMillis(liar.chain.genesis.time.0),
         2 => header.time = header.time.plus_millis(2 * liar.chain.parameters().max_clock_drift_ms),
-        3 => header.proposer = quorate_ledger::Account(liar.chain.keys[0].public()),
+        3 => header.proposer = quorate_ledger::Account(liar.instance.scope.validators.keys()[0]),
         4 => header.anchor.state_root = liar.nothing(),
         5 => header.chain = liar.nothing(),
         6 => header.transactions_root = liar.nothing(),
@@ -469,17 +503,22 @@ fn signed_proposal(
     }
 }
 
+/// The epoch before or after.
+fn neighbour(liar: &mut PbftLiar, epoch: Epoch) -> Epoch {
+    if liar.random.below(2) == 0 { epoch.next() } else { Epoch(epoch.0.saturating_sub(1)) }
+}
+
 fn sign<T: BorshSerialize>(liar: &PbftLiar, domain: Domain, payload: &T) -> Signature {
     liar.key.sign(domain, &liar.chain.genesis.chain, payload)
 }
 
 fn sign_vote(liar: &PbftLiar, domain: Domain, payload: CommitPayload) -> Vote {
-    Vote { payload, signer: liar.place, signature: sign(liar, domain, &payload) }
+    Vote { payload, signer: liar.place_in(payload.epoch), signature: sign(liar, domain, &payload) }
 }
 
-fn sign_view_change(liar: &PbftLiar, payload: ViewChangePayload) -> ViewChange {
+fn sign_view_change(liar: &PbftLiar, payload: ViewChangePayload, proof: Proof) -> ViewChange {
     let signature = sign(liar, Domain::ViewChange, &payload);
-    ViewChange { payload, signer: liar.place, signature }
+    ViewChange { signer: liar.place_in(payload.epoch), payload, signature, proof }
 }
 
 #[cfg(test)]
@@ -490,11 +529,13 @@ mod tests {
 
     use super::*;
     use crate::Scenario;
+    use crate::process::epochs::Instance;
 
     #[test]
     fn every_lie_about_messages_is_told() {
         let chain = Scenario::new("", 4, 1).parameters(Parameters::default()).chain();
-        let mut liar = Liar::new(Lie::ALL.to_vec(), ValidatorIndex(0), chain, 0);
+        let instance = Instance::new(chain.first_scope(), &chain);
+        let mut liar = Liar::new(Lie::ALL.to_vec(), 0, chain, &instance, 0);
         let now = Status {
             epoch: Epoch(0),
             view: View(0),
@@ -511,7 +552,13 @@ mod tests {
             invent(&mut liar, &now);
         }
         let invented: BTreeSet<_> = liar.told.iter().copied().collect();
-        let expected = [Lie::ConflictingVotes, Lie::HugeView, Lie::StaleViewChange, Lie::ForgeViewChange];
+        let expected = [
+            Lie::ConflictingVotes,
+            Lie::CrossEpoch,
+            Lie::HugeView,
+            Lie::StaleViewChange,
+            Lie::ForgeViewChange,
+        ];
         assert!(expected.iter().all(|lie| invented.contains(lie.name())), "{invented:?}");
     }
 }

@@ -1,17 +1,20 @@
 //! What the engine asks for, done.
 
+use std::rc::Rc;
+
 use quorate_consensus::{Action, Event, Mono, Rejection};
 use quorate_crypto::Hash;
 use quorate_ledger::{Account, Height, Transaction};
 
 use super::Process;
-use super::outbound::{reply, send_to};
+use super::epochs::Instance;
+use super::outbound::reply;
 use crate::effect::{Effects, Sighting};
-use crate::liar::{Deceptive, Lie};
+use crate::liar::{Deceptive, Lie, told};
 use crate::machine::Machine;
 use crate::observe::Accusation;
 use crate::trace::Short;
-use crate::wire::Packet;
+use crate::wire::{Packet, Stretch};
 
 /// Most blocks of one answer to a node that is behind.
 const SERVE_BLOCKS: usize = 64;
@@ -23,21 +26,23 @@ impl<E: Deceptive> Process<E> {
         &mut self,
         machine: &mut Machine<E::Record>,
         now: Mono,
+        instance: &Rc<Instance>,
         action: Action<E::Message>,
         out: &mut Effects<E::Message>,
     ) {
         match action {
             Action::Send { to, message } => {
                 if let Some(liar) = &mut self.liar {
+                    liar.turn_to(instance);
                     let told = E::alter(liar, to, message);
-                    self.tell(machine, told, out);
+                    self.tell(machine, instance, told, out);
                 } else {
-                    send_to::<E>(machine, to, message, 0, out);
+                    self.say(machine, instance, told(to, message), out);
                 }
             }
             Action::Build { height, parent, anchor, time } => {
-                let epoch = machine.chain.scope.epoch;
-                let proposer = Account(machine.chain.keys[machine.index].public());
+                let epoch = instance.epoch();
+                let proposer = Account(machine.key().public());
                 let censor = self.liar.as_mut().is_some_and(|liar| liar.lies(Lie::Censor, 1_000));
                 let waiting = self.pool.oldest_first().filter(|it| !censor || !is_censored(it));
                 let block = self.candidates.build(height, parent, anchor, time, epoch, proposer, waiting);
@@ -55,15 +60,15 @@ impl<E: Deceptive> Process<E> {
                 let block = proposal.header.hash();
                 let (pool, candidates) = (&self.pool, &self.candidates);
                 let here = |hash: &Hash| pool.by_hash(hash).or_else(|| candidates.transaction(hash));
-                self.bodies.begin(proposal, from.as_usize(), here);
+                self.bodies.begin(proposal, instance.member(from), here);
                 self.judge_if_complete(machine, now, block, out);
                 self.fetch(machine, now, block, out);
             }
             Action::Fetch { header, from } => {
-                let hash = header.hash();
+                let (hash, from) = (header.hash(), instance.member(from));
                 out.note(|| format!("-> n{from}  FETCH-BLOCK {}", Short(&hash)));
                 self.wanted.insert(hash);
-                reply(from.as_usize(), &Packet::FetchBlock(hash), out);
+                reply(from, &Packet::FetchBlock(hash), out);
             }
             Action::Commit { block, certificate } => self.commit(machine, now, block, certificate, out),
             Action::Stable { certificate } => {
@@ -72,12 +77,24 @@ impl<E: Deceptive> Process<E> {
                     self.ledger_refuses(machine, "the ledger refuses a checkpoint certificate", &why, out);
                 }
             }
-            Action::Serve { to, above } => self.serve(to.as_usize(), above, out),
+            Action::Leave { view, rule } => {
+                out.note(|| format!("leaves for v{view}: {rule} (§5)"));
+                out.count(left_by(rule));
+            }
+            Action::Serve { to, above } => self.serve(instance.member(to), above, out),
             Action::Accuse { evidence } => {
                 out.note(|| format!("accuses of {}", evidence.kind()));
-                out.see(Sighting::Accuses(Box::new(Accusation::of(&evidence, &machine.chain.scope))));
+                out.see(Sighting::Accuses(Box::new(Accusation::of(&evidence, &instance.scope))));
             }
-            Action::Reject { from, why } => reject(from.as_usize(), &why, out),
+            Action::Reject { from, why } => {
+                let from = instance.member(from);
+                if self.changed_now.contains(&from) {
+                    out.note(|| format!("refuses what the network has changed since n{from} sent it: {why}"));
+                    out.count("corruption refused");
+                } else {
+                    reject(from, &why, out);
+                }
+            }
             Action::Abstain { why } => {
                 out.note(|| format!("abstains: {why}"));
                 out.see(Sighting::Abstains(why));
@@ -86,7 +103,8 @@ impl<E: Deceptive> Process<E> {
         }
     }
 
-    fn serve(&mut self, to: usize, above: Height, out: &mut Effects<E::Message>) {
+    /// Sends certified blocks above a height, with the newest checkpoint certificate of one of them.
+    pub(super) fn serve(&mut self, to: usize, above: Height, out: &mut Effects<E::Message>) {
         let reader = self.ledger.reader();
         match reader.certified_above(above, SERVE_BLOCKS, SERVE_BYTES) {
             Ok(Some(mut blocks)) => {
@@ -99,14 +117,30 @@ impl<E: Deceptive> Process<E> {
                     }
                 }
                 let last = blocks.certificate.payload.height;
+                let heights = blocks.blocks.iter().rev().map(|block| block.height());
+                let checkpoint =
+                    heights.filter_map(|height| reader.checkpoint(height).expect("memory reads")).next();
                 out.note(|| format!("-> n{to}  CERTIFIED h{} to h{last}", above.next()));
-                reply(to, &Packet::Certified(blocks), out);
+                reply(to, &Packet::Certified(Box::new(Stretch { blocks, checkpoint })), out);
             }
             Ok(None) => out.note(|| format!("has no certified blocks above h{above}")),
             Err(why) => {
                 out.see(Sighting::Wrong { what: "the ledger does not read", detail: why.to_string() });
             }
         }
+    }
+}
+
+/// How a view that was left is counted.
+fn left_by(rule: &str) -> &'static str {
+    match rule {
+        "proposal" => "views left: proposal timer",
+        "progress" => "views left: progress timer",
+        "inclusion" => "views left: inclusion timer",
+        "new_view" => "views left: new-view timer",
+        "rotation" => "views left: rotation",
+        "false_new_view" => "views left: false NEW-VIEW",
+        _ => "views left: f + 1 others had",
     }
 }
 

@@ -79,6 +79,10 @@ impl<E: Deceptive> Process<E> {
                 return;
             }
         };
+        if self.has_ended() && machine.doom_at_end.is_some() {
+            machine.doom = machine.doom_at_end.take();
+            out.count("crash at an epoch's end");
+        }
         if machine.doom == Some(Point::BeforeExecuted) {
             out.die(Death::Struck);
             return;
@@ -86,8 +90,9 @@ impl<E: Deceptive> Process<E> {
         for (delivered, outcome) in batch.into_iter().zip(outcomes) {
             out.note(|| format!("executed h{}", delivered.block.height()));
             out.see(Sighting::Executed { block: delivered.block, outcome });
-            self.inbox.push(Event::Executed { outcome });
+            self.inbox.push(Event::Executed { outcome }.into());
         }
+        self.begin_if_ended(machine, now, out);
         self.candidates.release(self.executor.base.min(self.executed()));
         if let Err(why) = self.ledger.flush_due(machine.clocks(now).wall) {
             self.ledger_refuses(machine, "the ledger does not write behind", &why, out);

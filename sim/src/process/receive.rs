@@ -4,15 +4,15 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use quorate_consensus::{Event, Mono, Rejection};
-use quorate_ledger::{Block, CertifiedBlocks};
+use quorate_ledger::{Block, CommitPayload};
 
 use super::Process;
-use super::outbound::{place, reply};
+use super::outbound::reply;
 use crate::effect::{Effects, Sighting};
 use crate::liar::{Deceptive, Lie};
 use crate::machine::Machine;
 use crate::trace::Short;
-use crate::wire::{Packet, Parcel};
+use crate::wire::{Packet, Parcel, Stretch};
 
 impl<E: Deceptive> Process<E> {
     /// Takes a packet off the wire.
@@ -34,6 +34,8 @@ impl<E: Deceptive> Process<E> {
         let withholds = self.liar.as_ref().is_some_and(|liar| liar.does(Lie::WithholdBodies));
         match packet {
             Packet::Consensus(message) => self.hear(machine, from, message, parcel.corrupted, out),
+            Packet::Offer(height) => self.offered(now, from, *height, out),
+            Packet::Blocks { above } => self.serve(from, *above, out),
             Packet::Transactions(transactions) => {
                 out.note(|| format!("<- n{from}  {} transactions", transactions.len()));
                 for transaction in transactions {
@@ -61,7 +63,7 @@ impl<E: Deceptive> Process<E> {
                 }
             }
             Packet::Block(block) => self.take_block(from, block, out),
-            Packet::Certified(blocks) => self.take_certified(machine, from, blocks, parcel.corrupted, out),
+            Packet::Certified(stretch) => self.take_certified(from, stretch, parcel.corrupted, out),
         }
         self.settle(machine, now, out);
     }
@@ -76,11 +78,28 @@ impl<E: Deceptive> Process<E> {
     ) {
         out.note(|| format!("<- n{from}  {}", E::describe(message)));
         if let Some(liar) = &mut self.liar {
+            let instance = Rc::clone(self.epochs.current());
+            liar.turn_to(&instance);
             let told = E::answer(liar, message);
-            self.tell(machine, told, out);
+            self.tell(machine, &instance, told, out);
         }
-        match E::verify(&machine.chain.scope, self.horizon, message.clone()) {
-            Ok(message) => self.inbox.push(Event::Message { from: place(from), message }),
+        let epoch = E::epoch_of(message);
+        let Some((instance, horizon)) = self.epochs.of(epoch) else {
+            if epoch < self.epochs.current().epoch() {
+                // Its sender is behind.
+                reply(from, &Packet::Offer(self.executed()), out);
+            }
+            return;
+        };
+        // A member of the other epoch's set has no voice here.
+        let Some(index) = instance.index_of(from) else { return };
+        match E::verify(&instance.scope, horizon, message.clone()) {
+            Ok(message) => {
+                if corrupted {
+                    self.changed.push(from);
+                }
+                self.inbox.push(Event::Message { from: index, message }.into());
+            }
             Err(why @ Rejection::OldView(_)) => {
                 out.note(|| format!("drops a message of n{from}: {why}"));
             }
@@ -95,23 +114,32 @@ impl<E: Deceptive> Process<E> {
         if wanted && block.height() > self.candidates.tip().height {
             self.wanted.remove(&block.hash());
             self.candidates.insert(Arc::clone(block));
-            self.inbox.push(Event::Fetched { block: Arc::clone(block) });
+            self.inbox.push(Event::Fetched { block: Arc::clone(block) }.into());
         }
     }
 
+    /// Certified blocks, and perhaps the certificate of a checkpoint of one of them. Whose signatures a later epoch needs is
+    /// known once the last block of this one is executed.
     fn take_certified(
         &mut self,
-        machine: &Machine<E::Record>,
         from: usize,
-        blocks: &CertifiedBlocks,
+        Stretch { blocks, checkpoint }: &Stretch,
         corrupted: bool,
         out: &mut Effects<E::Message>,
     ) {
-        let scope = &machine.chain.scope;
-        out.note(|| format!("<- n{from}  CERTIFIED up to h{}", blocks.certificate.payload.height));
-        match blocks.check(&scope.chain, &scope.validators) {
-            Ok(()) => self.inbox.push(Event::Certified(blocks.clone())),
-            Err(why) => blame(corrupted, from, "certified blocks do not check", &why.to_string(), out),
+        let reader = self.ledger.reader();
+        let CommitPayload { epoch, height, .. } = blocks.certificate.payload;
+        out.note(|| format!("<- n{from}  CERTIFIED up to h{height}"));
+        let Some(start) = reader.epoch_numbered(epoch) else { return };
+        if let Err(why) = blocks.check(&reader.chain(), &start.validators) {
+            blame(corrupted, from, "certified blocks do not check", &why.to_string(), out);
+            return;
+        }
+        self.inbox.push(Event::Certified(blocks.clone()).into());
+        let Some(checkpoint) = checkpoint.as_ref().filter(|it| it.payload.epoch == epoch) else { return };
+        match checkpoint.verify(&reader.chain(), &start.validators) {
+            Ok(()) => self.inbox.push(Event::Checkpoint(checkpoint.clone()).into()),
+            Err(why) => blame(corrupted, from, "a checkpoint does not check", &why.to_string(), out),
         }
     }
 }

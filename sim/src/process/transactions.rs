@@ -2,18 +2,17 @@
 
 use std::sync::Arc;
 
-use borsh::{BorshDeserialize, BorshSerialize};
 use quorate_consensus::{Event, Mono, Verdict};
 use quorate_crypto::Hash;
 use quorate_ledger::{Block, Height, Transaction};
 
 use super::Process;
-use super::outbound::{reply, to_all};
+use super::outbound::{reply, spread, to_all};
 use crate::effect::{Effects, Wake};
 use crate::liar::{Deceptive, Lie};
 use crate::machine::Machine;
 use crate::trace::Short;
-use crate::wire::Packet;
+use crate::wire::{Packet, Parcel};
 
 /// How long missing bodies are waited for before another node is asked.
 const REFETCH_US: u64 = 100_000;
@@ -72,7 +71,7 @@ impl<E: Deceptive> Process<E> {
             return Submitted::Refused("the signature does not hold".to_owned());
         }
         self.pool.insert(Arc::clone(transaction), now);
-        self.wake_to_hand_out(now.plus_millis(hand_out_wait_ms(machine)), out);
+        self.wake_to_hand_out(now.plus_millis(self.hand_out_wait_ms()), out);
         Submitted::Waits
     }
 
@@ -99,7 +98,8 @@ impl<E: Deceptive> Process<E> {
         out: &mut Effects<E::Message>,
     ) {
         let Some(transactions) = self.bodies.missing(&block) else { return };
-        if let Some(source) = self.bodies.next_source(&block, machine.nodes(), machine.index) {
+        let validators = &self.epochs.current().members;
+        if let Some(source) = self.bodies.next_source(&block, validators, machine.member) {
             out.note(|| format!("-> n{source}  FETCH {} of {}", transactions.len(), Short(&block)));
             reply(source, &Packet::Fetch { block, transactions }, out);
         }
@@ -140,7 +140,7 @@ impl<E: Deceptive> Process<E> {
         out.wake_after(now, micros, Wake::Answer);
     }
 
-    /// What has waited too long goes to every validator, again and again until it is committed.
+    /// What has waited too long goes to every validator, again and again until it is committed: if it waits at one.
     pub(super) fn hand_out(
         &mut self,
         machine: &mut Machine<E::Record>,
@@ -152,15 +152,16 @@ impl<E: Deceptive> Process<E> {
         }
         self.hand_out = None;
         self.pool.expire(machine.clocks(now).wall);
-        let waiting = self.pool.hand_out(now, hand_out_wait_ms(machine));
-        if !waiting.is_empty() {
+        let waiting = self.pool.hand_out(now, self.hand_out_wait_ms());
+        let validators = &self.epochs.current().members;
+        if !waiting.is_empty() && validators.contains(&machine.member) {
             out.note(|| format!("hands {} transactions to everybody", waiting.len()));
             if !self.withholds() {
-                to_all(machine, &Packet::Transactions(waiting), out);
+                spread(machine, validators, &Parcel::of(&Packet::Transactions(waiting)), 0, out);
             }
         }
         if !self.pool.is_empty() {
-            self.wake_to_hand_out(now.plus_millis(machine.chain.parameters().resend_ms), out);
+            self.wake_to_hand_out(now.plus_millis(self.parameters().resend_ms), out);
         }
     }
 
@@ -175,8 +176,8 @@ impl<E: Deceptive> Process<E> {
             out.wake(at, Wake::HandOut);
         }
     }
-}
 
-fn hand_out_wait_ms<R: BorshSerialize + BorshDeserialize + Clone>(machine: &Machine<R>) -> u64 {
-    machine.chain.parameters().base_timeout_ms / 2
+    fn hand_out_wait_ms(&self) -> u64 {
+        self.parameters().base_timeout_ms / 2
+    }
 }

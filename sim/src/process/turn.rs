@@ -1,8 +1,10 @@
 //! One turn of the loop that runs engines everywhere, and the disk between what it records and what it does.
 
 use std::io;
+use std::rc::Rc;
 
 use quorate_consensus::{Action, Event, Input, Log, Mono, drive};
+use quorate_ledger::Epoch;
 
 use super::{Process, Turn};
 use crate::effect::{Death, Effects, Sighting, Wake};
@@ -35,22 +37,23 @@ impl<E: Deceptive> Process<E> {
         now: Mono,
         out: &mut Effects<E::Message>,
     ) {
-        let events = std::mem::take(&mut self.inbox);
+        let mut inputs = std::mem::take(&mut self.inbox);
         self.turn = Turn::Idle;
         let clocks = machine.clocks(now);
-        let heard = self.votes_of_liars(machine, &events);
-        let before = self.horizon;
-        let executed = self.ledger.tip().height;
-        let inputs = events.into_iter().map(Input::from);
+        let heard = self.votes_of_liars(machine, &inputs);
+        let (epoch, before) = (self.replica.epoch(), self.replica.current().horizon());
+        let (executed, window) = (self.ledger.tip(), u64::from(self.parameters().window));
         let driven = if machine.is_rotten() {
-            drive(&mut self.replica, &mut NoLog, clocks, inputs)
+            drive(&mut self.replica, &mut NoLog, clocks, inputs.drain(..))
         } else {
-            drive(&mut self.replica, &mut machine.log, clocks, inputs)
+            drive(&mut self.replica, &mut machine.log, clocks, inputs.drain(..))
         };
+        self.inbox = inputs; // empty, and as large as before
+        self.changed_now = std::mem::take(&mut self.changed);
         self.stepped = true;
-        self.horizon = self.replica.current().horizon();
+        self.epochs.moved(&self.replica);
         let actions = match driven {
-            Ok(actions) => actions.into_iter().map(|(_, action)| action).collect(),
+            Ok(actions) => actions,
             Err(why) => {
                 out.note(|| format!("stops: {why}"));
                 out.count("stopped on a full disk");
@@ -58,13 +61,16 @@ impl<E: Deceptive> Process<E> {
                 return;
             }
         };
-        if before.view == self.horizon.view && !heard.is_empty() {
-            // What counted surely: in one view, above what is committed, within the window of before.
-            let window = u64::from(machine.chain.parameters().window);
+        let after = self.epochs.horizon();
+        if before.view == after.view && epoch == self.replica.epoch() && !heard.is_empty() {
+            // What counted surely: in one view, above what is committed, within the window of before and the epoch.
+            let last = executed.outcome.epoch_ends.map_or(u64::MAX, |last| last.0);
+            let last = last.min(executed.height.0 + window);
             let counted = heard.into_iter().filter(|vote| {
-                vote.slot.view == before.view
-                    && vote.slot.height > self.horizon.committed
-                    && vote.slot.height <= executed.plus(window)
+                vote.slot.epoch == epoch
+                    && vote.slot.view == before.view
+                    && vote.slot.height > after.committed
+                    && vote.slot.height.0 <= last
             });
             out.see(Sighting::Heard(counted.collect()));
         }
@@ -85,24 +91,31 @@ impl<E: Deceptive> Process<E> {
         }
     }
 
-    /// Votes of liars that these events bring: whoever hears two that differ must say so.
-    fn votes_of_liars(&self, machine: &Machine<E::Record>, events: &[Event<E::Message>]) -> Vec<Vote> {
+    /// Votes of liars that these inputs bring: whoever hears two that differ must say so.
+    fn votes_of_liars(&self, machine: &Machine<E::Record>, inputs: &[Input<E::Message>]) -> Vec<Vote> {
         if !machine.chain.liars.contains(&true) {
             return Vec::new();
         }
-        let votes = events.iter().flat_map(|event| match event {
-            Event::Message { message, .. } => E::votes(message.inner()),
-            Event::Tick
-            | Event::Backlog(_)
-            | Event::Built { .. }
-            | Event::Checked { .. }
-            | Event::Fetched { .. }
-            | Event::Executed { .. }
-            | Event::Certified(_)
-            | Event::Checkpoint(_) => Vec::new(),
+        let votes = inputs.iter().flat_map(|input| match input {
+            Input::Event(Event::Message { message, .. }) => E::votes(message.inner()),
+            Input::Event(
+                Event::Tick
+                | Event::Backlog(_)
+                | Event::Built { .. }
+                | Event::Checked { .. }
+                | Event::Fetched { .. }
+                | Event::Executed { .. }
+                | Event::Certified(_)
+                | Event::Checkpoint(_),
+            )
+            | Input::Begin { .. } => Vec::new(),
         });
+        let lies = |vote: &Vote| {
+            let instance = self.epochs.of(vote.slot.epoch).map(|(instance, _)| instance);
+            instance.is_some_and(|it| machine.chain.liars[it.member(vote.signer)])
+        };
         votes
-            .filter(|vote| machine.chain.liars[vote.signer.as_usize()])
+            .filter(lies)
             .filter(|vote| matches!(vote.slot.kind, VoteKind::Prepare | VoteKind::Commit))
             .collect()
     }
@@ -114,8 +127,8 @@ impl<E: Deceptive> Process<E> {
         now: Mono,
         out: &mut Effects<E::Message>,
     ) {
-        let records = match machine.log.sync() {
-            Ok(records) => records,
+        let votes = match machine.log.sync() {
+            Ok(votes) => votes,
             Err(why) => {
                 out.note(|| format!("stops: {why}"));
                 out.count("stopped on a failed sync");
@@ -123,7 +136,7 @@ impl<E: Deceptive> Process<E> {
                 return;
             }
         };
-        out.see(Sighting::Kept(records.iter().flat_map(E::kept).collect()));
+        out.see(Sighting::Kept(votes));
         if machine.doom == Some(Point::BeforeActions) {
             out.die(Death::BeforeActions);
             return;
@@ -137,7 +150,7 @@ impl<E: Deceptive> Process<E> {
         &mut self,
         machine: &mut Machine<E::Record>,
         now: Mono,
-        mut actions: Vec<Action<E::Message>>,
+        mut actions: Vec<(Epoch, Action<E::Message>)>,
         out: &mut Effects<E::Message>,
     ) {
         let after = match machine.doom {
@@ -147,11 +160,18 @@ impl<E: Deceptive> Process<E> {
         if let Some(count) = after {
             actions.truncate(count);
         }
-        for action in actions {
-            self.take(machine, now, action, out);
+        for (epoch, action) in actions {
+            // What the last word of a closed instance was is for nobody any more.
+            if let Some((instance, _)) = self.epochs.of(epoch) {
+                let instance = Rc::clone(instance);
+                self.take(machine, now, &instance, action, out);
+            }
         }
         if after.is_some() {
             out.die(Death::Struck);
+        } else if self.began != self.replica.epoch() {
+            self.began = self.replica.epoch();
+            out.see(Sighting::Began(self.began));
         }
     }
 }

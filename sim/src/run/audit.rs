@@ -1,6 +1,7 @@
 //! The last look at the end of a run: what every node would tell its clients.
 
-use quorate_ledger::{Delivered, Height, Ledger, MemoryStore, StoreError};
+use quorate_crypto::{MultiSignature, encode};
+use quorate_ledger::{Delivered, Epoch, Height, Ledger, MemoryStore, StoreError};
 
 use super::Simulation;
 use crate::check::Violation;
@@ -8,7 +9,8 @@ use crate::liar::Deceptive;
 
 const REPLAY: &str = "executing the chain from the genesis comes to the same again";
 const STORED: &str = "what is stored is what was agreed on";
-const CERTIFIED: &str = "every stored block is covered by a quorum's certificate";
+const CERTIFIED: &str = "every stored block is covered by a certificate of its epoch's quorum";
+const EPOCHS: &str = "what a node tells of epochs is what was approved of";
 const BALANCES: &str = "balances are what the transfers come to";
 const OUTCOMES: &str = "what a client was told is so at every node";
 
@@ -24,6 +26,7 @@ impl<E: Deceptive> Simulation<'_, E> {
                 }
                 let at = format!("n{index}");
                 self.audit_blocks(&at, ledger).unwrap_or_else(|why| Err(unreadable(&at, &why)))?;
+                self.audit_epochs(&at, ledger)?;
                 self.audit_state(&at, ledger).unwrap_or_else(|why| Err(unreadable(&at, &why)))?;
             }
         }
@@ -39,7 +42,9 @@ impl<E: Deceptive> Simulation<'_, E> {
         for height in (1..=ledger.tip().base_height.0).map(Height) {
             let stored = reader.block(height).map_err(|why| fail(why.to_string()))?;
             let block = stored.ok_or_else(|| fail(format!("no block at {height}")))?.block;
-            let outcome = again.apply(&[Delivered { block, certificate: None }]);
+            // The last block of an epoch has one of its own.
+            let certificate = reader.commit_certificate(height).map_err(|why| fail(why.to_string()))?;
+            let outcome = again.apply(&[Delivered { block, certificate }]);
             let outcome = outcome.map_err(|why| fail(why.to_string()))?.first().copied();
             if outcome != self.checks.chain.outcome_at(height) {
                 return Err(fail(format!("at height {height} it comes to {outcome:?}")));
@@ -62,14 +67,51 @@ impl<E: Deceptive> Simulation<'_, E> {
             let Some((covered, certificate)) = reader.commit_certificate_at_or_above(height)? else {
                 return Ok(Err(Violation::new(CERTIFIED, format!("{at} has none at or above {height}"))));
             };
-            let signers = certificate.signatures.signers().count();
-            let named = Some(certificate.payload.block) == self.checks.chain.hash_at(covered);
-            if !named || signers < quorum(self.scenario.nodes) {
-                let detail = format!("{at} has {:?} of {signers} signers at {covered}", certificate.payload);
+            let payload = &certificate.payload;
+            let named = Some(payload.block) == self.checks.chain.hash_at(covered);
+            let epochs = &self.checks.chain.epochs;
+            let epoch = epochs.at(height).0;
+            if !named || payload.epoch != epoch || epochs.at(covered).0 != epoch {
+                let detail = format!("{at} has {payload:?} for {height} of epoch {epoch}");
                 return Ok(Err(Violation::new(CERTIFIED, detail)));
+            }
+            let signed = |domain: &[u8], payload: Vec<u8>, signatures: &MultiSignature| {
+                let message = [domain, self.chain.genesis.chain.as_bytes(), &payload].concat();
+                epochs.is_signed(epoch, &message, |place| signatures.of(place).copied())
+            };
+            if covered == height && !signed(b"quorate/1/commit\0", encode(payload), &certificate.signatures) {
+                let detail = format!("{at} has a certificate for {height} that its quorum did not sign");
+                return Ok(Err(Violation::new(CERTIFIED, detail)));
+            }
+            if let Some(checkpoint) = reader.checkpoint(height)? {
+                let (payload, signatures) = (&checkpoint.payload, &checkpoint.signatures);
+                let outcome = self.checks.chain.outcome_at(height);
+                let same = outcome.is_some_and(|outcome| outcome.checkpoint == *payload);
+                if !same || !signed(b"quorate/1/checkpoint\0", encode(payload), signatures) {
+                    let detail = format!("{at} has {payload:?} for {height}, which came to {outcome:?}");
+                    return Ok(Err(Violation::new(CERTIFIED, detail)));
+                }
             }
         }
         Ok(Ok(()))
+    }
+
+    /// The sets, spans and parameters that a node would tell of.
+    fn audit_epochs(&self, at: &str, ledger: &Ledger<MemoryStore>) -> Result<(), Violation> {
+        let (reader, tip) = (ledger.reader(), ledger.tip().height);
+        for (number, span) in (0..).zip(self.checks.chain.epochs.spans()) {
+            let told = reader.epoch_numbered(Epoch(number));
+            let same = told.as_ref().is_some_and(|told| {
+                told.start == span.start
+                    && told.validators.keys() == span.validators
+                    && told.parameters == span.parameters
+            });
+            if !same && tip.next() >= span.start {
+                let detail = format!("{at} at {tip} has {told:?} for epoch {number}, not {span:?}");
+                return Err(Violation::new(EPOCHS, detail));
+            }
+        }
+        Ok(())
     }
 
     fn audit_state(
@@ -96,23 +138,6 @@ impl<E: Deceptive> Simulation<'_, E> {
     }
 }
 
-/// The least number of validators of `n` such that any two such groups share a correct one (`docs/pbft.md` §1): counted
-/// up, not computed by the formula that is under test.
-fn quorum(n: usize) -> usize {
-    let faulty = (0..n).take_while(|faulty| 3 * faulty < n).last().unwrap_or_default();
-    (1..=n).find(|size| 2 * size > n + faulty).unwrap_or(n)
-}
-
 fn unreadable(at: &str, why: &StoreError) -> Violation {
     Violation::new("a ledger can be read", format!("{at}: {why}"))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::quorum;
-
-    #[test]
-    fn quorums_are_those_of_the_paper_and_right_between() {
-        assert_eq!([1, 4, 5, 6, 7, 10].map(quorum), [1, 3, 4, 4, 5, 7]);
-    }
 }

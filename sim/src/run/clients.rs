@@ -12,7 +12,9 @@ const STILL_SO: &str = "what a client was told stays so";
 impl<E: Deceptive> Simulation<'_, E> {
     pub(super) fn make_later(&mut self) {
         let now = self.queue.now();
-        let next = self.clients.next_in_ms(now, self.checks.chain.height(), self.calm.is_some());
+        let (height, calm) = (self.checks.chain.height(), self.calm.is_some());
+        let awaited = calm && (self.are_deciding() || self.silent().is_some());
+        let next = self.clients.next_in_ms(now, height, calm, awaited);
         if let Some(ms) = next {
             self.queue.at(now.plus_millis(ms), Happening::Make);
         }
@@ -34,7 +36,7 @@ impl<E: Deceptive> Simulation<'_, E> {
         let Some(transaction) = self.clients.open(number) else { return Ok(()) };
         let now = self.queue.now();
         if transaction.expires_at() > self.chain.wall(now) {
-            let node = self.clients.any_node(&self.chain);
+            let node = self.clients.next_node(number, &self.chain);
             self.coverage.count("transactions submitted again");
             self.submit(number, node)?;
             self.queue.at(now.plus_millis(self.clients.retry_ms()), Happening::Retry(number));
@@ -63,7 +65,7 @@ impl<E: Deceptive> Simulation<'_, E> {
 
     /// A client asks some node for a balance, and whether something that it was told is still so.
     fn read(&mut self) -> Result<(), Violation> {
-        let (account, index) = self.clients.question(self.scenario.nodes);
+        let (account, index) = self.clients.question(self.chain.keys.len());
         let remembered = self.clients.remembered();
         let Some(ledger) = self.nodes[index].ledger().filter(|_| self.checks.is_correct(index)) else {
             return Ok(());

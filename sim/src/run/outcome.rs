@@ -67,6 +67,8 @@ impl<E: Deceptive> Simulation<'_, E> {
         let settled_after_ms = now_ms.saturating_sub(self.scenario.chaos_ms);
         let recovered = self.calm.and_then(|calm| Some((calm.recovered?.0 - calm.since.0) / 1_000_000));
         self.coverage.add("events of the simulation", self.happenings);
+        self.coverage.add("approvals made", self.operators.made() as u64);
+        self.coverage.add("approvals that failed", self.checks.chain.epochs.failed());
         self.coverage.add("blocks", self.checks.chain.height().0);
         self.coverage.add("votes", self.checks.votes.count());
         self.coverage.add("accusations", self.checks.evidence.count());

@@ -9,6 +9,7 @@ use crate::liar::Deceptive;
 const RECOVERS: &str =
     "once faults have stopped the chain commits again within a time that follows from its parameters";
 const INCLUDED: &str = "once faults have stopped what is submitted is committed in bounded time";
+const VOTES: &str = "once faults have stopped every correct validator comes to vote in bounded time";
 const CAUGHT_UP: &str = "once everything has its outcome every node comes to know it in bounded time";
 /// How often a node's sizes are looked at: every so many probes.
 const SIZES_EVERY: u64 = 16;
@@ -23,6 +24,8 @@ impl<E: Deceptive> Simulation<'_, E> {
         if let Some(calm) = self.calm {
             self.must_recover(calm)?;
             self.must_include(calm)?;
+            self.must_decide(calm)?;
+            self.must_vote(calm)?;
             if self.is_settled()? {
                 return Ok(true);
             }
@@ -32,18 +35,25 @@ impl<E: Deceptive> Simulation<'_, E> {
     }
 
     fn measure(&self) -> Result<(), Violation> {
-        let made = self.clients.made() as usize;
+        let made = self.clients.made() as usize + self.operators.made();
+        let most = bounds::Most::of(self.scenario.all_parameters());
         for (index, node) in self.nodes.iter().enumerate().filter(|(index, _)| self.checks.is_correct(*index))
         {
             if let Some(sizes) = node.sizes() {
-                bounds::bounded(index, &sizes, self.chain.parameters(), made)?;
+                bounds::bounded(index, &sizes, most, made)?;
             }
         }
         Ok(())
     }
 
-    fn bound(&self, since: Mono) -> Mono {
-        since.plus_millis(self.scenario.bound_ms())
+    /// Until when something must have come about that could from `since` on. With an epoch it may begin anew: what is
+    /// bounded is the time within one.
+    pub(super) fn bound(&self, since: Mono) -> Mono {
+        let begun = self.epochs.iter().filter(|at| **at >= since).count();
+        let begins = self.epochs.len() < self.checks.chain.epochs.spans().len() - 1;
+        let ends = self.checks.chain.epochs.ending().is_some();
+        let times = 1 + begun as u64 + u64::from(begins) + u64::from(ends);
+        since.plus_millis(times * self.scenario.bound_ms())
     }
 
     /// The first block after the storm.
@@ -80,6 +90,34 @@ impl<E: Deceptive> Simulation<'_, E> {
         }
     }
 
+    /// A validator of the newest epoch that has not voted in it, and could.
+    pub(super) fn silent(&self) -> Option<usize> {
+        let epochs = &self.checks.chain.epochs;
+        (0..self.chain.keys.len())
+            .filter(|member| epochs.votes(*member) && self.is_sound(*member))
+            .find(|member| !self.checks.votes.has_voted(*member, epochs.number()))
+    }
+
+    /// Whether nothing keeps a member from voting.
+    fn is_sound(&self, member: usize) -> bool {
+        self.checks.is_sound(member) && !self.gone[member] && !self.nodes[member].machine.is_rotten()
+    }
+
+    /// While clients go on, every validator comes to vote.
+    fn must_vote(&mut self, calm: Calm) -> Result<(), Violation> {
+        let (now, silent) = (self.queue.now(), self.silent());
+        let waits = silent.filter(|_| self.scenario.workload.lasting.is_some());
+        let since = waits.map(|_| self.silent_since.unwrap_or(now).max(calm.since));
+        self.silent_since = since;
+        match (waits, since) {
+            (Some(member), Some(since)) if now > self.bound(since) => {
+                let epoch = self.checks.chain.epochs.number();
+                Err(Violation::new(VOTES, format!("n{member} has not voted in epoch {epoch}")))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Whether every transaction has its outcome, and every node that should stands at least where the chain stood then. An
     /// idle chain with a heartbeat goes on meanwhile.
     fn is_settled(&mut self) -> Result<bool, Violation> {
@@ -87,7 +125,7 @@ impl<E: Deceptive> Simulation<'_, E> {
         let now = self.queue.now();
         let wall = self.chain.wall(now);
         let open = self.clients.all_open().any(|open| open.transaction.expires_at() > wall);
-        if !self.clients.is_done() || open {
+        if !self.clients.is_done() || open || self.are_deciding() {
             return Ok(false);
         }
         let goal = *self.goal.get_or_insert(self.checks.chain.height());

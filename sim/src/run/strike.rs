@@ -28,6 +28,10 @@ impl<E: Deceptive> Simulation<'_, E> {
                 self.nodes[node].machine.doom = Some(point).filter(|_| self.nodes[node].is_up());
                 self.restart_ms[node] = restart_after_ms;
             }
+            Fault::CrashAtEnd { node, point, restart_after_ms } => {
+                self.nodes[node].machine.doom_at_end = Some(point);
+                self.restart_ms[node] = restart_after_ms;
+            }
             Fault::PowerCut { node, restart_after_ms } => {
                 let torn = self.nodes[node].power_cut();
                 self.has_died(torn);
@@ -106,6 +110,7 @@ impl<E: Deceptive> Simulation<'_, E> {
             Fault::Slow { links, .. } => self.network.slow(&links, 0),
             Fault::Crash { .. }
             | Fault::CrashAt { .. }
+            | Fault::CrashAtEnd { .. }
             | Fault::PowerCut { .. }
             | Fault::PowerCutAll { .. }
             | Fault::Pause { .. }
@@ -142,6 +147,7 @@ impl<E: Deceptive> Simulation<'_, E> {
             self.nodes[index].machine.set_clock();
             self.nodes[index].resume();
             let machine = &mut self.nodes[index].machine;
+            machine.doom_at_end = None;
             if machine.doom.take().is_some() || machine.store_fails() || machine.log.is_failing() {
                 // What was to kill it does so now, and it comes back.
                 let torn = self.nodes[index].crash();

@@ -1,24 +1,29 @@
 //! Any run: everything that is not given follows from the seed.
 
+mod plans;
+
 use super::Scenario;
 use crate::client::{Lasting, Workload};
 use crate::faults::{draw_network, draw_script};
 use crate::liar::{LiarPlan, Lie};
+use crate::machine::Timing;
 use crate::random::{Random, Stream};
 
 /// How long the clients of a random run go on, at the least.
 const LASTS_MS: u64 = 60_000;
 /// How many blocks a random run makes, at the least.
 const BLOCKS: u64 = 200;
-/// One in so many runs signs with real signatures.
-const REAL_EVERY: u64 = 50;
+/// One in so many runs has a single validator, and one has ten: many, and ten cost four times what others do.
+const RARELY: u64 = 200;
+/// One in so many runs signs with real signatures, which cost ten times what the rest of a run does.
+const REAL_EVERY: u64 = 200;
 
 impl Scenario {
     /// Any run: everything that is not given follows from the seed.
     #[must_use]
     pub fn random(name: &str, seed: u64) -> Self {
         let mut random = Random::new(seed, Stream::Scenario);
-        let nodes = match random.below(40) {
+        let nodes = match random.below(RARELY) {
             0 => 1,
             1 => 10,
             _ => [4, 4, 4, 5, 6, 7][random.index(6)],
@@ -31,7 +36,7 @@ impl Scenario {
             .real_signatures(seed % REAL_EVERY == REAL_EVERY - 1)
             .workload(Workload {
                 transactions: u32::MAX,
-                every_ms: 1..=450,
+                every_ms: 1..=500,
                 retry_ms: [1_000, 3_000][random.index(2)],
                 lasting: Some(Lasting { for_ms: LASTS_MS, blocks: BLOCKS }),
                 ..Workload::default()
@@ -50,11 +55,24 @@ impl Scenario {
         let (lying, spared) = draw_faulty(&mut random, nodes);
         scenario.liars =
             lying.into_iter().map(|node| LiarPlan { node, lies: draw_lies(&mut random) }).collect();
+        scenario.draw_plans(&spared);
         let every_ms = [1_000, 3_000, 10_000][random.index(3)];
         let machines = scenario.machines();
         scenario.script = draw_script(&mut random, machines, chaos_ms, every_ms, &spared);
+        scenario.timing = draw_timing(&mut random);
+        scenario.draw_crashes_at_ends();
         assert!(scenario.is_fair(), "no more than f validators are faulty");
         scenario
+    }
+}
+
+/// Machines of any speed. On a slow one events gather while it steps or syncs, and are taken together.
+fn draw_timing(random: &mut Random) -> Timing {
+    let timing = Timing::default();
+    Timing {
+        step_us: [timing.step_us, 50..=500, 200..=2_000][random.index(3)].clone(),
+        sync_us: [timing.sync_us, 1_000..=10_000][random.index(2)].clone(),
+        ..timing
     }
 }
 

@@ -4,7 +4,7 @@ use std::fmt;
 
 use quorate_ledger::Parameters;
 
-use super::Scenario;
+use super::{Approvers, Change, Scenario};
 use crate::client::Workload;
 use crate::faults::NetworkFaults;
 use crate::machine::Timing;
@@ -47,6 +47,17 @@ impl Scenario {
             let lies: Vec<String> = liar.lies.iter().map(|lie| format!("Lie::{lie:?}")).collect();
             lines.push(format!(".liar({}, &[{}])", liar.node, lies.join(", ")));
         }
+        for plan in &self.plans {
+            let change = match &plan.change {
+                Change::Validators(members) => format!("Validators(vec!{members:?})"),
+                Change::Parameters(all) => format!("Parameters(Box::new({}))", parameters(all)),
+            };
+            let approvers = match &plan.approvers {
+                Approvers::All => "All".to_owned(),
+                Approvers::These(members) => format!("These(vec!{members:?})"),
+            };
+            lines.push(format!(".change({}, Change::{change}, Approvers::{approvers})", plan.at_ms));
+        }
         for scheduled in &self.script {
             let fault = format!("{:?}", scheduled.fault).replace("point: ", "point: Point::");
             lines.push(format!(".fault({}, Fault::{fault})", scheduled.at_ms));
@@ -78,15 +89,20 @@ mod tests {
 
     #[test]
     fn a_scenario_is_written_as_it_is_made() {
+        let fast = Parameters { resend_ms: 100, ..Parameters::default() };
         let scenario = Scenario::new("name", 4, 7)
             .parameters(Parameters { window: 2, ..Parameters::default() })
             .liar(1, &[Lie::Twin, Lie::HugeView])
+            .change(3, Change::Validators(vec![0, 4]), Approvers::All)
+            .change(4, Change::Parameters(Box::new(fast)), Approvers::These(vec![1]))
             .fault(5, Fault::CrashAt { node: 0, point: Point::AfterActions(2), restart_after_ms: 9 });
         let expected = "Scenario::new(\"name\", 4, 7)
     .parameters(Parameters { window: 2, ..Parameters::default() })
     .clock_offset_max_ms(20)
     .chaos_ms(5000)
     .liar(1, &[Lie::Twin, Lie::HugeView])
+    .change(3, Change::Validators(vec![0, 4]), Approvers::All)
+    .change(4, Change::Parameters(Box::new(Parameters { resend_ms: 100, ..Parameters::default() })), Approvers::These(vec![1]))
     .fault(5, Fault::CrashAt { node: 0, point: Point::AfterActions(2), restart_after_ms: 9 })";
         assert_eq!(scenario.as_code(), expected);
     }

@@ -76,6 +76,11 @@ impl Joiner {
         &self.rpc
     }
 
+    /// Everything that its node has logged.
+    pub(super) fn log(&self) -> String {
+        String::from_utf8_lossy(&std::fs::read(log(&self.home)).expect("it logs")).into_owned()
+    }
+
     /// What it says to those who are to approve of it.
     pub(super) async fn statement(&self) -> String {
         let home = self.home.to_string_lossy();

@@ -5,12 +5,14 @@
 
 mod joiner;
 
+use quorate_ledger::{Operation, TRANSACTION_BYTES_LIMIT, Transaction};
 use quorate_tests::chain::assert_whole;
 use quorate_tests::client::{Client, number};
 use quorate_tests::load::{HANDS, Load, Outcomes};
 use quorate_tests::program;
 use quorate_tests::testnet::Testnet;
 use quorate_tests::wait::{SOON, until};
+use quorate_tests::wallet::Wallet;
 use serde_json::{Value, json};
 
 use joiner::Joiner;
@@ -90,6 +92,29 @@ async fn validators_at(client: &Client, height: u64) -> Vec<String> {
     entries.iter().map(|entry| entry["key"].as_str().expect("a key").to_owned()).collect()
 }
 
+/// The largest that any chain may allow.
+fn largest_transaction(wallet: &Wallet) -> Transaction {
+    let put = |bytes| {
+        let value = vec![7; bytes];
+        wallet.sign(wallet.payload(vec![Operation::Put { key: b"large".to_vec(), value }]))
+    };
+    let largest = TRANSACTION_BYTES_LIMIT as usize;
+    let transaction = put(largest - put(0).size());
+    assert_eq!(transaction.size(), largest);
+    transaction
+}
+
+/// Anyone with the genesis document can follow the line of sets, with this node alone.
+async fn proves_all_epochs(rpc: &str, epochs: usize) {
+    until("the line of epochs is whole", SOON, async || {
+        let asked = program::run(["query", "epochs", "--rpc", rpc, "--json"]).await;
+        let line: Value = serde_json::from_str(&asked.stdout).map_err(|_| asked.stderr)?;
+        let count = line.as_array().map(Vec::len);
+        if count == Some(epochs) { Ok(()) } else { Err(format!("{count:?} of {epochs}")) }
+    })
+    .await;
+}
+
 /// Nobody is accused, and those who joined have the chain of the others.
 async fn assert_same(testnet: &Testnet, joiners: &[&Joiner], outcomes: &Outcomes) {
     let last = assert_whole(testnet, outcomes).await;
@@ -143,20 +168,27 @@ async fn validators_are_added_replaced_and_removed_under_load() {
     let outcomes = load.stop().await;
     assert_same(&testnet, &[&first, &second], &outcomes).await;
 
-    // Anyone with the genesis document can follow the line of sets.
-    let file = testnet.dir().join("epochs.json");
-    let rpc = &testnet.nodes()[3].rpc;
-    let line = ["query", "epochs", "--out", &file.to_string_lossy(), "--rpc", rpc, "--json"];
-    let line = program::run(line).await.json();
-    assert_eq!(line.as_array().map(Vec::len), Some(3), "{line}");
+    // To be removed is nothing that went wrong.
+    for joiner in [&first, &second] {
+        let log = joiner.log();
+        assert_eq!(log.matches("is a validator: it votes").count(), 1, "{log}");
+        assert_eq!(log.matches("is no validator any more").count(), 1, "{log}");
+        assert!(!log.contains("ERROR"), "{log}");
+    }
+
+    for rpc in testnet.nodes().iter().map(|node| &*node.rpc).chain([first.rpc(), second.rpc()]) {
+        proves_all_epochs(rpc, 3).await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn parameters_change_on_an_idle_chain() {
-    let testnet = Testnet::of(4, 0).await;
+    let testnet = Testnet::of(4, 1).await;
     let all = testnet.clients();
     let approvers = [0, 1, 2].map(|node| Approver::node(&testnet, node));
-    let ends = decided(&approvers, &["parameters", "batch_delay_ms=17", "fee_base=0"]).await;
+    let larger = ["transaction_bytes_max=1048576", "value_bytes_max=1048576"];
+    let change = [&["parameters", "batch_delay_ms=17", "fee_base=0"][..], &larger].concat();
+    let ends = decided(&approvers, &change).await;
     in_epoch(&all, 1).await;
     for client in &all {
         let before = client.call("validators_get", json!({ "height": ends })).await;
@@ -167,8 +199,13 @@ async fn parameters_change_on_an_idle_chain() {
     }
     let (alice, bob) = (testnet.wallet("alice"), testnet.wallet("bob"));
     let place = all[3].execute(&alice.transfer(bob.account(), 1)).await;
-    let outcomes = Outcomes { committed: vec![place], expired: Vec::new() };
+    // No node is started again for what has become larger: bodies of requests, bundles, blocks.
+    let largest = all[3].execute(&largest_transaction(&alice)).await;
+    let outcomes = Outcomes { committed: vec![place, largest], expired: Vec::new() };
     assert_same(&testnet, &[], &outcomes).await;
+    for node in testnet.nodes() {
+        proves_all_epochs(&node.rpc, 1).await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

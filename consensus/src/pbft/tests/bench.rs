@@ -17,9 +17,10 @@ use crate::{
     pbft::{
         Message, Pbft, Record,
         message::{
-            BaseClaim, CheckpointVote, Holdings, NewView, NewViewPayload, PrePrepare, PreparedCertificate,
+            Base, CheckpointVote, Holdings, NewView, NewViewPayload, PrePrepare, PreparedCertificate, Proof,
             Statement, StatusReport, ViewChange, ViewChangePayload, Vote,
         },
+        reproposal::reproposal,
     },
     rejection::Rejection,
 };
@@ -316,7 +317,7 @@ impl Bench {
 
     /// A VIEW-CHANGE from the genesis.
     pub(super) fn change(&self, signer: usize, view: u64, prepared: Vec<PreparedCertificate>) -> ViewChange {
-        let base = BaseClaim { height: Height(0), block: self.scope.chain, certificate: None };
+        let base = Base { height: Height(0), block: self.scope.chain, certificate: None };
         self.change_from(signer, view, base, prepared)
     }
 
@@ -324,22 +325,37 @@ impl Bench {
         &self,
         signer: usize,
         view: u64,
-        base: BaseClaim,
+        base: Base,
         prepared: Vec<PreparedCertificate>,
     ) -> ViewChange {
-        let payload = ViewChangePayload { epoch: self.scope.epoch, view: View(view), base, prepared };
+        let claims = prepared.iter().map(|it| it.payload).collect();
+        let (epoch, view) = (self.scope.epoch, View(view));
+        let payload = ViewChangePayload { epoch, view, base: base.claim(), prepared: claims };
         let signature = self.keys[signer].sign(Domain::ViewChange, &self.scope.chain, &payload);
-        ViewChange { payload, signer: index(signer), signature }
+        let proof = Proof { base: base.certificate, prepared };
+        ViewChange { payload, signer: index(signer), signature, proof }
     }
 
     /// A base that has a certificate.
-    pub(super) fn base(&self, block: &Block, signers: &[usize]) -> BaseClaim {
+    pub(super) fn base(&self, block: &Block, signers: &[usize]) -> Base {
         let certificate = Some(self.certificate(block, signers));
-        BaseClaim { height: block.height(), block: block.hash(), certificate }
+        Base { height: block.height(), block: block.hash(), certificate }
     }
 
     pub(super) fn new_view(&self, view: u64, changes: Vec<ViewChange>, blocks: Vec<Hash>) -> NewView {
-        let payload = NewViewPayload { epoch: self.scope.epoch, view: View(view), changes, blocks };
+        let proof = reproposal(&changes).map_or_else(Proof::default, |it| it.proof());
+        self.new_view_with(view, &changes, proof, blocks)
+    }
+
+    pub(super) fn new_view_with(
+        &self,
+        view: u64,
+        changes: &[ViewChange],
+        proof: Proof,
+        blocks: Vec<Hash>,
+    ) -> NewView {
+        let changes = changes.iter().map(ViewChange::request).collect();
+        let payload = NewViewPayload { epoch: self.scope.epoch, view: View(view), changes, proof, blocks };
         let signer = crate::pbft::primary(View(view), self.keys.len());
         let key = &self.keys[signer.as_usize()];
         let signature = key.sign(Domain::NewView, &self.scope.chain, &payload);
@@ -406,6 +422,7 @@ pub(super) fn sent(actions: &[Action<Message>]) -> Vec<(To, Message)> {
         | Action::Fetch { .. }
         | Action::Commit { .. }
         | Action::Stable { .. }
+        | Action::Leave { .. }
         | Action::Serve { .. }
         | Action::Accuse { .. }
         | Action::Reject { .. }
@@ -424,6 +441,7 @@ pub(super) fn delivered(actions: &[Action<Message>]) -> Vec<(u64, bool)> {
         | Action::Check { .. }
         | Action::Fetch { .. }
         | Action::Stable { .. }
+        | Action::Leave { .. }
         | Action::Serve { .. }
         | Action::Accuse { .. }
         | Action::Reject { .. }

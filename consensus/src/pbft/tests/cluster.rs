@@ -257,7 +257,7 @@ impl Cluster {
             }
             Action::Halt { fault } => panic!("replica {at} halts: {fault}"),
             Action::Abstain { why } => panic!("replica {at} does not know itself: {why}"),
-            Action::Stable { .. } => None,
+            Action::Stable { .. } | Action::Leave { .. } => None,
         }
     }
 

@@ -9,7 +9,7 @@ use quorate_ledger::{
 
 use super::bench::{Bench, index};
 use crate::{
-    engine::{Action, Engine as _, Event, Input, Output, Setup, To, Voter},
+    engine::{Action, Engine as _, Event, Input, OpenError, Output, Setup, To, Voter},
     evidence::VoteKind,
     pbft::{Message, Pbft, Record, message::PrePrepare},
     rejection::Rejection,
@@ -252,6 +252,27 @@ fn a_restart_at_the_end_of_an_epoch_closes_it_again() {
     assert_eq!(replica.epoch(), Epoch(1));
 }
 
+/// §6: a key whose log is refused votes again in a later epoch. If it starts again before that epoch has begun, the one before
+/// closes, in which it has signed what the new log does not know.
+#[test]
+fn a_log_that_begins_with_an_epoch_has_no_voice_in_the_one_that_closes() {
+    let kept = Line::begun(1, &[0, 1, 2, 3]).replica.records();
+    // The last is one that never had anything to keep.
+    for (records, asks) in
+        [(vec![crate::Promised::beginning(Epoch(1))], vec![1]), (kept, vec![0, 1]), (Vec::new(), vec![0, 1])]
+    {
+        let mut line = Line::begun(1, &[0, 1, 2, 3]);
+        let next = line.next_setup(&[0, 1, 2, 3]);
+        let replica = Replica::<Pbft>::open(next, Some(line.bench.setup()), &line.tip(), records);
+        line.replica = replica.expect("its own log opens");
+        // Who has a voice asks before it uses it.
+        let asked = sent(&line.event(Event::Tick))
+            .into_iter()
+            .filter_map(|(of, _, message)| matches!(message, Message::Recall(_)).then_some(of.0));
+        assert_eq!(asked.collect::<Vec<u64>>(), asks);
+    }
+}
+
 /// The ledger lost its tail and stands in the epoch before: what was signed since is found again when that epoch begins
 /// again.
 #[test]
@@ -347,4 +368,91 @@ fn a_ledger_in_an_epoch_below_the_log_signs_nothing() {
     let replica = Replica::<Pbft>::open(bench.setup(), None, &tip, records).expect("the log opens");
     assert_eq!(replica.current().status().role, "follower");
     assert!(replica.status().silent.is_some_and(|why| why.contains("epoch 1")));
+}
+
+/// An epoch's instance begins in the middle of a run. What its records say against each other is found before.
+#[test]
+fn records_of_a_later_epoch_that_contradict_each_other_are_refused_when_the_log_is_opened() {
+    let line = Line::begun(1, &[0, 1, 2, 3]);
+    let first = line.first_of_next(line.closing().payload.anchor());
+    let mut header = first.header().clone();
+    header.time = UnixMillis(header.time.0 + 1);
+    let other = Arc::new(Block::new(header, Vec::new()));
+    let records = [first, other].map(|block| {
+        let mut vote = line.bench.vote(VoteKind::Commit, 1, &block);
+        vote.payload.epoch = Epoch(1);
+        Record::Voted { kind: VoteKind::Commit, vote }
+    });
+    let tip = super::bench::genesis_tip(&line.bench.scope);
+    let open = |records: &[Record]| {
+        Replica::<Pbft>::open(line.bench.setup(), None, &tip, records.to_vec()).map(drop)
+    };
+    open(&records[..1]).expect("one vote contradicts nothing");
+    let refused = open(&records);
+    assert!(matches!(refused, Err(OpenError::Contradiction { height, .. }) if height == LAST.next()));
+}
+
+/// > again after a restart: a ledger that stands at an epoch's last block opens both instances.
+///
+/// One that stands above it opens one, also where the disk has lost the certificates of the blocks above: there was one, or
+/// they would not have been executed.
+#[test]
+fn a_restart_above_an_epochs_last_block_closes_nothing() {
+    let line = Line::begun(1, &[0, 1, 2, 3]);
+    let first = line.first_of_next(line.closing().payload.anchor());
+    let mut outcome = line.outcome(1);
+    outcome.checkpoint.epoch = Epoch(1);
+    (outcome.checkpoint.height, outcome.checkpoint.block) = (first.height(), first.hash());
+    outcome.epoch_ends = None;
+    let (height, hash, time, anchor) = (first.height(), first.hash(), first.time(), first.header().anchor);
+    let tip = Tip { height, hash, time, anchor, outcome, ..line.tip() };
+    assert!(tip.base.as_ref().is_some_and(|it| it.payload.epoch == Epoch(0)));
+    for closing in [None, Some(line.bench.setup())] {
+        let next = line.next_setup(&[0, 1, 2, 3]);
+        let replica = Replica::<Pbft>::open(next, closing, &tip, line.replica.records());
+        let replica = replica.expect("its own log opens");
+        assert!(replica.closing().is_none());
+        assert_eq!((replica.epoch(), replica.current().has_begun()), (Epoch(1), true));
+    }
+}
+
+/// A set that has nobody in common with the one before: the closing instances of those who leave speak to it, and each of its
+/// replicas has one of its own that listens.
+#[test]
+fn heirs_that_were_no_validators_hear_the_checkpoint_that_their_epoch_starts_from() {
+    let mut line = Line::ended(1);
+    let mut keys: Vec<_> = (0..4).map(|it| quorate_crypto::SecretKey::from_seed([100 + it; 32])).collect();
+    keys.sort_by_key(quorate_crypto::SecretKey::public);
+    let mut next = line.next_setup(&[0, 1, 2, 3]);
+    let set = keys.iter().map(quorate_crypto::SecretKey::public).collect();
+    next.scope.validators = ValidatorSet::new(set).expect("different keys");
+    next.voter = Some(Voter { index: index(0), key: keys[0].clone() });
+    let follower = Setup { voter: None, ..line.bench.setup() };
+    let scope = next.scope.clone();
+    let heir = Replica::open(next, Some(follower), &line.tip(), Vec::new());
+    line.replica = heir.expect("an empty log opens");
+    line.event(Event::Tick);
+    for other in 1..4 {
+        let Message::Holdings(mut holdings) = line.bench.holdings(Vec::new()) else {
+            unreachable!("an answer")
+        };
+        holdings.epoch = Epoch(1);
+        let message = Pbft::verify(&scope, Default::default(), Message::Holdings(holdings));
+        line.event(Event::Message { from: index(other), message: message.expect("well made") });
+    }
+    let oldest = Some(line.bench.now.mono);
+    line.bench.after_millis(1_000);
+    line.event(Event::Backlog(crate::Backlog { bytes: 9, count: 1, oldest, eligible: None }));
+    let result = line.bench.result(&line.blocks[1]);
+    let mut actions = Vec::new();
+    for signer in [0, 2, 3] {
+        assert!(line.replica.current().status().stable < LAST);
+        let vote = line.bench.checkpoint(signer, result);
+        actions = line.receive(signer, Message::Checkpoint(vote));
+    }
+    assert_eq!(line.replica.current().status().stable, LAST);
+    let builds = |(epoch, action): &(Epoch, Action<Message>)| {
+        *epoch == Epoch(1) && matches!(action, Action::Build { anchor, .. } if *anchor == result.anchor())
+    };
+    assert!(actions.iter().any(builds), "its primary has what its first header must anchor");
 }

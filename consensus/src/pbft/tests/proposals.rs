@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use quorate_ledger::{Block, CheckpointPayload, Height, Parameters, UnixMillis, View};
+use quorate_ledger::{Block, CheckpointPayload, Header, Height, Parameters, UnixMillis, View};
 
 use super::bench::{Bench, START, delivered, index, rejection, sent};
 use crate::{
-    engine::{Action, Engine, Event, To, Verdict},
+    engine::{Action, Engine, Event, Proposal, To, Verdict},
     evidence::{Evidence, VoteKind},
     pbft::{Message, Record, message::PrePrepare},
     rejection::Rejection,
@@ -123,6 +123,27 @@ fn fresh_block_must_name_the_views_primary_as_its_proposer() {
     header.proposer = quorate_ledger::Account(bench.keys[2].public());
     let message = bench.pre_prepare(&Block::new(header, Vec::new()));
     assert_eq!(rejection(&bench.receive(0, message)), Rejection::WrongProposer);
+}
+
+/// Two windows of proposals may wait: a liar's must take no more memory than the chain's blocks do.
+#[test]
+fn a_proposal_that_waits_names_no_more_transactions_than_a_block_may_hold() {
+    let parameters = Parameters { block_transactions_max: 2, ..Parameters::default() };
+    for (count, fits) in [(2, true), (3, false)] {
+        let mut bench = Bench::with(4, 1, parameters.clone());
+        let blocks = bench.chain(2);
+        let transactions = vec![quorate_crypto::Hash::ZERO; count];
+        let transactions_root = Block::transactions_root(&transactions);
+        let header = Header { transactions_root, ..blocks[1].header().clone() };
+        let prepare = bench.vote(VoteKind::Prepare, 0, &Block::new(header.clone(), Vec::new()));
+        let proposal = Arc::new(Proposal { header, transactions });
+        let actions = bench.receive(0, Message::PrePrepare(PrePrepare { proposal, prepare, anchor: None }));
+        if fits {
+            assert!(actions.is_empty(), "it waits for its parent");
+        } else {
+            assert!(matches!(rejection(&actions), Rejection::Malformed(_)));
+        }
+    }
 }
 
 #[test]

@@ -56,6 +56,7 @@ fn status_brings_the_proposal_and_own_votes_that_its_sender_lacks() {
     ];
     assert_eq!(sent(&bench.receive(3, status)), expected);
 
+    bench.after_millis(bench.parameters.resend_ms / 2);
     let heights = vec![HeightReport {
         height: Height(1),
         proposal: true,
@@ -76,9 +77,34 @@ fn status_brings_own_checkpoints_above_the_senders_stable_one() {
     let report = StatusReport { delivered: Height(1), ..bench.empty_status() };
     let status = Message::Status(Box::new(report.clone()));
     assert_eq!(sent(&bench.receive(3, status)), vec![(To::One(index(3)), own)]);
+    bench.after_millis(bench.parameters.resend_ms / 2);
     let checkpoints = vec![CheckpointReport { height: Height(1), signers: bench.signers(&[1]) }];
     let status = Message::Status(Box::new(StatusReport { checkpoints, ..report }));
     assert!(sent(&bench.receive(3, status)).is_empty());
+}
+
+/// > Each validator is sent what it misses twice in `resend` at most
+///
+/// One that asks in a loop is sent no more than that, and costs the others nothing of theirs. What its STATUS proves is
+/// learned each time.
+#[test]
+fn repetition_is_rationed_and_learning_is_not() {
+    let mut bench = Bench::new(4, 1);
+    let block = bench.first();
+    bench.propose(&block);
+    let status = Message::Status(Box::new(bench.empty_status()));
+    let told = |bench: &mut Bench, to: usize| sent(&bench.receive(to, status.clone())).len();
+    assert_eq!(told(&mut bench, 3), 2, "proposal and PREPARE");
+    assert_eq!(told(&mut bench, 3), 0);
+    assert_eq!(told(&mut bench, 2), 2, "each has its own ration");
+    bench.after_millis(bench.parameters.resend_ms / 2 - 1);
+    assert_eq!(told(&mut bench, 3), 0);
+    bench.after_millis(1);
+    assert_eq!(told(&mut bench, 3), 2, "twice in the time in which it asks again");
+    let certificate = Some(bench.certificate(&block, &[0, 2, 3]));
+    let report = StatusReport { certificate, ..bench.empty_status() };
+    let actions = bench.receive(3, Message::Status(Box::new(report)));
+    assert_eq!(delivered(&actions), vec![(1, true)]);
 }
 
 #[test]
@@ -89,6 +115,7 @@ fn who_is_behind_is_served_certified_blocks() {
     let report = StatusReport { delivered: Height(1), ..bench.empty_status() };
     let actions = bench.receive(3, Message::Status(Box::new(report.clone())));
     assert!(matches!(actions[..], [Action::Serve { to, above: Height(1) }] if to == index(3)), "{actions:?}");
+    bench.after_millis(bench.parameters.resend_ms / 2);
     let report = StatusReport { delivered: Height(2), ..report };
     assert!(bench.receive(3, Message::Status(Box::new(report))).is_empty());
 }

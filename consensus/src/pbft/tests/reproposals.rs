@@ -15,7 +15,7 @@ use quorate_ledger::{Block, Height};
 
 use super::bench::{Bench, START};
 use crate::pbft::{
-    message::{BaseClaim, PreparedCertificate, ViewChange},
+    message::{Base, PreparedCertificate, ViewChange},
     reproposal::reproposal,
 };
 
@@ -34,7 +34,7 @@ fn oracle(requests: &[ViewChange]) -> (Hash, Vec<(u64, u64, Hash)>) {
         if claimed.height > base.0 {
             base = (claimed.height, claimed.block);
         }
-        for certificate in &request.payload.prepared {
+        for certificate in &request.proof.prepared {
             let block = (certificate.payload.block, certificate.header.parent);
             let (height, view) = (certificate.payload.height.0, certificate.payload.view.0);
             let place = &mut table[place(height - 1)][place(view)];
@@ -126,7 +126,7 @@ impl World<'_> {
 
     /// What a request may stand on: the genesis, or a block that some view prepared and no later one disowned, as is true
     /// of all that committed.
-    fn bases(&self, genesis: BaseClaim) -> Vec<BaseClaim> {
+    fn bases(&self, genesis: Base) -> Vec<Base> {
         let mut bases = vec![genesis];
         for view in 0..VIEWS {
             for (place, block) in self.prepared(view).iter().enumerate().take(HEIGHTS - 1) {
@@ -135,7 +135,7 @@ impl World<'_> {
                     let later = self.prepared(later);
                     path.starts_with(&later[..later.len().min(path.len())])
                 });
-                let base = BaseClaim { height: block.height(), block: block.hash(), certificate: None };
+                let base = Base { height: block.height(), block: block.hash(), certificate: None };
                 if stays && !bases.contains(&base) {
                     bases.push(base);
                 }
@@ -149,21 +149,22 @@ impl World<'_> {
         for (view, holder) in holders.into_iter().enumerate() {
             let Some(holder) = holder else { continue };
             let certificate = &self.certificates[view][self.views[view].0][height];
-            let request = &mut requests[holder].payload;
-            if certificate.payload.height > request.base.height {
-                request.prepared.push(certificate.clone());
+            let request = &mut requests[holder];
+            if certificate.payload.height > request.payload.base.height {
+                request.payload.prepared.push(certificate.payload);
+                request.proof.prepared.push(certificate.clone());
             }
         }
     }
 
     /// Every input that this world allows, against the oracle; how many there were.
-    fn hold(&self, requests: &mut [ViewChange], genesis: &BaseClaim) -> u64 {
+    fn hold(&self, requests: &mut [ViewChange], genesis: &Base) -> u64 {
         let by_height =
             [0, 1, 2].map(|height: usize| layouts([0, 1, 2].map(|view| self.views[view].1 > height)));
         let mut count = 0;
         for base in self.bases(genesis.clone()) {
             // Requests are alike, so the first stands for whoever has the higher base.
-            requests[0].payload.base = base.clone();
+            requests[0].payload.base = base.claim();
             for first in &by_height[0] {
                 // The others are alike too.
                 if first.iter().flatten().find(|it| **it != 0) == Some(&2) {
@@ -172,6 +173,7 @@ impl World<'_> {
                 for second in &by_height[1] {
                     for request in requests.iter_mut() {
                         request.payload.prepared.clear();
+                        request.proof.prepared.clear();
                     }
                     self.report(0, *first, requests);
                     self.report(1, *second, requests);
@@ -179,6 +181,7 @@ impl World<'_> {
                     for third in &by_height[2] {
                         for (request, length) in requests.iter_mut().zip(lengths) {
                             request.payload.prepared.truncate(length);
+                            request.proof.prepared.truncate(length);
                         }
                         self.report(2, *third, requests);
                         let start = reproposal(requests).expect("three requests");
@@ -198,7 +201,7 @@ impl World<'_> {
 fn every_small_input_gives_what_the_text_says() {
     let bench = Bench::new(4, 0);
     let chains = chains(&bench);
-    let genesis = BaseClaim { height: Height(0), block: bench.scope.chain, certificate: None };
+    let genesis = Base { height: Height(0), block: bench.scope.chain, certificate: None };
     let of_view = |view: u64| -> Vec<Vec<PreparedCertificate>> {
         chains.iter().map(|it| it.iter().map(|it| bench.prepared(view, it, &[])).collect()).collect()
     };
@@ -252,7 +255,7 @@ fn the_order_of_the_requests_does_not_matter() {
 #[test]
 fn nothing_follows_on_the_highest_number_there_is() {
     let bench = Bench::new(4, 1);
-    let base = BaseClaim { height: Height(u64::MAX), block: Hash::of(b"no block"), certificate: None };
+    let base = Base { height: Height(u64::MAX), block: Hash::of(b"no block"), certificate: None };
     let claims = [bench.change_from(2, 1, base.clone(), Vec::new())];
     let start = reproposal(&claims).expect("one claim");
     assert_eq!((start.base, start.blocks), (base, Vec::new()));

@@ -196,7 +196,7 @@ fn records_stay_until_the_base_itself_is_synced() {
     });
     let own = own.expect("two others ask for the view");
     assert_eq!(own.base.height, Height(0));
-    let reported: Vec<u64> = own.prepared.iter().map(|it| it.payload.height.0).collect();
+    let reported: Vec<u64> = own.prepared.iter().map(|it| it.height.0).collect();
     assert_eq!(reported, vec![1, 2, 3], "what may have committed is not forgotten");
 
     let mut bench = Bench::new(4, 1);
@@ -318,10 +318,23 @@ fn a_key_at_the_wrong_place_is_refused() {
 fn a_log_that_contradicts_itself_is_refused() {
     let bench = Bench::new(4, 1);
     let other = bench.block(Height(1), bench.scope.chain, START.plus_millis(2));
-    let records = [bench.first(), other].map(|block| Record::Voted {
+    let records = [bench.first(), Arc::clone(&other)].map(|block| Record::Voted {
         kind: VoteKind::Prepare,
         vote: bench.vote(VoteKind::Prepare, 1, &block),
     });
-    let error = Pbft::open(bench.setup(), genesis_tip(&bench.scope), records.to_vec());
-    assert!(matches!(error, Err(OpenError::Contradiction { height: Height(1), .. })));
+    let refused = |records: Vec<Record>| {
+        let opened = Pbft::open(bench.setup(), genesis_tip(&bench.scope), records);
+        assert!(matches!(opened, Err(OpenError::Contradiction { height: Height(1), .. })));
+    };
+    refused(records.to_vec());
+    let records = [bench.first(), Arc::clone(&other)].map(|block| Record::Accepted {
+        block,
+        view: View(0),
+        prepare: None,
+        anchor: None,
+    });
+    refused(records.to_vec());
+    let records =
+        [&bench.first(), &other].map(|it| Record::Checkpointed(bench.checkpoint(1, bench.result(it))));
+    refused(records.to_vec());
 }

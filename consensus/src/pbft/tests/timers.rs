@@ -35,16 +35,19 @@ fn view(bench: &Bench) -> u64 {
     bench.engine.status().view.0
 }
 
-/// Nothing happens for a millisecond less than that, and then the replica asks for the next view.
-fn asks_after(bench: &mut Bench, millis: u64) {
+/// Nothing happens for a millisecond less than that, and then the replica asks for the next view, by that rule.
+fn asks_after(bench: &mut Bench, millis: u64, rule: &str) {
     let before = view(bench);
     bench.after_millis(millis - 1);
     bench.step(Event::Tick);
     assert_eq!(view(bench), before, "not a millisecond before {millis}");
     bench.after_millis(1);
     assert!(bench.engine.deadline().is_some_and(|it| it <= bench.now.mono), "it wants to be woken");
-    bench.step(Event::Tick);
+    let actions = bench.step(Event::Tick);
     assert_eq!(view(bench), before + 1, "after {millis} ms");
+    let left =
+        actions.iter().find_map(|it| if let Action::Leave { rule, .. } = it { Some(*rule) } else { None });
+    assert_eq!(left, Some(rule));
 }
 
 /// For that long it stays in its view.
@@ -121,7 +124,7 @@ fn the_proposal_timer_starts_with_eligible_work() {
     stays(&mut bench, 300);
     eligible(&mut bench);
     let base = bench.parameters.base_timeout_ms;
-    asks_after(&mut bench, base);
+    asks_after(&mut bench, base, "proposal");
 }
 
 #[test]
@@ -145,7 +148,7 @@ fn the_proposal_timer_starts_again_with_each_accepted_proposal() {
     bench.propose(&block);
     stays(&mut bench, 50);
     certify(&mut bench, &block); // what is in flight has its own timer
-    asks_after(&mut bench, 450);
+    asks_after(&mut bench, 450, "proposal");
 }
 
 #[test]
@@ -155,7 +158,7 @@ fn the_proposal_timer_does_not_start_again_for_what_is_only_announced() {
     stays(&mut bench, 400);
     let message = bench.pre_prepare(&bench.first());
     bench.receive(0, message); // its bodies are withheld
-    asks_after(&mut bench, 100);
+    asks_after(&mut bench, 100, "proposal");
 }
 
 #[test]
@@ -166,7 +169,7 @@ fn the_proposal_timer_stands_still_without_room_in_the_window() {
     eligible(&mut bench);
     stays(&mut bench, 5_000); // height 1 is not executed, so height 2 is outside the window
     bench.executed(&block);
-    asks_after(&mut bench, 500);
+    asks_after(&mut bench, 500, "proposal");
 }
 
 #[test]
@@ -177,7 +180,7 @@ fn the_proposal_timer_stops_when_nothing_waits_any_more() {
     bench.backlog(0);
     stays(&mut bench, LONG_MS);
     eligible(&mut bench);
-    asks_after(&mut bench, 500);
+    asks_after(&mut bench, 500, "proposal");
 }
 
 #[test]
@@ -197,7 +200,7 @@ fn a_heartbeat_counts_as_work_when_every_clock_must_have_seen_it() {
     stays(&mut bench, 5_999);
     assert_eq!(bench.engine.deadline(), Some(bench.now.mono.plus_millis(1)), "it wants to be woken");
     stays(&mut bench, 1);
-    asks_after(&mut bench, 500);
+    asks_after(&mut bench, 500, "proposal");
 }
 
 /// > A due block counts as work at once when the epoch ends
@@ -224,7 +227,7 @@ fn the_end_of_an_epoch_counts_as_work_at_once_and_nothing_does_above_it() {
     let mut bench = Bench::with(4, 2, calm());
     certify(&mut bench, &blocks[0]);
     bench.step(ends(&bench, &blocks[0]));
-    asks_after(&mut bench, 500);
+    asks_after(&mut bench, 500, "proposal");
 }
 
 /// > (a) to bring an ending epoch to its last height
@@ -260,7 +263,7 @@ fn the_progress_timer_starts_again_with_each_commit() {
     }
     stays(&mut bench, 400);
     certify(&mut bench, &blocks[0]);
-    asks_after(&mut bench, 500);
+    asks_after(&mut bench, 500, "progress");
 }
 
 #[test]
@@ -293,7 +296,7 @@ fn a_certificate_whose_block_is_not_here_counts_as_work() {
         let report = StatusReport { certificate, ..bench.empty_status() };
         bench.receive(3, Message::Status(Box::new(report)));
         if counts {
-            asks_after(&mut bench, 500);
+            asks_after(&mut bench, 500, "progress");
         } else {
             stays(&mut bench, LONG_MS);
         }
@@ -314,7 +317,7 @@ fn the_inclusion_timer_counts_from_when_the_oldest_became_eligible() {
     let since = Some(bench.now.mono);
     bench.after_millis(1_500);
     bench.step(Event::Backlog(Backlog { bytes: 1, count: 1, oldest: since, eligible: since }));
-    asks_after(&mut bench, 500);
+    asks_after(&mut bench, 500, "inclusion");
 }
 
 #[test]
@@ -327,7 +330,7 @@ fn the_inclusion_timer_counts_anew_from_a_full_block_and_not_from_another() {
         let block = with_transaction(&bench, Height(1), bench.scope.chain, START.plus_millis(1));
         certify(&mut bench, &block);
         bench.executed(&block);
-        asks_after(&mut bench, wait);
+        asks_after(&mut bench, wait, "inclusion");
     }
 }
 
@@ -337,7 +340,7 @@ fn the_inclusion_timer_counts_anew_from_the_views_start() {
     eligible(&mut bench);
     stays(&mut bench, 1_500);
     start_view(&mut bench, 1);
-    asks_after(&mut bench, 2_000);
+    asks_after(&mut bench, 2_000, "inclusion");
 }
 
 /// > due blocks fill it up, nothing above is proposed, and the pipeline drains there.
@@ -378,12 +381,12 @@ fn the_new_view_timer_starts_with_the_request_that_makes_q() {
     let mut bench = Bench::with(4, 2, calm());
     let block = bench.first();
     bench.propose(&block);
-    asks_after(&mut bench, 500); // alone
+    asks_after(&mut bench, 500, "progress"); // alone
     ask(&mut bench, &[0], 1);
     stays(&mut bench, LONG_MS); // two of four: it repeats and waits
     ask(&mut bench, &[3], 2);
     let base = bench.parameters.base_timeout_ms;
-    asks_after(&mut bench, 2 * base); // the first view failed and this one does
+    asks_after(&mut bench, 2 * base, "new_view"); // the first view failed and this one does
 }
 
 #[test]
@@ -401,7 +404,7 @@ fn no_timer_that_suspects_runs_in_a_view_that_has_not_started() {
     let mut bench = Bench::with(4, 2, quiet());
     let block = bench.first();
     bench.propose(&block);
-    asks_after(&mut bench, 500);
+    asks_after(&mut bench, 500, "progress");
     eligible(&mut bench);
     stays(&mut bench, LONG_MS);
 }
@@ -413,7 +416,7 @@ fn waits_double_with_each_view_that_fails_up_to_their_cap() {
     let mut bench = Bench::with(4, 2, calm());
     ask_apart(&mut bench, 1);
     for wait in [500, 1_000, 2_000, 4_000, 8_000, 10_000, 10_000] {
-        asks_after(&mut bench, wait);
+        asks_after(&mut bench, wait, "new_view");
         let next = view(&bench);
         ask_apart(&mut bench, next);
     }
@@ -424,11 +427,11 @@ fn a_view_that_starts_and_commits_nothing_counts_as_failed() {
     let mut bench = Bench::with(4, 3, calm());
     for (next, wait) in [(1, 500), (2, 1_000)] {
         eligible(&mut bench);
-        asks_after(&mut bench, wait);
+        asks_after(&mut bench, wait, "proposal");
         start_view(&mut bench, next);
     }
     eligible(&mut bench);
-    asks_after(&mut bench, 2_000);
+    asks_after(&mut bench, 2_000, "proposal");
 }
 
 /// > and a commit sets it to 0
@@ -437,7 +440,7 @@ fn a_commit_makes_waits_short_again() {
     let mut bench = Bench::with(4, 2, calm());
     ask_apart(&mut bench, 1);
     for wait in [500, 1_000, 2_000] {
-        asks_after(&mut bench, wait);
+        asks_after(&mut bench, wait, "new_view");
         let next = view(&bench);
         ask_apart(&mut bench, next);
     }
@@ -445,7 +448,7 @@ fn a_commit_makes_waits_short_again() {
     certify(&mut bench, &block);
     start_view(&mut bench, 4);
     eligible(&mut bench);
-    asks_after(&mut bench, 500);
+    asks_after(&mut bench, 500, "proposal");
 }
 
 #[test]
@@ -454,11 +457,11 @@ fn a_view_that_committed_and_then_stopped_is_no_failure() {
     let block = bench.first();
     certify(&mut bench, &block);
     eligible(&mut bench);
-    asks_after(&mut bench, 500);
+    asks_after(&mut bench, 500, "proposal");
     ask(&mut bench, &[0, 1], 1);
-    asks_after(&mut bench, 500); // and only now one has failed
+    asks_after(&mut bench, 500, "new_view"); // and only now one has failed
     ask_apart(&mut bench, 2);
-    asks_after(&mut bench, 1_000);
+    asks_after(&mut bench, 1_000, "new_view");
 }
 
 // > resend: STATUS to everybody; a replica repeats its own request each `resend` until the view has started.
@@ -496,7 +499,7 @@ fn rotation_time_counts_from_the_views_start_and_only_with_work() {
     stays(&mut bench, LONG_MS);
     start_view(&mut bench, 1);
     bench.backlog(1); // not eligible: nobody is suspected
-    asks_after(&mut bench, 1_000);
+    asks_after(&mut bench, 1_000, "rotation");
     let mut bench = Bench::with(4, 2, Parameters { rotation_time_ms: 0, ..rotating() });
     bench.backlog(1);
     stays(&mut bench, LONG_MS);
@@ -510,9 +513,9 @@ fn a_planned_change_does_not_lengthen_waits() {
     let mut bench = Bench::with(4, 3, rotating());
     start_view(&mut bench, 1);
     bench.backlog(1);
-    asks_after(&mut bench, 1_000);
+    asks_after(&mut bench, 1_000, "rotation");
     ask_apart(&mut bench, 2);
-    asks_after(&mut bench, 500);
+    asks_after(&mut bench, 500, "new_view");
 }
 
 /// > It asks for the next view whose primary is not *absent*: one of whom no COMMIT was seen, in a certificate or late,
@@ -584,5 +587,5 @@ fn a_proposal_of_the_view_is_not_that_of_the_next() {
     bench.receive(0, Message::PrePrepare(PrePrepare::of(&block, prepare, None)));
     bench.accept(&block);
     eligible(&mut bench);
-    asks_after(&mut bench, 500);
+    asks_after(&mut bench, 500, "proposal");
 }

@@ -204,7 +204,12 @@ fn lists_decode_up_to_their_bounds_and_not_one_past_them() {
     let certificate = bench.prepared(0, &block, &[0, 1, 2]);
     assert_bound(PREPARED_MAX, |count| {
         let mut change = bench.change(2, 1, Vec::new());
-        change.payload.prepared = vec![certificate.clone(); count];
+        change.payload.prepared = vec![certificate.payload; count];
+        Message::ViewChange(Box::new(change))
+    });
+    assert_bound(PREPARED_MAX, |count| {
+        let mut change = bench.change(2, 1, Vec::new());
+        change.proof.prepared = vec![certificate.clone(); count];
         Message::ViewChange(Box::new(change))
     });
     let change = bench.change(2, 1, Vec::new());

@@ -89,7 +89,8 @@ fn a_request_carries_what_is_prepared_and_repeats_its_bytes() {
         receive_change(&mut bench, change);
     }
     let Some(Record::ViewChanged(own)) = bench.log.records.last().cloned() else { panic!("it is recorded") };
-    assert_eq!(own.payload.prepared, vec![bench.prepared(0, &block, &[0, 1, 2])]);
+    assert_eq!(own.proof.prepared, vec![bench.prepared(0, &block, &[0, 1, 2])]);
+    assert_eq!(own.payload.prepared, vec![bench.payload(&block)]);
     // It learns that the block committed: the request stays what it was.
     bench.step(bench.certified(std::slice::from_ref(&block), &[0, 1, 3]));
     bench.after_millis(bench.parameters.resend_ms);
@@ -178,11 +179,28 @@ fn a_new_view_that_proposes_something_else_is_evidence_and_not_entered() {
         bench.change(3, 1, Vec::new()),
     ];
     let new_view = bench.new_view(1, changes, Vec::new());
-    let actions = receive_new_view(&mut bench, new_view);
+    let actions = receive_new_view(&mut bench, new_view.clone());
     let found = evidence_of(&actions);
     assert!(matches!(found[..], [Evidence::FalseNewView { .. }]), "{actions:?}");
     assert!(found[0].holds(&bench.scope.chain, &bench.scope.validators));
     assert!(prepares_of(&actions).is_empty());
+    assert_eq!(bench.engine.status().view, View(1), "the requests in it carried the replica there");
+    assert!(evidence_of(&receive_new_view(&mut bench, new_view)).is_empty(), "reported once");
+    assert_eq!(bench.engine.status().view, View(2), "and left for the next");
+}
+
+/// > a contradiction is reported once for each signer and place
+#[test]
+fn a_second_start_of_a_view_is_reported_once() {
+    let (mut bench, _) = with_prepared();
+    let start = |bench: &Bench, signers: [usize; 3]| {
+        bench.new_view(1, signers.map(|it| bench.change(it, 1, Vec::new())).to_vec(), Vec::new())
+    };
+    let (first, second) = (start(&bench, [0, 1, 3]), start(&bench, [3, 1, 0]));
+    receive_new_view(&mut bench, first);
+    let found = evidence_of(&receive_new_view(&mut bench, second.clone()));
+    assert!(matches!(found[..], [Evidence::DoubleNewView { .. }]), "{found:?}");
+    assert!(evidence_of(&receive_new_view(&mut bench, second)).is_empty());
 }
 
 #[test]
@@ -345,8 +363,10 @@ fn a_replica_behind_is_given_the_new_view_and_one_that_asks_in_vain_repeats() {
     let status = Message::Status(Box::new(bench.empty_status()));
     let told = new_views_of(&bench.receive(3, status));
     assert_eq!(told, vec![new_view.clone()]);
+    bench.after_millis(bench.parameters.resend_ms);
     let report = StatusReport { view: View(1), active: false, ..bench.empty_status() };
     assert_eq!(new_views_of(&bench.receive(3, Message::Status(Box::new(report)))), vec![new_view]);
+    bench.after_millis(bench.parameters.resend_ms);
     let report = StatusReport { view: View(1), active: true, ..bench.empty_status() };
     assert!(new_views_of(&bench.receive(3, Message::Status(Box::new(report)))).is_empty());
 }
@@ -390,7 +410,15 @@ fn two_requests_for_one_view_are_evidence() {
     let first = bench.change(0, 1, Vec::new());
     let second = bench.change(0, 1, vec![bench.prepared(0, &block, &[0, 1, 3])]);
     receive_change(&mut bench, first);
-    let found = evidence_of(&receive_change(&mut bench, second));
+    let found = evidence_of(&receive_change(&mut bench, second.clone()));
     assert!(matches!(found[..], [Evidence::DoubleViewChange { .. }]));
     assert!(found[0].holds(&bench.scope.chain, &bench.scope.validators));
+    assert!(evidence_of(&receive_change(&mut bench, second)).is_empty(), "reported once");
+    let third = bench.change_from(0, 1, bench.base(&block, &[0, 1, 3]), Vec::new());
+    assert!(evidence_of(&receive_change(&mut bench, third)).is_empty(), "for each signer and place");
+    // Another view is another place.
+    let changes = [Vec::new(), vec![bench.prepared(0, &block, &[0, 1, 3])]].map(|it| bench.change(0, 2, it));
+    let [first, second] = changes;
+    receive_change(&mut bench, first);
+    assert_eq!(evidence_of(&receive_change(&mut bench, second)).len(), 1);
 }

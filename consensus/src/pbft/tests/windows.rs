@@ -18,9 +18,7 @@ use crate::{
     evidence::VoteKind,
     pbft::{
         Message, Pbft, Record,
-        message::{
-            BaseClaim, NewView, NewViewPayload, PrePrepare, PreparedCertificate, StatusReport, ViewChange,
-        },
+        message::{Base, NewView, PrePrepare, PreparedCertificate, Proof, StatusReport, ViewChange},
     },
     rejection::Rejection,
 };
@@ -41,8 +39,8 @@ fn change_taken(bench: &Bench, change: ViewChange) -> bool {
     }
 }
 
-fn genesis_base(bench: &Bench) -> BaseClaim {
-    BaseClaim { height: Height(0), block: bench.scope.chain, certificate: None }
+fn genesis_base(bench: &Bench) -> Base {
+    Base { height: Height(0), block: bench.scope.chain, certificate: None }
 }
 
 fn all_prepared(bench: &Bench, blocks: &[Arc<Block>]) -> Vec<PreparedCertificate> {
@@ -98,9 +96,9 @@ fn in_view_one(parameters: Parameters, prepared: &[Arc<Block>]) -> Bench {
     bench
 }
 
-// §4.2: > A VIEW-CHANGE is valid if its signature and certificates hold (only the block the epoch starts from needs none
-// > as a base), its heights rise above the base and are at most `2W`, its certificates are of views below the one asked
-// > for, and headers match hashes.
+// §4.2: > A VIEW-CHANGE is valid if its signature holds and certificates that hold prove all that it claims, and nothing
+// > else (only the block the epoch starts from needs none as a base), its heights rise above the base and are at most `2W`,
+// > its certificates are of views below the one asked for, and headers match hashes.
 
 #[test]
 fn a_request_reports_at_most_two_windows() {
@@ -117,7 +115,7 @@ fn a_requests_heights_rise_above_its_base() {
     let bench = Bench::new(4, 2);
     let blocks = bench.chain(3);
     let base = bench.base(&blocks[0], &SIGNERS);
-    let with = |base: &BaseClaim, blocks: &[Arc<Block>]| {
+    let with = |base: &Base, blocks: &[Arc<Block>]| {
         change_taken(&bench, bench.change_from(0, 1, base.clone(), all_prepared(&bench, blocks)))
     };
     assert!(with(&base, &blocks[1..2]), "one above");
@@ -142,23 +140,20 @@ fn a_request_reports_certificates_of_earlier_views_only() {
 fn a_base_needs_its_certificate_unless_the_epoch_starts_there() {
     let bench = Bench::new(4, 2);
     let blocks = bench.chain(2);
-    let with = |base: BaseClaim| change_taken(&bench, bench.change_from(0, 3, base, Vec::new()));
+    let with = |base: Base| change_taken(&bench, bench.change_from(0, 3, base, Vec::new()));
     assert!(with(genesis_base(&bench)));
-    assert!(!with(BaseClaim { block: blocks[0].hash(), ..genesis_base(&bench) }), "another hash there");
-    assert!(!with(BaseClaim { height: Height(1), ..genesis_base(&bench) }), "another height");
-    assert!(!with(BaseClaim { certificate: None, ..bench.base(&blocks[0], &SIGNERS) }));
+    assert!(!with(Base { block: blocks[0].hash(), ..genesis_base(&bench) }), "another hash there");
+    assert!(!with(Base { height: Height(1), ..genesis_base(&bench) }), "another height");
+    assert!(!with(Base { certificate: None, ..bench.base(&blocks[0], &SIGNERS) }));
     assert!(!with(bench.base(&blocks[0], &SIGNERS[..2])), "one signature short");
     let twin = bench.block(Height(1), bench.scope.chain, START.plus_millis(9));
     for other in [&blocks[1], &twin] {
         let certificate = bench.base(other, &SIGNERS).certificate;
-        assert!(!with(BaseClaim { certificate, ..bench.base(&blocks[0], &SIGNERS) }), "another block's");
+        assert!(!with(Base { certificate, ..bench.base(&blocks[0], &SIGNERS) }), "another block's");
     }
     for view in [0, 3, 1_000] {
         let certificate = Some(certificate_in(&bench, view, &blocks[0], &SIGNERS));
-        assert!(
-            with(BaseClaim { certificate, ..bench.base(&blocks[0], &SIGNERS) }),
-            "of any view, also {view}"
-        );
+        assert!(with(Base { certificate, ..bench.base(&blocks[0], &SIGNERS) }), "of any view, also {view}");
     }
 }
 
@@ -231,11 +226,109 @@ fn a_new_view_rests_on_exactly_q_requests_of_different_signers_for_its_view() {
     }
 }
 
+/// > NEW-VIEW holds the claims of its VIEW-CHANGEs, and of their certificates exactly those that the choice looks at
+#[test]
+fn a_new_view_proves_exactly_what_its_blocks_follow_from() {
+    let bench = Bench::new(4, 2);
+    let blocks = bench.chain(4);
+    let other = bench.block(Height(3), blocks[0].hash(), START.plus_millis(99));
+    let base = bench.base(&blocks[0], &SIGNERS);
+    let low = vec![bench.prepared(0, &blocks[1], &SIGNERS), bench.prepared(0, &blocks[2], &SIGNERS)];
+    let high = vec![bench.prepared(1, &blocks[1], &SIGNERS), bench.prepared(2, &other, &SIGNERS)];
+    let changes = [
+        bench.change_from(0, 5, base.clone(), low.clone()),
+        bench.change(1, 5, vec![bench.prepared(0, &blocks[0], &SIGNERS)]),
+        bench.change_from(3, 5, base.clone(), high.clone()),
+    ];
+    let with = |proof: Proof| {
+        let new_view = bench.new_view_with(5, &changes, proof, vec![blocks[1].hash()]);
+        taken(&bench, Message::NewView(Box::new(new_view)))
+    };
+    // The base, what stands on it, and what shows that nothing more does: each of the highest view.
+    let proof = Proof { base: base.certificate.clone(), prepared: high.clone() };
+    assert_eq!(with(proof.clone()), Ok(()));
+    assert_eq!(bench.new_view(5, changes.to_vec(), Vec::new()).payload.proof, proof);
+    let wrong = [
+        ("no base", Proof { base: None, ..proof.clone() }),
+        ("another base", Proof { base: bench.base(&blocks[1], &SIGNERS).certificate, ..proof.clone() }),
+        ("no block", Proof { prepared: high[1..].to_vec(), ..proof.clone() }),
+        ("nothing that stops it", Proof { prepared: high[..1].to_vec(), ..proof.clone() }),
+        ("nothing", Proof::default()),
+        ("a lower view's", Proof { prepared: vec![low[0].clone(), high[1].clone()], ..proof.clone() }),
+        ("one more", Proof { prepared: [&high[..], &low[..1]].concat(), ..proof.clone() }),
+        ("one twice", Proof { prepared: [&high[..1], &high[..]].concat(), ..proof.clone() }),
+        ("another order", Proof { prepared: vec![high[1].clone(), high[0].clone()], ..proof.clone() }),
+    ];
+    for (what, wrong) in wrong {
+        assert!(matches!(with(wrong), Err(Rejection::Malformed(_))), "{what}");
+    }
+    for place in [0, 1] {
+        let mut forged = proof.clone();
+        forged.prepared[place].signatures = bench.prepared(3, &blocks[3], &SIGNERS).signatures;
+        assert!(matches!(with(forged), Err(Rejection::BadCertificate { .. })), "certificate {place}");
+    }
+    let mut forged = proof;
+    forged.base = Some(certificate_in(&bench, 0, &blocks[0], &SIGNERS[..2]));
+    assert!(matches!(with(forged), Err(Rejection::BadCertificate { .. })));
+}
+
+/// What a liar claims without having it decides nothing: either it is looked at, and must be proven, or it is not.
+#[test]
+fn claims_in_a_new_view_that_nobody_can_prove_choose_nothing() {
+    let bench = Bench::new(4, 2);
+    let blocks = bench.chain(2);
+    let real = bench.prepared(3, &blocks[0], &SIGNERS);
+    let twin = bench.block(Height(1), bench.scope.chain, START.plus_millis(9));
+    let with = |view: u64, block: &Block| {
+        let claimed = bench.change(0, 5, vec![bench.prepared(view, block, &SIGNERS[..1])]);
+        let changes = [claimed, bench.change(1, 5, Vec::new()), bench.change(3, 5, vec![real.clone()])];
+        let proof = Proof { base: None, prepared: vec![real.clone()] };
+        let new_view = bench.new_view_with(5, &changes, proof, vec![blocks[0].hash()]);
+        taken(&bench, Message::NewView(Box::new(new_view)))
+    };
+    assert_eq!(with(2, &twin), Ok(()), "below the highest view");
+    assert!(matches!(with(4, &twin), Err(Rejection::Malformed(_))), "at the highest view");
+    assert!(matches!(with(4, &blocks[0]), Err(Rejection::Malformed(_))), "also for the same block");
+    // Nor does a base that nobody can prove.
+    let claimed = Base { certificate: None, ..bench.base(&blocks[1], &SIGNERS) };
+    let changes = [0, 1, 3].map(|it| match it {
+        0 => bench.change_from(0, 5, claimed.clone(), Vec::new()),
+        other => bench.change(other, 5, Vec::new()),
+    });
+    let new_view = bench.new_view_with(5, &changes, Proof::default(), Vec::new());
+    assert!(matches!(taken(&bench, Message::NewView(Box::new(new_view))), Err(Rejection::Malformed(_))));
+}
+
+/// A request says the same whoever's signatures its certificates hold: nobody is accused of having it proven in two ways.
+#[test]
+fn another_proof_of_one_request_is_no_contradiction() {
+    let mut bench = Bench::new(4, 2);
+    let block = bench.first();
+    for signers in [[0, 1, 3], [0, 1, 2]] {
+        let change = bench.change(0, 1, vec![bench.prepared(0, &block, &signers)]);
+        let actions = bench.receive(0, Message::ViewChange(Box::new(change)));
+        assert!(actions.is_empty(), "{actions:?}");
+    }
+}
+
+#[test]
+fn a_request_proves_all_that_it_claims_and_nothing_else() {
+    let bench = Bench::new(4, 2);
+    let blocks = bench.chain(2);
+    let good = bench.change(0, 1, all_prepared(&bench, &blocks));
+    assert!(change_taken(&bench, good.clone()));
+    for wrong in [vec![], vec![0], vec![1], vec![1, 0], vec![0, 1, 1]] {
+        let mut change = good.clone();
+        change.proof.prepared = wrong.iter().map(|it| good.proof.prepared[*it].clone()).collect();
+        assert!(!change_taken(&bench, change), "{wrong:?}");
+    }
+}
+
 #[test]
 fn a_new_view_is_the_primarys() {
     let bench = Bench::new(4, 2);
     let changes: Vec<ViewChange> = (0..3).map(|it| bench.change(it, 1, Vec::new())).collect();
-    let payload = NewViewPayload { epoch: Epoch(0), view: View(1), changes, blocks: Vec::new() };
+    let NewView { payload, .. } = bench.new_view(1, changes, Vec::new());
     let signature = bench.keys[3].sign(Domain::NewView, &bench.scope.chain, &payload);
     let forged = NewView { payload: payload.clone(), signer: index(3), signature };
     let why = bench.refused(Message::NewView(Box::new(forged)));
@@ -523,12 +616,12 @@ fn a_certificate_is_reported_until_its_height_is_below_the_base_also_after_a_res
         bench.receive(signer, Message::ViewChange(Box::new(change)));
     }
     let reported = bench.log.records.iter().rev().find_map(|it| match it {
-        Record::ViewChanged(change) => Some(change.payload.clone()),
+        Record::ViewChanged(change) => Some(change.clone()),
         _ => None,
     });
     let reported = reported.expect("it asked for view 2");
-    assert_eq!(reported.view, View(2));
-    assert_eq!(reported.prepared, vec![bench.prepared(0, &block, &[0, 1, 2])]);
+    assert_eq!(reported.payload.view, View(2));
+    assert_eq!(reported.proof.prepared, vec![bench.prepared(0, &block, &[0, 1, 2])]);
 }
 
 // §3.4, §5: what is kept of other views.
@@ -661,22 +754,14 @@ fn a_certificate_in_a_request_teaches_as_if_it_had_come_alone() {
 
 #[test]
 fn status_brings_the_request_to_whoever_is_below_it() {
-    let mut bench = Bench::with(4, 2, quiet());
-    for signer in [0, 1] {
-        let change = bench.change(signer, 1, Vec::new());
-        bench.receive(signer, Message::ViewChange(Box::new(change)));
-    }
-    let report = |view: u64, active: bool| {
-        Message::Status(Box::new(StatusReport { view: View(view), active, ..bench.empty_status() }))
-    };
-    let reports = [
-        (report(0, true), true),
-        (report(1, false), true),
-        (report(1, true), false),
-        (report(2, false), false),
-    ];
-    for (report, wanted) in reports {
-        let told = sent(&bench.receive(3, report.clone()));
+    for (view, active, wanted) in [(0, true, true), (1, false, true), (1, true, false), (2, false, false)] {
+        let mut bench = Bench::with(4, 2, quiet());
+        for signer in [0, 1] {
+            let change = bench.change(signer, 1, Vec::new());
+            bench.receive(signer, Message::ViewChange(Box::new(change)));
+        }
+        let report = StatusReport { view: View(view), active, ..bench.empty_status() };
+        let told = sent(&bench.receive(3, Message::Status(Box::new(report.clone()))));
         let asked = told.iter().any(|(_, it)| matches!(it, Message::ViewChange(_)));
         assert_eq!(asked, wanted, "{report:?}");
     }

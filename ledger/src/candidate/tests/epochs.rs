@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::fixtures::validators;
-use crate::{EpochStart, ProposedChange, ValidatorSet};
+use crate::{EpochStart, ProposedChange, ProposedValidator, Readiness, ValidatorSet};
 
 /// The epoch that begins above the genesis' block, decided by these validators.
 fn second(validators: ValidatorSet, parameters: Parameters) -> EpochStart {
@@ -125,6 +125,34 @@ fn building_takes_one_free_approval_of_each_validator() {
     assert_eq!(block.transactions(), expected, "neither a second free one nor that of a stranger");
     let transactions = block.transactions().to_vec();
     check_on(&mut priced(), genesis(), transactions).expect("what is built passes the check");
+}
+
+/// An approval of a set with a new validator's statement.
+fn with_statement(sender: u16, nonce: u64) -> Arc<Transaction> {
+    let new = key(9);
+    let readiness = Some(Readiness::sign(&chain(), Epoch(0), Hash::ZERO, &new));
+    let validators = vec![ProposedValidator { key: new.public(), readiness }];
+    let operations = vec![Operation::Approve { change: ProposedChange::Validators(validators) }];
+    let payload = Payload { sender: account(sender), fee: 1_000, operations, ..payload(nonce) };
+    Arc::new(Transaction::sign(payload, &key(sender)))
+}
+
+/// `docs/pbft.md §3.1`: "and one transaction with statements of new validators", whatever it pays: to check them is what
+/// executing a block costs most.
+#[test]
+fn a_block_holds_one_transaction_with_statements_of_each_sender() {
+    let each = vec![with_statement(0, 1), with_statement(1, 1), approval(0, 2, 10), approval(0, 3, 0)];
+    check_on(&mut priced(), genesis(), each).expect("approvals without statements are not counted");
+    let twice = vec![with_statement(0, 1), with_statement(1, 1), with_statement(0, 2)];
+    let refused = check_on(&mut priced(), genesis(), twice.clone());
+    let error = BlockError::SecondStatements { index: 2, sender: account(0) };
+    assert!(error.is_fault());
+    assert_eq!(refused, Err(error));
+    let mut candidates = priced();
+    let block = build_on(&mut candidates, genesis(), twice.clone());
+    assert_eq!(block.transactions(), &twice[..2], "the second waits for the next block");
+    candidates.remember(&block);
+    check_on(&mut candidates, Parent::of(&block), vec![Arc::clone(&twice[2])]).expect("one a block");
 }
 
 #[test]

@@ -127,12 +127,12 @@ fn row<'a>(description: &'a Description, node: &'a Node, seen: &Seen) -> Row<'a>
     row
 }
 
-/// The node that leads the view which a node is in. Validators are numbered by the chain and nodes by their testnet, so it
-/// is told by its name.
+/// The node that leads the view which a node is in, by its name: the chain numbers validators otherwise than their testnet
+/// does. One that is no node of the testnet is told by its key.
 fn primary(nodes: &[Node], status: &NodeStatus) -> Option<String> {
     let primary = status.primary.as_ref()?;
     let node = nodes.iter().find(|node| node.validator == Some(primary.key));
-    Some(node.map_or_else(|| format!("validator {}", primary.index), |node| node.name.clone()))
+    Some(node.map_or_else(|| primary.key.to_string(), |node| node.name.clone()))
 }
 
 fn text(shown: &Shown<'_>) -> String {

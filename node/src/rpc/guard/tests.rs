@@ -45,7 +45,7 @@ impl RpcServiceT for Service {
 fn guard(service: Service, transport: Transport) -> Guard<Service> {
     let shared = Shared {
         request_timeout: Duration::from_secs(5),
-        response_bytes_max: 10_000,
+        sizes: Sizes::fixed(10_000, 10_000),
         metrics: Metrics::register(&mut Registry::default()),
     };
     Guard::new(service, transport, Arc::new(shared))

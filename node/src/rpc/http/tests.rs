@@ -79,7 +79,8 @@ async fn start(config: RpcConfig) -> Bench {
             }),
         };
     let (stopped, web_sockets) = stop_channel();
-    let site = Site::new(module.into(), &config, RESPONSE_BYTES_MAX, metrics, health, stopped);
+    let sizes = Sizes::fixed(config.body_bytes_max, RESPONSE_BYTES_MAX);
+    let site = Site::new(module.into(), &config, sizes, metrics, health, stopped);
     let listener = TcpListener::bind(config.listen).await.expect("a free port");
     let (stop, _) = watch::channel(false);
     let server =

@@ -1,7 +1,7 @@
 //! What a node says of itself, its peers, its pool and the consensus it takes part in.
 
 use quorate_crypto::{Hash, PublicKey};
-use quorate_ledger::{Amount, Epoch, Height, UnixMillis, ValidatorIndex, View, decimal};
+use quorate_ledger::{Amount, Epoch, Height, Parameters, UnixMillis, ValidatorIndex, View, decimal};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -114,6 +114,21 @@ pub(crate) struct Rules {
     pub(crate) key_bytes_max: u32,
     /// Bytes of a value.
     pub(crate) value_bytes_max: u32,
+}
+
+impl Rules {
+    /// Those of an epoch of these parameters.
+    pub(crate) fn of(parameters: &Parameters) -> Self {
+        Self {
+            fee_base: parameters.fee_base,
+            fee_per_byte: parameters.fee_per_byte,
+            transaction_lifetime_max_ms: parameters.transaction_lifetime_max_ms,
+            transaction_bytes_max: parameters.transaction_bytes_max,
+            operations_max: parameters.operations_max,
+            key_bytes_max: parameters.key_bytes_max,
+            value_bytes_max: parameters.value_bytes_max,
+        }
+    }
 }
 
 /// What the consensus engine of this node is doing.

@@ -1,24 +1,15 @@
-use quorate_crypto::{Hash, SecretKey, Signature};
-use quorate_ledger::{Account, Operation, Payload, UnixMillis};
+use quorate_crypto::Signature;
+use quorate_ledger::Operation;
 
 use super::*;
+use crate::fixtures;
 
 fn source(last: u8) -> Source {
     Source::of(IpAddr::from([192, 0, 2, last]))
 }
 
 fn transaction(nonce: u64) -> Arc<Transaction> {
-    let key = SecretKey::from_seed([3; 32]);
-    let payload = Payload {
-        version: Payload::VERSION,
-        chain: Hash::ZERO,
-        sender: Account(key.public()),
-        nonce,
-        expires_at: UnixMillis(1),
-        fee: 0,
-        operations: vec![Operation::Delete { key: b"k".to_vec() }],
-    };
-    Arc::new(Transaction::sign(payload, &key))
+    fixtures::transaction(nonce, 1, vec![Operation::Delete { key: b"k".to_vec() }])
 }
 
 fn forged(nonce: u64) -> Arc<Transaction> {

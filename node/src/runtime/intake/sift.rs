@@ -67,25 +67,13 @@ pub(super) fn sift(
 
 #[cfg(test)]
 mod tests {
-    use quorate_crypto::SecretKey;
-    use quorate_ledger::{Account, Payload};
-
     use super::*;
+    use crate::fixtures;
 
     const NOW: UnixMillis = UnixMillis(1_000);
 
     fn transaction(nonce: u64, expires_at: u64) -> Arc<Transaction> {
-        let key = SecretKey::from_seed([7; 32]);
-        let payload = Payload {
-            version: Payload::VERSION,
-            chain: Hash::ZERO,
-            sender: Account(key.public()),
-            nonce,
-            expires_at: UnixMillis(expires_at),
-            fee: 0,
-            operations: Vec::new(),
-        };
-        Arc::new(Transaction::sign(payload, &key))
+        fixtures::transaction(nonce, expires_at, Vec::new())
     }
 
     fn fresh(transactions: Vec<Arc<Transaction>>, may_be_forwarded: bool) -> Sifted {

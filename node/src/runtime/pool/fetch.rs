@@ -116,7 +116,7 @@ async fn ask(network: Network, source: PublicKey, hashes: Vec<Hash>) -> Answer {
     let transactions = match network.request(Target::Validator(source), request).await {
         Ok(answer) => match decode::<Response>(&answer) {
             Ok(Response::Bodies(Bodies(transactions))) => transactions,
-            Ok(Response::Blocks(_) | Response::Block(_)) | Err(_) => {
+            Ok(Response::Blocks(_) | Response::Block(_) | Response::Checkpoint(_)) | Err(_) => {
                 tracing::debug!(validator = %source, "an answer that is none");
                 Vec::new()
             }
@@ -221,30 +221,16 @@ fn verify(transactions: Vec<Arc<Transaction>>) -> Result<Vec<Arc<Transaction>>, 
 
 #[cfg(test)]
 mod tests {
-    use quorate_crypto::SecretKey;
-    use quorate_ledger::{Account, Operation, Payload, UnixMillis};
-
     use super::*;
+    use crate::fixtures;
+    use quorate_crypto::SecretKey;
 
     fn keys<const N: usize>() -> [PublicKey; N] {
         std::array::from_fn(|index| SecretKey::from_seed([index as u8; 32]).public())
     }
 
     fn transactions(count: u64, value_bytes: usize) -> Vec<Arc<Transaction>> {
-        let key = SecretKey::from_seed([7; 32]);
-        let sign = |nonce| {
-            let payload = Payload {
-                version: Payload::VERSION,
-                chain: Hash::ZERO,
-                sender: Account(key.public()),
-                nonce,
-                expires_at: UnixMillis(1),
-                fee: 0,
-                operations: vec![Operation::Put { key: vec![1], value: vec![0; value_bytes] }],
-            };
-            Arc::new(Transaction::sign(payload, &key))
-        };
-        (0..count).map(sign).collect()
+        (0..count).map(|nonce| fixtures::put(nonce, value_bytes)).collect()
     }
 
     #[test]

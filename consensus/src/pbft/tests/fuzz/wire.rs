@@ -53,7 +53,7 @@ fn messages(bench: &Bench) -> Vec<Message> {
             Statement::Prepare(bench.vote(VoteKind::Prepare, 1, first)),
             Statement::Commit(bench.vote(VoteKind::Commit, 1, first)),
             Statement::Checkpoint(bench.checkpoint(1, bench.result(first))),
-            Statement::ViewChange(Box::new(change(1))),
+            Statement::ViewChange(Box::new(change(1).request())),
         ]),
     ]
 }

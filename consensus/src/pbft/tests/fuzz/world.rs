@@ -265,7 +265,7 @@ impl World {
                     "evidence is against liars: {evidence:?}"
                 );
             }
-            Action::Serve { .. } | Action::Reject { .. } => {}
+            Action::Leave { .. } | Action::Serve { .. } | Action::Reject { .. } => {}
             Action::Abstain { why } => panic!("its log has all that it signed, and yet: {why}"),
             Action::Halt { fault } => {
                 assert!(!honest, "at most f lie, and it stops: {fault}");
@@ -308,7 +308,7 @@ impl World {
             Message::Prepare(vote) => Some(Statement::Prepare(vote.clone())),
             Message::Commit(vote) => Some(Statement::Commit(vote.clone())),
             Message::Checkpoint(vote) => Some(Statement::Checkpoint(vote.clone())),
-            Message::ViewChange(change) => Some(Statement::ViewChange(change.clone())),
+            Message::ViewChange(change) => Some(Statement::ViewChange(Box::new(change.request()))),
             Message::NewView(new_view) => Some(Statement::NewView(new_view.clone())),
             Message::PrePrepare(it) => Some(Statement::Prepare(it.prepare.clone())),
             Message::Status(_) | Message::Recall(_) | Message::Holdings(_) => None,

@@ -13,7 +13,7 @@ use quorate_ledger::{Block, CheckpointCertificate, CommitCertificate, CommitPayl
 use super::super::{super::bench::Bench, oracle::Oracle};
 use crate::{
     evidence::VoteKind,
-    pbft::message::{BaseClaim, CheckpointVote, NewView, PreparedCertificate, ViewChange, Vote},
+    pbft::message::{Base, CheckpointVote, NewView, PreparedCertificate, ViewChange, Vote},
 };
 
 /// Blocks that are remembered.
@@ -237,9 +237,9 @@ impl Others {
         if let Some(said) = self.changes.get(&(view, signer)).filter(|_| !self.is_liar(signer)) {
             return Some(said.clone());
         }
-        let genesis = BaseClaim { height: Height(0), block: bench.scope.chain, certificate: None };
+        let genesis = Base { height: Height(0), block: bench.scope.chain, certificate: None };
         let certificate = base.and_then(|it| self.certificate(bench, own, it));
-        let base = certificate.map_or(genesis, |it| BaseClaim {
+        let base = certificate.map_or(genesis, |it| Base {
             height: it.payload.height,
             block: it.payload.block,
             certificate: Some(it),
