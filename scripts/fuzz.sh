@@ -8,14 +8,16 @@ cd "$(dirname "$0")/.."
 
 seconds=${FUZZ_SECONDS:-60}
 crates=("$@")
-[ $# -gt 0 ] || crates=(quorate-consensus quorate-ledger)
+[ $# -gt 0 ] || crates=(quorate-crypto quorate-genesis quorate-ledger quorate-consensus quorate-network quorate-node)
 export BOLERO_RANDOM_TEST_TIME_MS=$((seconds * 1000))
 output=$(mktemp --tmpdir quorate-fuzz.XXXXXX)
 trap 'rm -f "$output"' EXIT
 found=0
 
 for crate in "${crates[@]}"; do
-  test=(cargo test --release --locked --quiet -p "$crate" --lib --)
+  # The node is a program, the others are libraries.
+  [ "$crate" = quorate-node ] && kind=--bins || kind=--lib
+  test=(cargo test --release --locked --quiet -p "$crate" "$kind" --)
   targets=$("${test[@]}" --list --format terse | sed -n 's/^\(\(.*::\)\?fuzz::.*\): test$/\1/p')
   for target in $targets; do
     if "${test[@]}" --exact "$target" --nocapture >"$output" 2>&1; then

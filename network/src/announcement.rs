@@ -52,8 +52,9 @@ pub struct SignedAnnouncement {
 pub(crate) struct Exchange(#[borsh(deserialize_with = "read_exchange")] pub(crate) Vec<SignedAnnouncement>);
 
 fn read_addresses<R: io::Read>(reader: &mut R) -> io::Result<Vec<Vec<u8>>> {
-    let byte = |reader: &mut R| u8::deserialize_reader(reader);
-    let address = |reader: &mut R| bounded_list(reader, ADDRESS_BYTES_MAX, "bytes of an address", byte);
+    let address = |reader: &mut R| {
+        bounded_list(reader, ADDRESS_BYTES_MAX, "bytes of an address", u8::deserialize_reader)
+    };
     bounded_list(reader, ADDRESSES_MAX, "addresses", address)
 }
 

@@ -353,6 +353,10 @@ fn add_file(
                 return Err(unknown(&origin, &name));
             };
             let value = Value::new(Some(&origin), value.kind);
+            if let ValueKind::Table(_) = value.kind {
+                // It would be merged into the value below and be refused in the name of that.
+                return Err(key.refused(&value));
+            }
             builder = builder.set_override(key.name, value).expect(PLAIN_PATH);
         }
     }
@@ -412,5 +416,7 @@ fn from_settings(settings: &[Setting]) -> Config {
     serde_json::from_value(sections.into()).expect("every field has a key in the table, checked for its type")
 }
 
+#[cfg(test)]
+mod fuzz;
 #[cfg(test)]
 mod tests;

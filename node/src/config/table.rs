@@ -111,16 +111,25 @@ impl Key {
 
     /// Checks a merged value and gives it the JSON shape its field has.
     pub(super) fn check(&self, value: Value) -> Result<Setting, ConfigError> {
-        let origin = value.origin().map(str::to_owned);
-        let shown = value.to_string();
-        let value = self.allowed.json(value).ok_or_else(|| ConfigError::Value {
-            origin: origin.clone().unwrap_or_else(|| "default".to_owned()),
-            key: self.name.to_owned(),
-            value: format!("{shown:?}"),
-            allowed: self.allowed.words(),
-        })?;
-        Ok(Setting { key: self.name, value, source: origin.unwrap_or_else(|| "default".to_owned()) })
+        let source = origin(&value);
+        let refused = self.refused(&value);
+        let value = self.allowed.json(value).ok_or(refused)?;
+        Ok(Setting { key: self.name, value, source })
     }
+
+    pub(super) fn refused(&self, value: &Value) -> ConfigError {
+        ConfigError::Value {
+            origin: origin(value),
+            key: self.name.to_owned(),
+            value: format!("{:?}", value.to_string()),
+            allowed: self.allowed.words(),
+        }
+    }
+}
+
+/// The layer that a value is from.
+fn origin(value: &Value) -> String {
+    value.origin().unwrap_or("default").to_owned()
 }
 
 impl Allowed {

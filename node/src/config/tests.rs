@@ -138,6 +138,15 @@ fn a_value_that_is_not_allowed_is_refused_with_its_origin_and_what_is() {
 }
 
 #[test]
+fn a_table_where_a_value_belongs_is_refused_in_the_name_of_its_file() {
+    for text in ["rpc.listen.host = 1", "[rpc.batch_max]", "[p2p]\nlisten = { first = 1 }", "log.filter = {}"]
+    {
+        let refusal = Layers::new(text).refusal();
+        assert!(refusal.contains("config.toml: `") && refusal.contains("allowed: "), "{text}: {refusal}");
+    }
+}
+
+#[test]
 fn numbers_are_taken_at_their_bounds_and_refused_one_past() {
     for key in &KEYS {
         let Allowed::Number { min, max } = key.allowed else { continue };

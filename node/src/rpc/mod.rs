@@ -20,6 +20,8 @@ mod discover;
 #[cfg(test)]
 mod docs;
 pub(crate) mod error;
+#[cfg(test)]
+mod fuzz;
 mod guard;
 mod http;
 mod metrics;
@@ -39,7 +41,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, MutexGuard};
 use std::thread::available_parallelism;
 
-use jsonrpsee::server::stop_channel;
+use jsonrpsee::server::{StopHandle, stop_channel};
 use jsonrpsee::{Methods, RpcModule};
 use prometheus_client::encoding::text::encode;
 use prometheus_client::registry::Registry;
@@ -156,6 +158,13 @@ async fn start(node: NodeHandle, config: &RpcConfig) -> Result<Server, ServeErro
     let failed = |source| ServeError::Listen { address: config.listen, source };
     let listener = TcpListener::bind(config.listen).await.map_err(failed)?;
     let (stop, stopping) = watch::channel(false);
+    let (stopped, web_sockets) = stop_channel();
+    let router = site(node, config, stopping, stopped).router();
+    Server::start(listener, router, config.connections_max, stop, web_sockets).map_err(failed)
+}
+
+/// All that is served of a node, until it is `stopping`; WebSockets, until they are `stopped`.
+fn site(node: NodeHandle, config: &RpcConfig, stopping: watch::Receiver<bool>, stopped: StopHandle) -> Site {
     let sizes = Sizes::of(node.reader.clone(), config.body_bytes_max);
     let metrics = Metrics::register(&mut lock(&node));
     let context = Context {
@@ -167,9 +176,7 @@ async fn start(node: NodeHandle, config: &RpcConfig) -> Result<Server, ServeErro
         stopping,
         node: node.clone(),
     };
-    let (stopped, web_sockets) = stop_channel();
-    let site = Site::new(methods(context), config, sizes, metrics, health(node), stopped);
-    Server::start(listener, site.router(), config.connections_max, stop, web_sockets).map_err(failed)
+    Site::new(methods(context), config, sizes, metrics, health(node), stopped)
 }
 
 impl RpcServer {
