@@ -127,6 +127,20 @@ fn any_changed_bit_before_the_last_frame_is_refused() {
     }
 }
 
+/// > all records of a batch under one sequence number
+#[test]
+fn a_log_that_leaves_a_frame_out_is_refused() {
+    let home = home();
+    let batches = written(home.path());
+    let whole = fs::read(log_file(home.path())).expect("the log");
+    let length = |batch: &Vec<Note>| 20 + borsh::to_vec(batch).expect("memory").len();
+    let (first, second) = (24 + length(&batches[0]), 24 + length(&batches[0]) + length(&batches[1]));
+    let without = [&whole[..first], &whole[second..]].concat();
+    fs::write(log_file(home.path()), without).expect("the log");
+    let error = open(home.path()).expect_err("one is missing");
+    assert!(error.is_refusal(), "{error}");
+}
+
 #[test]
 fn a_foreign_head_is_refused() {
     let home = home();

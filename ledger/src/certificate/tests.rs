@@ -189,6 +189,11 @@ fn every_header_is_of_this_format_chain_and_epoch() {
     let (epoch, expected) = (Epoch(1), Epoch(0));
     let error = check(&with_header(1, |header| header.epoch = epoch));
     assert_eq!(error, Err(CertifiedBlocksError::WrongEpoch { height: Height(2), epoch, expected }));
+    // Nor does a certificate of the next epoch cover what was decided in the one before.
+    let mut later = certified();
+    later.certificate.payload.epoch = Epoch(1);
+    let (height, epoch, expected) = (Height(1), Epoch(0), Epoch(1));
+    assert_eq!(check(&later), Err(CertifiedBlocksError::WrongEpoch { height, epoch, expected }));
 }
 
 #[test]

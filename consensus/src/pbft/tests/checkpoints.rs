@@ -1,11 +1,11 @@
 //! `docs/pbft.md` §3.5.
 
-use super::bench::{Bench, sent};
+use super::bench::{Bench, genesis_tip, sent};
 use crate::{
-    engine::{Action, Engine, To},
+    engine::{Action, Engine, Event, To},
     pbft::{Message, Record, message::StatusReport},
 };
-use quorate_ledger::Height;
+use quorate_ledger::{ExecutionOutcome, Height};
 
 #[test]
 fn executing_is_signed_recorded_and_stable_with_q_equal_results() {
@@ -23,6 +23,52 @@ fn executing_is_signed_recorded_and_stable_with_q_equal_results() {
     let [Action::Stable { certificate }] = &actions[..] else { panic!("it is stable: {actions:?}") };
     assert_eq!(certificate.verify(&bench.scope.chain, &bench.scope.validators), Ok(()));
     assert_eq!(bench.engine.status().stable, Height(1));
+    // > votes at and below it are let go
+    let vote = bench.checkpoint(2, bench.result(&block));
+    assert!(bench.receive(2, Message::Checkpoint(vote)).is_empty());
+    assert!(!bench.engine.records().iter().any(|it| matches!(it, Record::Checkpointed(_))));
+    bench.after_millis(bench.parameters.resend_ms);
+    let reported = sent(&bench.step(Event::Tick)).into_iter().find_map(|(_, it)| match it {
+        Message::Status(report) => Some(report.checkpoints.len()),
+        _ => None,
+    });
+    assert_eq!(reported, Some(0));
+}
+
+/// > After a restart the replica votes as recorded … and signs nothing against them.
+#[test]
+fn a_checkpoint_that_was_cast_is_known_after_a_restart_and_nothing_is_signed_against_it() {
+    let mut bench = Bench::new(4, 1);
+    let block = bench.first();
+    let certified = |bench: &Bench| bench.certified(std::slice::from_ref(&block), &[0, 2, 3]);
+    bench.step(certified(&bench));
+    bench.executed(&block);
+    let own = Record::Checkpointed(bench.checkpoint(1, bench.result(&block)));
+    assert!(bench.engine.records().contains(&own), "a compaction keeps it until its height is stable");
+    let records = bench.log.records.clone();
+    for another_result in [false, true] {
+        // The ledger lost the block, and executes it again.
+        bench.restart(genesis_tip(&bench.scope));
+        bench.step(certified(&bench));
+        let mut checkpoint = bench.result(&block);
+        if another_result {
+            checkpoint.state_root = quorate_crypto::Hash::of(b"another state");
+        }
+        let outcome = ExecutionOutcome { checkpoint, due: None, epoch_ends: None };
+        let actions = bench.step(Event::Executed { outcome });
+        assert_eq!(actions.iter().any(|it| matches!(it, Action::Halt { .. })), another_result);
+        assert!(sent(&actions).is_empty(), "{actions:?}");
+        assert_eq!(bench.log.records, records);
+    }
+}
+
+#[test]
+fn the_height_up_to_which_checkpoints_were_dropped_is_kept() {
+    let mut bench = Bench::new(4, 1);
+    let (epoch, height, checkpoint) = (bench.scope.epoch, Height(1), Height(2));
+    bench.log.records = vec![Record::Dropped { epoch, height, checkpoint }];
+    bench.restart(genesis_tip(&bench.scope));
+    assert!(bench.engine.records().contains(&Record::Dropped { epoch, height, checkpoint }));
 }
 
 #[test]

@@ -1,10 +1,12 @@
 //! `docs/pbft.md` §3.3, §3.4.
 
-use quorate_ledger::{Height, Quorum};
+use std::sync::Arc;
+
+use quorate_ledger::{Block, Height, Quorum};
 
 use super::bench::{Bench, START, delivered, sent};
 use crate::{
-    engine::{Action, Engine, To},
+    engine::{Action, Engine, Event, To},
     evidence::VoteKind,
     pbft::{Message, Record, message::StatusReport},
 };
@@ -21,6 +23,54 @@ fn prepared_needs_q_prepares_and_is_recorded_before_commit() {
     let records = &bench.log.records[2..];
     assert!(matches!(&records[0], Record::Prepared { signatures, .. } if signatures.signatures().len() == 3));
     assert_eq!(records[1], Record::Voted { kind: VoteKind::Commit, vote: commit });
+}
+
+/// > Two certificates for different blocks at one height cannot exist while at most `f` validators lie. A replica that sees
+/// > them halts
+#[test]
+fn certified_blocks_that_contradict_what_is_committed_halt() {
+    let bench = Bench::new(4, 1);
+    let blocks = bench.chain(2);
+    let other = bench.block(Height(1), bench.scope.chain, START.plus_millis(9));
+    let halts = |mut bench: Bench, blocks: &[Arc<Block>]| {
+        let actions = bench.step(bench.certified(blocks, &[0, 2, 3]));
+        assert!(matches!(&actions[..], [.., Action::Halt { .. }]), "{actions:?}");
+        bench.after_millis(bench.parameters.resend_ms);
+        assert!(bench.step(Event::Tick).is_empty() && bench.propose(&blocks[0]).is_empty(), "it has stopped");
+    };
+    // A certificate of another block at that height is known.
+    let mut knows = Bench::new(4, 1);
+    let certificate = Some(knows.certificate(&knows.child(&other), &[0, 2, 3]));
+    let report = StatusReport { certificate, ..knows.empty_status() };
+    knows.receive(2, Message::Status(Box::new(report)));
+    halts(knows, &blocks);
+    // They stand on another block than the one delivered.
+    let mut stands = Bench::new(4, 1);
+    stands.step(stands.certified(std::slice::from_ref(&other), &[0, 2, 3]));
+    halts(stands, &blocks[1..]);
+}
+
+#[test]
+fn certified_blocks_that_leave_a_gap_are_left_alone() {
+    let mut bench = Bench::new(4, 1);
+    let blocks = bench.chain(2);
+    assert!(bench.step(bench.certified(&blocks[1..], &[0, 2, 3])).is_empty());
+    assert_eq!(bench.engine.status().delivered, Height(0));
+}
+
+/// > as soon as all of them are here. A certificate may be known long before that.
+#[test]
+fn a_body_that_was_being_checked_is_delivered_when_its_height_has_committed_meanwhile() {
+    let mut bench = Bench::new(4, 1);
+    let block = bench.first();
+    let message = bench.pre_prepare(&block);
+    bench.receive(0, message);
+    let certificate = Some(bench.certificate(&block, &[0, 2, 3]));
+    let report = StatusReport { certificate, ..bench.empty_status() };
+    bench.receive(2, Message::Status(Box::new(report)));
+    assert_eq!(bench.engine.status().committed, Height(1));
+    assert_eq!(delivered(&bench.accept(&block)), vec![(1, true)]);
+    assert!(bench.log.records.is_empty(), "nothing is accepted at a height that has committed");
 }
 
 #[test]

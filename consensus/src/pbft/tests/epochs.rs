@@ -11,7 +11,10 @@ use super::bench::{Bench, index};
 use crate::{
     engine::{Action, Engine as _, Event, Input, OpenError, Output, Setup, To, Voter},
     evidence::VoteKind,
-    pbft::{Message, Pbft, Record, message::PrePrepare},
+    pbft::{
+        Message, Pbft, Record,
+        message::{PrePrepare, Recall},
+    },
     rejection::Rejection,
     replica::Replica,
 };
@@ -28,21 +31,32 @@ struct Line {
 }
 
 impl Line {
-    /// Replica `me`, which has executed the last block of epoch 0.
-    fn ended(me: usize) -> Self {
+    /// Replica `me` at the beginning of epoch 0.
+    fn new(me: usize) -> Self {
         let bench = Bench::new(4, me);
         let blocks = bench.chain(2);
         let replica =
             Replica::open(bench.setup(), None, &super::bench::genesis_tip(&bench.scope), Vec::new());
         let mut line = Self { bench, replica: replica.expect("an empty log opens"), blocks };
         line.answer_questions(0);
-        let certified = line.bench.certified(&line.blocks, &[0, 2, 3]);
-        line.event(certified);
-        for place in 0..line.blocks.len() {
-            let outcome = line.outcome(place);
-            line.event(Event::Executed { outcome });
-        }
         line
+    }
+
+    /// The same, which has executed the last block of epoch 0.
+    fn ended(me: usize) -> Self {
+        let mut line = Self::new(me);
+        line.end();
+        line
+    }
+
+    /// The epoch's blocks come, and are executed.
+    fn end(&mut self) {
+        let certified = self.bench.certified(&self.blocks, &[0, 2, 3]);
+        self.event(certified);
+        for place in 0..self.blocks.len() {
+            let outcome = self.outcome(place);
+            self.event(Event::Executed { outcome });
+        }
     }
 
     /// The same, after the next epoch began with these validators.
@@ -165,6 +179,23 @@ fn an_ended_instance_signs_its_checkpoint_and_nothing_else() {
     assert_eq!(line.replica.current().status().view, View(0));
 }
 
+/// *It takes no proposal and asks for no view*: also where the end comes while a view has not started.
+#[test]
+fn an_epoch_that_ends_between_two_views_is_left_in_peace() {
+    let mut line = Line::new(3);
+    for signer in [0, 2] {
+        let change = line.bench.change(signer, 1, Vec::new());
+        line.receive(signer, Message::ViewChange(Box::new(change)));
+    }
+    assert_eq!(line.replica.current().status().view, View(1), "it asks for it, and the primary is silent");
+    line.end();
+    let records = line.bench.log.records.clone();
+    line.bench.after_millis(60_000);
+    let actions = sent(&line.event(Event::Tick));
+    assert!(actions.iter().all(|(_, _, it)| !matches!(it, Message::ViewChange(_))), "{actions:?}");
+    assert_eq!(line.bench.log.records, records);
+}
+
 #[test]
 fn the_first_header_of_an_epoch_anchors_exactly_the_checkpoint_that_closed_the_one_before() {
     let mut line = Line::begun(1, &[0, 1, 2, 3]);
@@ -215,7 +246,14 @@ fn the_closing_instance_stays_until_a_commit_certificate_of_the_new_epoch_is_kno
         |it: &(Epoch, Action<Message>)| matches!(it, (Epoch(0), Action::Serve { above: Height(0), .. }));
     assert!(actions.iter().any(serves));
     let own = line.bench.checkpoint(1, line.bench.result(&line.blocks[1]));
-    assert!(sent(&actions).contains(&(Epoch(0), To::One(index(3)), Message::Checkpoint(own))));
+    assert!(sent(&actions).contains(&(Epoch(0), To::One(index(3)), Message::Checkpoint(own.clone()))));
+    let recall = Message::Recall(Recall { epoch: Epoch(0), nonce: 99 });
+    let answers = sent(&line.receive(3, recall));
+    assert!(
+        matches!(&answers[..], [(Epoch(0), To::One(to), Message::Holdings(_)), ..] if *to == index(3)),
+        "it answers questions: {answers:?}"
+    );
+    assert!(line.replica.records().contains(&Record::Checkpointed(own)), "a compaction keeps what it signed");
 
     let block = line.first_of_next(line.closing().payload.anchor());
     let mut certificate = line.bench.certificate(&block, &[0, 2, 3]);
@@ -294,12 +332,7 @@ fn votes_of_an_epoch_that_the_ledger_lost_are_kept_until_it_begins_again() {
     line.replica = Replica::open(line.bench.setup(), None, &tip, records).expect("its own log opens");
     assert!(voted(&line.replica.records()), "a compaction keeps them");
     line.answer_questions(0);
-    let certified = line.bench.certified(&line.blocks, &[0, 2, 3]);
-    line.event(certified);
-    for place in 0..2 {
-        let outcome = line.outcome(place);
-        line.event(Event::Executed { outcome });
-    }
+    line.end();
     let (setup, tip) = (line.next_setup(&[0, 1, 2, 3]), line.tip());
     line.input(Input::Begin { setup: Box::new(setup), tip: Box::new(tip) });
     line.answer_questions(1);
@@ -366,8 +399,63 @@ fn a_ledger_in_an_epoch_below_the_log_signs_nothing() {
     let records = vec![Record::Dropped { epoch: Epoch(1), height: LAST, checkpoint: LAST }];
     let tip = super::bench::genesis_tip(&bench.scope);
     let replica = Replica::<Pbft>::open(bench.setup(), None, &tip, records).expect("the log opens");
-    assert_eq!(replica.current().status().role, "follower");
     assert!(replica.status().silent.is_some_and(|why| why.contains("epoch 1")));
+    let mut line = Line { blocks: bench.chain(2), bench, replica };
+    line.answer_questions(0);
+    assert_eq!(line.replica.current().status().role, "follower", "although others hold nothing strange");
+}
+
+/// > A replica that sees them halts: it signs nothing more
+#[test]
+fn an_instance_that_halts_halts_the_replica() {
+    let mut line = Line::begun(1, &[0, 1, 2, 3]);
+    let mut other = line.bench.result(&line.blocks[1]);
+    other.state_root = quorate_crypto::Hash::of(b"another state");
+    let vote = |line: &Line, signer| Message::Checkpoint(line.bench.checkpoint(signer, other));
+    for signer in [0, 2, 3] {
+        let vote = vote(&line, signer);
+        line.receive(signer, vote);
+    }
+    line.bench.after_millis(line.bench.parameters.resend_ms);
+    assert!(line.event(Event::Tick).is_empty(), "neither epoch does anything more");
+    assert_eq!(line.replica.deadline(), None);
+}
+
+/// > It answers STATUS, serves blocks, repeats its CHECKPOINT and the certificate it has
+#[test]
+fn the_closing_certificate_that_comes_with_blocks_is_repeated_by_the_closing_instance() {
+    let mut line = Line::begun(1, &[0, 1, 2, 3]);
+    let closing = line.closing();
+    line.event(Event::Checkpoint(closing.clone()));
+    line.bench.after_millis(line.bench.parameters.resend_ms);
+    let repeated = |line: &mut Line| {
+        let sent = sent(&line.event(Event::Tick)).into_iter();
+        let reports = sent.filter_map(|(epoch, _, message)| match message {
+            Message::Status(report) => Some((epoch, report.checkpoint)),
+            _ => None,
+        });
+        reports.collect::<Vec<_>>()
+    };
+    let both = repeated(&mut line);
+    assert!(both.contains(&(Epoch(0), Some(closing.clone()))), "{both:?}");
+    assert!(both.contains(&(Epoch(1), Some(closing))), "the next one starts from it: {both:?}");
+}
+
+/// Of the epoch before, the next one can verify the closing checkpoint alone.
+#[test]
+fn an_earlier_checkpoint_of_the_epoch_before_is_not_told_in_the_next() {
+    let mut line = Line::ended(1);
+    let earlier = line.bench.checkpoint_certificate(line.bench.result(&line.blocks[0]), &[0, 2, 3]);
+    let tip = Tip { stable: earlier.payload.anchor(), stable_certificate: Some(earlier), ..line.tip() };
+    let setup = line.next_setup(&[0, 1, 2, 3]);
+    line.input(Input::Begin { setup: Box::new(setup), tip: Box::new(tip) });
+    line.bench.after_millis(line.bench.parameters.resend_ms);
+    let sent = sent(&line.event(Event::Tick));
+    let told = sent.iter().find_map(|(epoch, _, message)| match message {
+        Message::Status(report) if *epoch == Epoch(1) => Some(report.checkpoint.clone()),
+        _ => None,
+    });
+    assert_eq!(told, Some(None));
 }
 
 /// An epoch's instance begins in the middle of a run. What its records say against each other is found before.

@@ -9,7 +9,7 @@ use quorate_ledger::{Height, View};
 use super::bench::{Bench, START};
 use crate::{
     evidence::{Evidence, Signed, VoteKind},
-    pbft::message::{NewView, ViewChange, Vote},
+    pbft::message::{CheckpointVote, NewView, ViewChange, Vote},
 };
 
 fn double_vote(bench: &Bench, kind: VoteKind, signer: usize, votes: [Vote; 2]) -> Evidence {
@@ -72,6 +72,29 @@ fn two_requests_prove_something_only_for_one_view() {
 }
 
 #[test]
+fn two_results_prove_something_only_for_one_height() {
+    let bench = Bench::new(4, 1);
+    let block = bench.first();
+    let result = bench.result(&block);
+    let mut other = result;
+    other.state_root = Hash::of(b"another state");
+    let double = |votes: [CheckpointVote; 2]| {
+        let [first, second] = votes.map(|it| Signed { payload: it.payload, signature: it.signature });
+        Evidence::DoubleCheckpoint { signer: bench.keys[2].public(), first, second }
+    };
+    let votes = |second| [bench.checkpoint(2, result), bench.checkpoint(2, second)];
+    assert!(holds(&bench, &double(votes(other))));
+    assert!(!holds(&bench, &double(votes(result))), "one result twice");
+    let above = bench.result(&bench.child(&block));
+    assert!(!holds(&bench, &double(votes(above))), "two heights");
+    for place in [0, 1] {
+        let mut votes = votes(other);
+        votes[place].signature = votes[1 - place].signature;
+        assert!(!holds(&bench, &double(votes)), "one is not signed");
+    }
+}
+
+#[test]
 fn a_new_view_proves_something_only_if_it_does_not_follow() {
     let bench = Bench::new(4, 2);
     let block = bench.first();
@@ -92,6 +115,10 @@ fn a_new_view_proves_something_only_if_it_does_not_follow() {
     };
     assert!(holds(&bench, &pair(&honest, &wrong)));
     assert!(!holds(&bench, &pair(&honest, &honest)));
+    // Validator 1 is the primary of view 5 too.
+    let changes = [0, 1, 3].map(|it| bench.change(it, 5, Vec::new()));
+    let later = bench.new_view(5, changes.to_vec(), Vec::new());
+    assert!(!holds(&bench, &pair(&honest, &later)), "two views");
     let mut forged = wrong;
     forged.payload.view = View(5);
     assert!(!holds(&bench, &accuse(&forged)), "not what was signed");

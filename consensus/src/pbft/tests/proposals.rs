@@ -255,6 +255,13 @@ fn anchor_moves_forward_only_with_its_certificate() {
     let checks = |it: &Action<Message>| matches!(it, Action::Check { proposal, .. } if proposal.header.hash() == block.hash());
     assert!(actions.iter().any(checks));
     assert!(actions.iter().any(|it| matches!(it, Action::Stable { .. })), "and the certificate is learned");
+    bench.accept(&block);
+    let recorded = bench
+        .log
+        .records
+        .iter()
+        .any(|it| matches!(it, Record::Accepted { anchor: Some(anchor), .. } if *anchor == certificate));
+    assert!(recorded, "whoever is sent the proposal again needs it too");
 
     let above = bench.block_with(Height(2), first.hash(), time.plus_millis(1), result.anchor());
     let mut other = certificate;
@@ -262,6 +269,50 @@ fn anchor_moves_forward_only_with_its_certificate() {
     let prepare = bench.vote(VoteKind::Prepare, 0, &above);
     let forged = Message::PrePrepare(PrePrepare::of(&above, prepare, Some(other)));
     assert!(matches!(bench.refused(forged), Rejection::BadAnchor(_)));
+}
+
+/// > Missing transactions are fetched, from the proposer and whoever sent the proposal first.
+#[test]
+fn whoever_relays_a_proposal_is_asked_for_its_bodies_too() {
+    let mut bench = Bench::new(4, 1);
+    let block = bench.first();
+    let message = bench.pre_prepare(&block);
+    let actions = bench.receive(3, message);
+    assert!(matches!(&actions[..], [Action::Check { from, .. }] if *from == index(3)), "{actions:?}");
+}
+
+/// > while there is room in the window, one block at a time
+#[test]
+fn a_primary_builds_no_more_than_the_window_holds() {
+    let parameters = Parameters { window: 1, log_window: 2, ..Parameters::default() };
+    let mut bench = Bench::with(4, 0, parameters);
+    let builds =
+        |actions: &[Action<Message>]| actions.iter().filter(|it| matches!(it, Action::Build { .. })).count();
+    bench.after_millis(bench.parameters.heartbeat_ms);
+    assert_eq!(builds(&bench.step(Event::Tick)), 1);
+    assert_eq!(builds(&bench.backlog(u64::MAX / 400)), 0, "one at a time");
+    let block = bench.block(Height(1), bench.scope.chain, bench.now.wall);
+    assert_eq!(sent(&bench.step(Event::Built { block })).len(), 1);
+    assert_eq!(builds(&bench.backlog(u64::MAX / 400)), 0, "the window is full");
+}
+
+/// > its anchor is not below the parent's: a power cut may take the certificate of what the parent anchors.
+#[test]
+fn a_primary_that_lost_a_checkpoint_anchors_what_its_parent_does() {
+    let mut bench = Bench::new(4, 0);
+    let first = bench.first();
+    let anchor = bench.result(&first).anchor();
+    let second = bench.block_with(Height(2), first.hash(), first.time().plus_millis(1), anchor);
+    let tip = bench.tip_at(&second, &[0, 1, 2]);
+    assert!(tip.stable.height < anchor.height, "its certificate is gone");
+    bench.restart(tip);
+    bench.after_millis(bench.parameters.heartbeat_ms + 1_000);
+    let actions = bench.step(Event::Tick);
+    let built = actions.iter().find_map(|it| match it {
+        Action::Build { anchor, .. } => Some(*anchor),
+        _ => None,
+    });
+    assert_eq!(built, Some(anchor));
 }
 
 #[test]

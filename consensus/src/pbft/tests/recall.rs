@@ -1,8 +1,8 @@
 //! `docs/pbft.md` §6: before its first signature a replica hears from Q - 1 others what they hold of its own.
 
-use quorate_ledger::{Height, View};
+use quorate_ledger::{Height, Tip, View};
 
-use super::bench::{Bench, delivered, genesis_tip, index, sent};
+use super::bench::{Bench, START, delivered, genesis_tip, index, rejection, sent};
 use crate::{
     engine::{Action, Engine as _, Event, To},
     evidence::VoteKind,
@@ -112,6 +112,53 @@ fn an_answer_holds_every_message_of_the_asker_that_is_here() {
     );
 }
 
+/// > the messages themselves, found among votes, certificates, VIEW-CHANGEs and NEW-VIEWs
+#[test]
+fn an_answer_holds_what_certificates_and_new_views_hold_too() {
+    let mut bench = Bench::new(4, 3);
+    let changes = [0, 1, 2].map(|signer| bench.change(signer, 1, Vec::new()));
+    let new_view = bench.new_view(1, changes.to_vec(), Vec::new());
+    bench.receive(1, Message::NewView(Box::new(new_view.clone())));
+    let blocks = bench.chain(2);
+    bench.step(bench.certified(&blocks[..1], &[0, 1, 2]));
+    bench.executed(&blocks[0]);
+    let checkpoint = bench.checkpoint_certificate(bench.result(&blocks[0]), &[0, 1, 2]);
+    bench.step(Event::Checkpoint(checkpoint.clone()));
+    // After a restart the votes of others are known from certificates alone.
+    let prepared = bench.prepared(1, &blocks[1], &[0, 1, 2]);
+    let (payload, signatures) = (prepared.payload, prepared.signatures);
+    bench.log.records.push(Record::Prepared { payload, signatures });
+    let tip = Tip {
+        stable: checkpoint.payload.anchor(),
+        stable_certificate: Some(checkpoint),
+        ..bench.tip_at(&blocks[0], &[0, 1, 2])
+    };
+    bench.reopen(tip);
+    let mut held_of = |signer: usize| {
+        let recall = Message::Recall(Recall { epoch: bench.scope.epoch, nonce: 5 });
+        let sent = sent(&bench.receive(signer, recall)).into_iter();
+        let mut answers = sent.filter_map(|(_, it)| match it {
+            Message::Holdings(holdings) => Some(holdings.statements),
+            _ => None,
+        });
+        answers.next().expect("an answer")
+    };
+    let all: Vec<_> = [0, 1].map(&mut held_of).into_iter().collect();
+    for (signer, held) in all.iter().enumerate() {
+        let expected = [
+            Statement::ViewChange(Box::new(changes[signer].clone())),
+            Statement::Prepare(bench.vote_in(1, VoteKind::Prepare, signer, &blocks[1])),
+            Statement::Commit(bench.vote(VoteKind::Commit, signer, &blocks[0])),
+            Statement::Checkpoint(bench.checkpoint(signer, bench.result(&blocks[0]))),
+        ];
+        for one in expected {
+            assert!(held.contains(&one), "{one:?} of {signer} in {held:?}");
+        }
+    }
+    assert!(all[1].contains(&Statement::NewView(Box::new(new_view))), "its primary's");
+    assert!(!all[0].iter().any(|it| matches!(it, Statement::NewView(_))));
+}
+
 /// An older copy of the log was put back within the same view: neither log nor mark shows it.
 #[test]
 fn a_vote_that_the_log_does_not_know_silences_the_replica() {
@@ -144,6 +191,10 @@ fn what_the_log_knows_or_has_dropped_proves_nothing() {
     bench.reopen(genesis_tip(&bench.scope));
     let answer = bench.holdings(vec![held]);
     assert!(!abstains(&bench.receive(0, answer)), "it is in the log");
+
+    let other = bench.block(Height(1), bench.scope.chain, START.plus_millis(9));
+    let answer = bench.holdings(vec![Statement::Prepare(bench.vote(VoteKind::Prepare, 1, &other))]);
+    assert!(abstains(&bench.receive(0, answer)), "for that place the log holds another");
 
     // Height 1 was dropped; 2 is one past it.
     for (block, strange) in [(&blocks[0], false), (&blocks[1], true)] {
@@ -194,6 +245,36 @@ fn a_view_change_at_or_above_the_promise_must_be_the_one_in_the_log() {
     let same = Statement::ViewChange(Box::new(bench.change(1, 2, Vec::new()).request()));
     let answer = bench.holdings(vec![same]);
     assert!(!abstains(&bench.receive(0, answer)), "the bytes in the log");
+}
+
+/// > a VIEW-CHANGE or NEW-VIEW at or above the highest view it promised or entered
+#[test]
+fn a_new_view_at_or_above_the_view_it_entered_must_be_the_one_in_the_log() {
+    // Validator 1 is the primary of views 1, 5 and 9.
+    let started = |bench: &Bench, view: u64, others: [usize; 2]| {
+        let changes = [others[0], 1, others[1]].map(|signer| bench.change(signer, view, Vec::new()));
+        bench.new_view(view, changes.to_vec(), Vec::new())
+    };
+    for (view, others, strange) in
+        [(5, [0, 2], false), (1, [0, 3], false), (5, [0, 3], true), (9, [0, 2], true)]
+    {
+        let mut bench = Bench::new(4, 1);
+        bench.log.records = vec![Record::NewView(Box::new(started(&bench, 5, [0, 2])))];
+        bench.reopen(genesis_tip(&bench.scope));
+        let held = Statement::NewView(Box::new(started(&bench, view, others)));
+        let answer = bench.holdings(vec![held]);
+        assert_eq!(abstains(&bench.receive(0, answer)), strange, "view {view} of {others:?}");
+    }
+}
+
+/// > silences it for the epoch, whenever and however it comes
+#[test]
+fn a_strange_vote_silences_it_also_in_an_answer_to_an_earlier_question() {
+    let mut bench = asking();
+    let held = Statement::Prepare(bench.vote(VoteKind::Prepare, 1, &bench.first()));
+    let nonce = bench.setup().nonce + 1;
+    let answer = Holdings { epoch: bench.scope.epoch, nonce, statements: vec![held] };
+    assert!(abstains(&bench.receive(0, Message::Holdings(Box::new(answer)))));
 }
 
 #[test]
@@ -277,6 +358,9 @@ fn a_replica_that_abstained_does_so_after_a_restart_too() {
     let mut bench = asking();
     let answer = bench.holdings(vec![Statement::Prepare(bench.vote(VoteKind::Prepare, 1, &bench.first()))]);
     assert!(abstains(&bench.receive(0, answer)));
+    assert_eq!(bench.log.records, vec![Record::Abstained { epoch: bench.scope.epoch }]);
+    bench.restart(genesis_tip(&bench.scope));
+    assert!(bench.engine.status().silent.is_some(), "its log says so");
     bench.log.records = bench.engine.records();
     bench.restart(genesis_tip(&bench.scope));
     let block = bench.first();

@@ -19,6 +19,21 @@ fn report_of(actions: &[Action<Message>]) -> StatusReport {
     }
 }
 
+/// > STATUS carries … the highest commit certificate known
+#[test]
+fn a_status_tells_of_a_certificate_whose_blocks_are_not_here() {
+    let mut bench = Bench::new(4, 1);
+    let certificate = Some(bench.certificate(&bench.chain(2)[1], &[0, 2, 3]));
+    let report = StatusReport { certificate: certificate.clone(), ..bench.empty_status() };
+    bench.receive(2, Message::Status(Box::new(report)));
+    bench.after_millis(bench.parameters.resend_ms);
+    let told = sent(&bench.step(Event::Tick)).into_iter().find_map(|(_, it)| match it {
+        Message::Status(report) => Some((report.delivered, report.certificate)),
+        _ => None,
+    });
+    assert_eq!(told, Some((Height(0), certificate)));
+}
+
 #[test]
 fn status_goes_out_every_resend_and_says_what_is_held() {
     let parameters = Parameters { base_timeout_ms: 5_000, ..Parameters::default() };

@@ -71,6 +71,23 @@ fn records_say_all_that_every_record_ever_written_said() {
     assert!(kept.records().len() < bench.log.records.len(), "height 1 is the ledger's");
 }
 
+/// > A replica whose base, or whose executed height, is below it … follows without signing until certified blocks have
+/// > brought it back up.
+#[test]
+fn a_ledger_below_what_was_dropped_is_followed_until_it_has_executed_that_too() {
+    let mut bench = Bench::new(4, 1);
+    let blocks = bench.chain(2);
+    let (epoch, height) = (bench.scope.epoch, Height(2));
+    bench.log.records = vec![Record::Dropped { epoch, height, checkpoint: Height(0) }];
+    bench.restart(genesis_tip(&bench.scope));
+    bench.step(bench.certified(&blocks, &[0, 2, 3]));
+    for block in &blocks {
+        assert_eq!(bench.engine.status().role, "follower", "the base alone is there");
+        bench.executed(block);
+    }
+    assert_eq!(bench.engine.status().role, "replica");
+}
+
 /// > If that fails there are no actions and the node ends
 #[test]
 fn nothing_is_done_that_could_not_be_written() {

@@ -322,8 +322,14 @@ fn the_inclusion_timer_counts_from_when_the_oldest_became_eligible() {
 
 #[test]
 fn the_inclusion_timer_counts_anew_from_a_full_block_and_not_from_another() {
-    for (full, wait) in [(true, 2_000), (false, 500)] {
-        let parameters = Parameters { block_transactions_max: if full { 1 } else { 2 }, ..patient() };
+    // A block is full by its number, or when the largest transaction would not have fitted any more.
+    for (transactions, bytes, wait) in [(1, 1 << 20, 2_000), (2, 1 << 20, 500), (2, 1_024, 2_000)] {
+        let parameters = Parameters {
+            block_transactions_max: transactions,
+            block_bytes_max: bytes,
+            transaction_bytes_max: 1_024,
+            ..patient()
+        };
         let mut bench = Bench::with(4, 2, parameters);
         eligible(&mut bench);
         stays(&mut bench, 1_500);
@@ -518,11 +524,23 @@ fn a_planned_change_does_not_lengthen_waits() {
     asks_after(&mut bench, 500, "new_view");
 }
 
+/// > new view | Q validators, itself included, ask for this view or a higher one, and it has not started
+#[test]
+fn a_view_that_is_moved_to_before_the_last_has_started_has_its_whole_wait() {
+    let mut bench = Bench::with(4, 0, calm());
+    ask(&mut bench, &[1, 2], 1);
+    assert_eq!(view(&bench), 1, "two ask, and then three");
+    stays(&mut bench, 400);
+    ask(&mut bench, &[1, 2], 2);
+    assert_eq!(view(&bench), 2);
+    asks_after(&mut bench, 500, "new_view");
+}
+
 /// > It asks for the next view whose primary is not *absent*: one of whom no COMMIT was seen, in a certificate or late,
 /// > for any of the last 100 committed heights. With fewer seen since the start nobody is absent.
 #[test]
 fn a_planned_change_passes_over_the_absent() {
-    let next = |heights: usize, late: bool| {
+    let next = |heights: usize, late: Option<usize>| {
         let parameters = Parameters { rotation_blocks: heights as u64, ..calm() };
         let mut bench = Bench::with(4, 2, parameters);
         let blocks = bench.chain(heights);
@@ -530,23 +548,24 @@ fn a_planned_change_passes_over_the_absent() {
             bench.step(bench.certified(std::slice::from_ref(block), &[0, 2, 3]));
             bench.executed(block);
         }
-        if late {
-            let vote = bench.vote(VoteKind::Commit, 1, &blocks[heights - 1]);
+        if let Some(height) = late {
+            let vote = bench.vote(VoteKind::Commit, 1, &blocks[height - 1]);
             bench.receive(1, Message::Commit(vote));
         }
         bench.step(Event::Tick);
         view(&bench)
     };
-    assert_eq!(next(99, false), 1, "fewer than 100 heights say nothing");
-    assert_eq!(next(100, false), 2, "validator 1 was not seen for 100");
-    assert_eq!(next(100, true), 1, "a late COMMIT shows that it is there");
+    assert_eq!(next(99, None), 1, "fewer than 100 heights say nothing");
+    assert_eq!(next(100, None), 2, "validator 1 was not seen for 100");
+    assert_eq!(next(100, Some(100)), 1, "a late COMMIT shows that it is there");
+    assert_eq!(next(100, Some(1)), 1, "for any of them");
 }
 
 /// > (b) because the executed state names a time at which it wants one, but not within 1 s of the parent's time
 #[test]
 fn a_block_that_the_state_wants_is_built_at_its_time_and_a_second_after_the_parent() {
-    for (due_after_ms, built_after_ms) in [(10, 1_000), (1_000, 1_000), (2_500, 2_500)] {
-        let mut bench = Bench::with(4, 0, calm());
+    for (due_after_ms, built_after_ms) in [(10, 1_000), (1_000, 1_000), (2_500, 2_500), (9_000, 5_000)] {
+        let mut bench = Bench::with(4, 0, Parameters { heartbeat_ms: 5_000, ..calm() });
         let block = bench.first();
         certify(&mut bench, &block);
         let due = Some(block.time().plus_millis(due_after_ms));

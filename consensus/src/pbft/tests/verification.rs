@@ -49,6 +49,25 @@ fn signatures_hold_for_one_signer_place_and_chain_only() {
 }
 
 #[test]
+fn no_kind_of_message_is_taken_with_the_signature_of_another_payload() {
+    let bench = Bench::new(4, 2);
+    let block = bench.first();
+    let mut vote = bench.vote(VoteKind::Prepare, 3, &block);
+    vote.payload.view = View(1);
+    assert_eq!(bench.refused(Message::Prepare(vote)), Rejection::BadSignature(index(3)));
+    let mut checkpoint = bench.checkpoint(3, bench.result(&block));
+    checkpoint.payload.state_root = Hash::of(b"another state");
+    assert_eq!(bench.refused(Message::Checkpoint(checkpoint)), Rejection::BadSignature(index(3)));
+    let mut change = bench.change(3, 1, Vec::new());
+    change.payload.view = View(2);
+    assert_eq!(bench.refused(Message::ViewChange(Box::new(change))), Rejection::BadSignature(index(3)));
+    let changes = [0, 1, 3].map(|signer| bench.change(signer, 1, Vec::new()));
+    let mut new_view = bench.new_view(1, changes.to_vec(), Vec::new());
+    new_view.payload.blocks.push(block.hash());
+    assert_eq!(bench.refused(Message::NewView(Box::new(new_view))), Rejection::BadSignature(index(1)));
+}
+
+#[test]
 fn other_epochs_are_refused() {
     let mut bench = Bench::new(4, 1);
     let vote = bench.vote(VoteKind::Commit, 2, &bench.first());
@@ -98,6 +117,18 @@ fn a_proposal_is_of_this_chain() {
     assert_eq!(bench.refused(bench.pre_prepare(&block)), Rejection::WrongChain);
 }
 
+#[test]
+fn a_proposal_is_of_this_epoch_and_version() {
+    let bench = Bench::new(4, 1);
+    let header = bench.first().header().clone();
+    let epoch = quorate_ledger::Header { epoch: Epoch(1), ..header.clone() };
+    let version = quorate_ledger::Header { version: header.version + 1, ..header };
+    for header in [epoch, version] {
+        let block = quorate_ledger::Block::new(header, Vec::new());
+        assert!(matches!(bench.refused(bench.pre_prepare(&block)), Rejection::Malformed(_)));
+    }
+}
+
 /// `docs/pbft.md` §7: the checkpoint that an epoch starts from was signed by the set of the epoch before.
 #[test]
 fn the_checkpoint_that_closes_an_epoch_is_judged_by_the_set_that_signed_it() {
@@ -137,6 +168,41 @@ fn certificates_need_a_quorum_and_good_signatures() {
     forged.payload.block = Hash::of(b"another block");
     let report = StatusReport { certificate: Some(forged), ..bench.empty_status() };
     assert!(matches!(bench.refused(Message::Status(Box::new(report))), Rejection::BadCertificate { .. }));
+}
+
+#[test]
+fn no_message_brings_a_certificate_that_does_not_hold() {
+    let bench = Bench::new(4, 2);
+    let first = bench.first();
+    let short = bench.checkpoint_certificate(bench.result(&first), &[0, 1]);
+    let report = StatusReport { checkpoint: Some(short.clone()), ..bench.empty_status() };
+    assert!(matches!(bench.refused(Message::Status(Box::new(report))), Rejection::BadCertificate { .. }));
+    let time = first.time().plus_millis(1);
+    let block = bench.block_with(Height(2), first.hash(), time, short.payload.anchor());
+    let prepare = bench.vote(VoteKind::Prepare, 0, &block);
+    let proposal = PrePrepare::of(&block, prepare, Some(short));
+    assert!(matches!(bench.refused(Message::PrePrepare(proposal)), Rejection::BadCertificate { .. }));
+    let change = bench.change_from(3, 1, bench.base(&first, &[0, 1]), Vec::new());
+    assert!(matches!(bench.refused(Message::ViewChange(Box::new(change))), Rejection::BadCertificate { .. }));
+}
+
+/// > A prepared certificate that several VIEW-CHANGEs of one NEW-VIEW hold is verified once.
+#[test]
+fn a_certificate_that_says_what_a_verified_one_says_is_verified_itself() {
+    let bench = Bench::new(4, 2);
+    let block = bench.first();
+    let whole = bench.prepared(0, &block, &[0, 1, 2]);
+    let with = |second| {
+        let changes = vec![
+            bench.change(0, 1, vec![whole.clone()]),
+            bench.change(1, 1, vec![second]),
+            bench.change(3, 1, Vec::new()),
+        ];
+        Message::NewView(Box::new(bench.new_view(1, changes, vec![block.hash()])))
+    };
+    assert!(Pbft::verify(&bench.scope, Horizon::default(), with(whole.clone())).is_ok());
+    let short = bench.prepared(0, &block, &[0, 1]);
+    assert!(matches!(bench.refused(with(short)), Rejection::BadCertificate { .. }));
 }
 
 #[test]

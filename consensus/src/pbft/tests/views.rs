@@ -203,6 +203,94 @@ fn a_second_start_of_a_view_is_reported_once() {
     assert!(evidence_of(&receive_new_view(&mut bench, second)).is_empty());
 }
 
+/// > A replica asks for a higher view … when the primary provably sent a false NEW-VIEW
+#[test]
+fn a_view_whose_primary_began_it_falsely_is_left_at_once() {
+    let (mut bench, block) = with_prepared();
+    let changes = [0, 1].map(|signer| bench.change(signer, 1, vec![bench.prepared(0, &block, &[0, 1, 2])]));
+    for change in changes.clone() {
+        receive_change(&mut bench, change);
+    }
+    assert_eq!(bench.engine.status().view, View(1));
+    let changes = [changes.to_vec(), vec![bench.change(3, 1, Vec::new())]].concat();
+    let new_view = bench.new_view(1, changes, Vec::new());
+    let actions = receive_new_view(&mut bench, new_view);
+    assert_eq!(changes_of(&actions).iter().map(|it| it.payload.view.0).collect::<Vec<_>>(), vec![2]);
+}
+
+/// > Proposals and votes are kept for this view and the next; of older views those whose votes are held already
+#[test]
+fn votes_of_a_view_that_was_left_still_count_where_some_are_held() {
+    let (mut bench, block) = with_prepared();
+    let changes = [0, 1, 3].map(|it| bench.change(it, 1, Vec::new()));
+    let new_view = bench.new_view(1, changes.to_vec(), Vec::new());
+    receive_new_view(&mut bench, new_view);
+    assert_eq!(bench.engine.status().view, View(1));
+    let other = bench.block(Height(1), bench.scope.chain, START.plus_millis(9));
+    let votes = [&block, &other].map(|it| bench.prepare(3, it));
+    let found = votes.map(|vote| evidence_of(&bench.receive(3, vote)));
+    assert!(matches!(&found.concat()[..], [Evidence::DoubleVote { .. }]), "{found:?}");
+}
+
+/// > of the highest view each asks for
+#[test]
+fn an_earlier_request_that_comes_late_takes_nothing_back() {
+    let mut bench = Bench::new(4, 3);
+    for (signer, view) in [(0, 5), (0, 2), (2, 5)] {
+        let change = bench.change(signer, view, Vec::new());
+        receive_change(&mut bench, change);
+    }
+    assert_eq!(bench.engine.status().view, View(5), "both ask for 5, and two are more than f");
+}
+
+/// > bodies that are missing asked from the signers of its certificate …; new blocks follow above.
+#[test]
+fn a_new_primary_builds_nothing_in_the_place_of_a_block_whose_body_it_lacks() {
+    let mut bench = Bench::new(4, 1);
+    let block = bench.first();
+    let prepared = vec![bench.prepared(0, &block, &[0, 2, 3])];
+    for (signer, prepared) in [(0, prepared), (2, Vec::new())] {
+        let change = bench.change(signer, 1, prepared);
+        receive_change(&mut bench, change);
+    }
+    assert_eq!(bench.engine.status().role, "primary");
+    let builds = |actions: &[Action<Message>]| actions.iter().any(|it| matches!(it, Action::Build { .. }));
+    assert!(!builds(&bench.backlog(u64::MAX / 400)));
+    assert!(builds(&bench.step(Event::Fetched { block })), "it follows above");
+}
+
+/// > a view above 0 is active after a restart only if its NEW-VIEW is found
+#[test]
+fn a_restart_finds_the_last_of_several_requests_and_views() {
+    for entered in [false, true] {
+        let mut bench = Bench::new(4, 0);
+        for view in [1, 2] {
+            let changes = [1, 2, 3].map(|it| bench.change(it, view, Vec::new()));
+            if entered {
+                let new_view = bench.new_view(view, changes.to_vec(), Vec::new());
+                receive_new_view(&mut bench, new_view);
+            } else {
+                let [first, second, _] = changes;
+                receive_change(&mut bench, first);
+                receive_change(&mut bench, second);
+            }
+        }
+        bench.restart(genesis_tip(&bench.scope));
+        bench.after_millis(bench.parameters.resend_ms);
+        let sent = sent(&bench.step(Event::Tick));
+        let status = sent.iter().find_map(|(_, it)| match it {
+            Message::Status(report) => Some((report.view, report.active)),
+            _ => None,
+        });
+        assert_eq!(status, Some((View(2), entered)));
+        let repeated = sent.iter().find_map(|(_, it)| match it {
+            Message::ViewChange(change) => Some(change.payload.view),
+            _ => None,
+        });
+        assert_eq!(repeated, (!entered).then_some(View(2)));
+    }
+}
+
 #[test]
 fn heights_up_to_the_base_are_closed_in_the_new_view() {
     // The fork that a model found: a liar alone knows the base's certificate, lets NEW-VIEW propose nothing again and
