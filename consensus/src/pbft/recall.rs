@@ -135,7 +135,8 @@ impl Pbft {
         };
         let inside = inside.map(|it| Statement::ViewChange(Box::new(it.clone())));
         let outer = || (message.signer() == Some(own)).then(|| Statement::of(message)).flatten();
-        let Some(statement) = inside.or_else(outer).filter(|it| !self.knows(it)) else { return false };
+        let strange = inside.into_iter().chain(outer()).find(|it| !self.knows(it));
+        let Some(statement) = strange else { return false };
         if !matches!(self.standing, Standing::Forgetful(_)) {
             self.abstain(from, &statement, out);
         }
@@ -200,6 +201,12 @@ impl Pbft {
             }
             let inside = new_view.payload.changes.iter().filter(|it| it.signer == signer);
             found.extend(inside.map(|it| Statement::ViewChange(Box::new(it.clone()))));
+            let proof = &new_view.payload.proof;
+            let base = proof.base.iter().filter_map(|it| share(&it.payload, &it.signatures, signer));
+            found.extend(base.map(Statement::Commit));
+            let prepared = proof.prepared.iter();
+            let prepared = prepared.filter_map(|it| share(&it.payload, &it.signatures, signer));
+            found.extend(prepared.map(Statement::Prepare));
         }
         if let Some(asked) = self.asked.get(&signer) {
             found.push(Statement::ViewChange(Box::new(asked.request.clone())));

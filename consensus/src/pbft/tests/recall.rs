@@ -2,7 +2,7 @@
 
 use quorate_ledger::{Height, Tip, View};
 
-use super::bench::{Bench, START, delivered, genesis_tip, index, rejection, sent};
+use super::bench::{Bench, START, delivered, genesis_tip, index, sent};
 use crate::{
     engine::{Action, Engine as _, Event, To},
     evidence::VoteKind,
@@ -146,7 +146,7 @@ fn an_answer_holds_what_certificates_and_new_views_hold_too() {
     let all: Vec<_> = [0, 1].map(&mut held_of).into_iter().collect();
     for (signer, held) in all.iter().enumerate() {
         let expected = [
-            Statement::ViewChange(Box::new(changes[signer].clone())),
+            Statement::ViewChange(Box::new(changes[signer].request())),
             Statement::Prepare(bench.vote_in(1, VoteKind::Prepare, signer, &blocks[1])),
             Statement::Commit(bench.vote(VoteKind::Commit, signer, &blocks[0])),
             Statement::Checkpoint(bench.checkpoint(signer, bench.result(&blocks[0]))),
@@ -373,4 +373,43 @@ fn its_own_unknown_request_inside_a_new_view_silences_it() {
     let changes = [0, 1, 2].map(|signer| bench.change(signer, 1, Vec::new()));
     let new_view = bench.new_view(1, changes.to_vec(), Vec::new());
     assert!(abstains(&bench.receive(1, Message::NewView(Box::new(new_view)))));
+}
+
+#[test]
+fn its_own_unknown_new_view_silences_it_also_with_its_known_request_inside() {
+    // The key runs twice on copies of one log: the other one has started the view that both asked for.
+    let mut bench = Bench::new(4, 1);
+    for signer in [0, 2] {
+        let change = bench.change(signer, 1, Vec::new());
+        bench.receive(signer, Message::ViewChange(Box::new(change)));
+    }
+    let own = bench.engine.own_change.clone().expect("f + 1 ask, and it joins");
+    assert!(bench.engine.new_view.is_some(), "it has started the view with them");
+    let strange = bench.new_view(
+        1,
+        vec![own, bench.change(2, 1, Vec::new()), bench.change(3, 1, Vec::new())],
+        Vec::new(),
+    );
+    assert!(abstains(&bench.receive(2, Message::NewView(Box::new(strange)))));
+}
+
+#[test]
+fn signatures_in_the_proof_of_a_new_view_are_told_to_whom_they_are_of() {
+    let mut bench = Bench::new(4, 2);
+    let block = bench.first();
+    let prepared = bench.prepared(0, &block, &[0, 1, 3]);
+    let changes = vec![
+        bench.change(0, 1, vec![prepared]),
+        bench.change(1, 1, Vec::new()),
+        bench.change(3, 1, Vec::new()),
+    ];
+    let new_view = bench.new_view(1, changes, vec![block.hash()]);
+    bench.receive(1, Message::NewView(Box::new(new_view)));
+    let recall = Message::Recall(Recall { epoch: bench.scope.epoch, nonce: 9 });
+    let told = sent(&bench.receive(3, recall));
+    let told = told.iter().find_map(|(_, it)| if let Message::Holdings(it) = it { Some(it) } else { None });
+    let told = &told.expect("it answers").statements;
+    let prepare =
+        told.iter().any(|it| matches!(it, Statement::Prepare(it) if it.payload.block == block.hash()));
+    assert!(prepare, "validator 3's PREPARE stands in the certificate alone: {told:?}");
 }
