@@ -11,11 +11,11 @@
 use std::{fmt, io, sync::Arc};
 
 use borsh::{BorshDeserialize, BorshSerialize};
-use quorate_crypto::{Hash, SecretKey};
+use quorate_crypto::{Hash, SecretKey, codec::bounded_list};
 use quorate_ledger::{
     Anchor, BLOCK_TRANSACTIONS_LIMIT, Block, CertifiedBlocks, CheckpointCertificate, CommitCertificate,
     Epoch, ExecutionOutcome, Header, Height, Parameters, Quorum, Tip, UnixMillis, ValidatorIndex,
-    ValidatorSet, View, bounded,
+    ValidatorSet, View,
 };
 
 pub use crate::{evidence::Evidence, rejection::Rejection};
@@ -216,7 +216,7 @@ pub struct Proposal {
 
 fn transaction_hashes<R: io::Read>(reader: &mut R) -> io::Result<Vec<Hash>> {
     let limit = usize::try_from(BLOCK_TRANSACTIONS_LIMIT).expect("a small constant");
-    bounded::list(reader, limit, "hashes of transactions", Hash::deserialize_reader)
+    bounded_list(reader, limit, "hashes of transactions", Hash::deserialize_reader)
 }
 
 /// What the ledger's rules say of a proposal.

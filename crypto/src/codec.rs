@@ -50,6 +50,22 @@ pub fn encode<T: BorshSerialize + ?Sized>(value: &T) -> Vec<u8> {
     borsh::to_vec(value).expect("writing to memory does not fail and no collection of ours has 2^32 elements")
 }
 
+/// Reads the `u32` length of what follows, at most `max`: for lengths that a stranger claims.
+///
+/// # Errors
+///
+/// Above `max`, naming `what` is counted; and the reader's.
+pub fn bounded_length<R: io::Read>(reader: &mut R, max: usize, what: &str) -> io::Result<usize> {
+    let claimed = u32::deserialize_reader(reader)?;
+    match usize::try_from(claimed) {
+        Ok(length) if length <= max => Ok(length),
+        Ok(_) | Err(_) => {
+            let reason = format!("{claimed} {what}, at most {max} are allowed");
+            Err(io::Error::new(io::ErrorKind::InvalidData, reason))
+        }
+    }
+}
+
 /// Reads a borsh list of at most `max` items, each by `item`: for lists whose length a stranger claims. A longer one is
 /// refused before any item is read, and memory grows as items arrive, never with what was announced.
 ///
@@ -62,13 +78,9 @@ pub fn bounded_list<T, R: io::Read>(
     what: &str,
     mut item: impl FnMut(&mut R) -> io::Result<T>,
 ) -> io::Result<Vec<T>> {
-    let claimed = u32::deserialize_reader(reader)?;
-    if usize::try_from(claimed).map_or(true, |count| count > max) {
-        let reason = format!("{claimed} {what}, at most {max} are allowed");
-        return Err(io::Error::new(io::ErrorKind::InvalidData, reason));
-    }
+    let count = bounded_length(reader, max, what)?;
     let mut items = Vec::new();
-    for _ in 0..claimed {
+    for _ in 0..count {
         items.push(item(reader)?);
     }
     Ok(items)
@@ -133,6 +145,7 @@ mod tests {
         let read = |max| bounded_list(&mut bytes.as_slice(), max, "things", u8::deserialize_reader);
         assert_eq!(read(3).expect("at the bound"), [7, 8, 9]);
         let refused = read(2).expect_err("one past it");
+        assert_eq!(refused.kind(), io::ErrorKind::InvalidData);
         assert_eq!(refused.to_string(), "3 things, at most 2 are allowed");
         // Nothing is set aside for what is only claimed.
         let mut claim = [255; 4].as_slice();

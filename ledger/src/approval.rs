@@ -3,10 +3,9 @@
 
 use borsh::io::{Read, Result as IoResult};
 use borsh::{BorshDeserialize, BorshSerialize};
-use quorate_crypto::{Domain, Hash, PublicKey, SecretKey, Signature, verify};
+use quorate_crypto::{Domain, Hash, PublicKey, SecretKey, Signature, codec, verify};
 use serde::{Deserialize, Serialize};
 
-use crate::bounded;
 use crate::epoch::EpochChange;
 use crate::parameters::{ParameterError, Parameters};
 use crate::primitives::Epoch;
@@ -92,5 +91,5 @@ impl Readiness {
 }
 
 fn proposed_validators<R: Read>(reader: &mut R) -> IoResult<Vec<ProposedValidator>> {
-    bounded::list(reader, VALIDATORS_MAX, "validators", ProposedValidator::deserialize_reader)
+    codec::bounded_list(reader, VALIDATORS_MAX, "validators", ProposedValidator::deserialize_reader)
 }

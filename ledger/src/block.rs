@@ -11,7 +11,7 @@ use borsh::io::{Read, Result as IoResult, Write};
 use borsh::{BorshDeserialize, BorshSerialize};
 use quorate_crypto::{Domain, Hash, codec, merkle};
 
-use crate::bounded::{self, invalid};
+use crate::bounded::invalid;
 use crate::parameters::{BLOCK_BYTES_LIMIT, BLOCK_TRANSACTIONS_LIMIT};
 use crate::primitives::{Account, Epoch, Height, UnixMillis};
 use crate::transaction::Transaction;
@@ -192,14 +192,18 @@ impl BorshDeserialize for Block {
     fn deserialize_reader<R: Read>(reader: &mut R) -> IoResult<Self> {
         let header = Header::deserialize_reader(reader)?;
         let mut room = BLOCK_BYTES_LIMIT as usize;
-        let transactions =
-            bounded::list(reader, BLOCK_TRANSACTIONS_LIMIT as usize, "transactions of a block", |reader| {
+        let transactions = codec::bounded_list(
+            reader,
+            BLOCK_TRANSACTIONS_LIMIT as usize,
+            "transactions of a block",
+            |reader| {
                 let transaction = Transaction::deserialize_reader(reader)?;
                 room = room.checked_sub(transaction.size()).ok_or_else(|| {
                     invalid(format!("a block of more than {BLOCK_BYTES_LIMIT} bytes of transactions"))
                 })?;
                 Ok(Arc::new(transaction))
-            })?;
+            },
+        )?;
         Ok(Block::new(header, transactions))
     }
 }

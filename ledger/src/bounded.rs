@@ -1,8 +1,9 @@
-//! Reading lists and byte strings whose length a stranger claims: the limit is checked before anything is read, and
-//! memory grows with what has arrived, never with what was announced.
+//! Reading byte strings whose length a stranger claims, and the lists that stand in more than one record: the limit is
+//! checked before anything is read, and memory grows with what has arrived, never with what was announced.
 
 use borsh::BorshDeserialize;
 use borsh::io::{Error, ErrorKind, Read, Result};
+use quorate_crypto::codec::{bounded_length, bounded_list};
 
 use crate::operation::Operation;
 use crate::parameters::{KEY_BYTES_LIMIT, OPERATIONS_LIMIT, VALUE_BYTES_LIMIT};
@@ -16,18 +17,9 @@ pub(crate) fn invalid(text: impl Into<String>) -> Error {
     Error::new(ErrorKind::InvalidData, text.into())
 }
 
-/// A `u32` length that is at most `limit`.
-fn length<R: Read>(reader: &mut R, limit: usize, what: &str) -> Result<usize> {
-    let claimed = u32::deserialize_reader(reader)?;
-    match usize::try_from(claimed) {
-        Ok(length) if length <= limit => Ok(length),
-        _ => Err(invalid(format!("{claimed} {what}, at most {limit} are allowed"))),
-    }
-}
-
 /// At most `limit` bytes behind their `u32` length.
 pub(crate) fn bytes<R: Read>(reader: &mut R, limit: usize, what: &str) -> Result<Vec<u8>> {
-    let length = length(reader, limit, what)?;
+    let length = bounded_length(reader, limit, what)?;
     let mut bytes = Vec::new();
     while bytes.len() < length {
         let start = bytes.len();
@@ -35,24 +27,6 @@ pub(crate) fn bytes<R: Read>(reader: &mut R, limit: usize, what: &str) -> Result
         reader.read_exact(&mut bytes[start..])?;
     }
     Ok(bytes)
-}
-
-/// At most `limit` items behind their `u32` count, each read by `item`.
-///
-/// # Errors
-/// Above the limit, which is named together with `what` the items are; and those of the reader and of `item`.
-pub fn list<T, R: Read>(
-    reader: &mut R,
-    limit: usize,
-    what: &str,
-    mut item: impl FnMut(&mut R) -> Result<T>,
-) -> Result<Vec<T>> {
-    let count = length(reader, limit, what)?;
-    let mut items = Vec::new();
-    for _ in 0..count {
-        items.push(item(reader)?);
-    }
-    Ok(items)
 }
 
 /// The key of a record.
@@ -67,13 +41,13 @@ pub(crate) fn value<R: Read>(reader: &mut R) -> Result<Vec<u8>> {
 
 /// The operations of a transaction.
 pub(crate) fn operations<R: Read>(reader: &mut R) -> Result<Vec<Operation>> {
-    list(reader, OPERATIONS_LIMIT as usize, "operations", Operation::deserialize_reader)
+    bounded_list(reader, OPERATIONS_LIMIT as usize, "operations", Operation::deserialize_reader)
 }
 
 /// The events of a receipt: at most one per operation, and one when an epoch's end is decided, which no transaction does
 /// twice.
 pub(crate) fn events<R: Read>(reader: &mut R) -> Result<Vec<LedgerEvent>> {
-    list(reader, OPERATIONS_LIMIT as usize + 1, "events", LedgerEvent::deserialize_reader)
+    bounded_list(reader, OPERATIONS_LIMIT as usize + 1, "events", LedgerEvent::deserialize_reader)
 }
 
 #[cfg(test)]
@@ -87,11 +61,6 @@ mod tests {
         assert_eq!(bytes(&mut at.as_slice(), 3, "bytes").expect("at the limit"), [1, 2, 3]);
         let error = bytes(&mut at.as_slice(), 2, "bytes").expect_err("one past the limit");
         assert_eq!(error.kind(), ErrorKind::InvalidData);
-        assert_eq!(
-            list(&mut at.as_slice(), 3, "items", u8::deserialize_reader).expect("at the limit").len(),
-            3
-        );
-        assert!(list(&mut at.as_slice(), 2, "items", u8::deserialize_reader).is_err());
     }
 
     #[test]

@@ -11,7 +11,7 @@ use borsh::{BorshDeserialize, BorshSerialize};
 use quorate_crypto::{CertificateError, Domain, Hash, MultiSignature, codec};
 
 use crate::block::{Anchor, Block, Header, RootError};
-use crate::bounded::{self, invalid};
+use crate::bounded::invalid;
 use crate::primitives::{Epoch, Height, View};
 use crate::validators::ValidatorSet;
 
@@ -269,7 +269,7 @@ impl BorshSerialize for CertifiedBlocks {
 
 impl BorshDeserialize for CertifiedBlocks {
     fn deserialize_reader<R: Read>(reader: &mut R) -> IoResult<Self> {
-        let blocks = bounded::list(reader, CERTIFIED_BLOCKS_LIMIT, "blocks", |reader| {
+        let blocks = codec::bounded_list(reader, CERTIFIED_BLOCKS_LIMIT, "blocks", |reader| {
             Block::deserialize_reader(reader).map(Arc::new)
         })?;
         Ok(CertifiedBlocks { blocks, certificate: CommitCertificate::deserialize_reader(reader)? })

@@ -8,7 +8,7 @@
 mod anchors;
 mod approval;
 mod block;
-pub mod bounded;
+mod bounded;
 mod candidate;
 mod certificate;
 pub mod decimal;

@@ -5,7 +5,7 @@ use borsh::{BorshDeserialize, BorshSerialize};
 use quorate_crypto::{Domain, Hash, PublicKey, codec};
 use serde::{Deserialize, Serialize};
 
-use crate::bounded::{self, invalid};
+use crate::bounded::invalid;
 use crate::primitives::ValidatorIndex;
 
 /// Most validators of a set.
@@ -123,7 +123,7 @@ impl BorshDeserialize for ValidatorSet {
 /// Reads the set in an approval, whose keys were found usable before anybody could approve of them: to ask again would
 /// cost a millisecond for the largest set, and counting approvals reads one for each validator.
 pub(crate) fn approved<R: Read>(reader: &mut R) -> IoResult<ValidatorSet> {
-    let keys = bounded::list(reader, VALIDATORS_MAX, "validators", PublicKey::deserialize_reader)?;
+    let keys = codec::bounded_list(reader, VALIDATORS_MAX, "validators", PublicKey::deserialize_reader)?;
     if let Some(pair) = keys.windows(2).find(|pair| pair[0].as_bytes() >= pair[1].as_bytes()) {
         return Err(invalid(format!("the validator key {} is out of order", pair[1])));
     }

@@ -16,7 +16,7 @@ use std::{
 };
 
 use borsh::{BorshDeserialize, BorshSerialize};
-use quorate_crypto::Hash;
+use quorate_crypto::{Hash, codec::bounded_list};
 use quorate_ledger::{Block, CertifiedBlocks, CheckpointCertificate, Height, Transaction};
 
 /// Transactions in one bundle, whether gossiped or handed over.
@@ -77,7 +77,7 @@ impl BorshSerialize for Bundle {
 
 impl BorshDeserialize for Bundle {
     fn deserialize_reader<R: Read>(reader: &mut R) -> IoResult<Self> {
-        let transactions = read_list(reader, BUNDLE_TRANSACTIONS_MAX, "transactions")?;
+        let transactions = bounded_list(reader, BUNDLE_TRANSACTIONS_MAX, "transactions", transaction)?;
         if transactions.is_empty() {
             return Err(invalid("a bundle holds a transaction".to_owned()));
         }
@@ -127,7 +127,7 @@ impl BorshSerialize for Hashes {
 
 impl BorshDeserialize for Hashes {
     fn deserialize_reader<R: Read>(reader: &mut R) -> IoResult<Self> {
-        read_list(reader, BODIES_PER_REQUEST_MAX, "hashes").map(Self)
+        bounded_list(reader, BODIES_PER_REQUEST_MAX, "hashes", Hash::deserialize_reader).map(Self)
     }
 }
 
@@ -167,7 +167,7 @@ impl BorshSerialize for Bodies {
 
 impl BorshDeserialize for Bodies {
     fn deserialize_reader<R: Read>(reader: &mut R) -> IoResult<Self> {
-        read_list(reader, BODIES_PER_REQUEST_MAX, "bodies").map(Self)
+        bounded_list(reader, BODIES_PER_REQUEST_MAX, "bodies", transaction).map(Self)
     }
 }
 
@@ -191,35 +191,8 @@ pub(crate) fn bundles(transactions: impl IntoIterator<Item = Arc<Transaction>>) 
     done
 }
 
-/// Items that can stand in a list here: decoded as `T`, kept as `Self`.
-trait Item: Sized {
-    fn read<R: Read>(reader: &mut R) -> IoResult<Self>;
-}
-
-impl Item for Arc<Transaction> {
-    fn read<R: Read>(reader: &mut R) -> IoResult<Self> {
-        Transaction::deserialize_reader(reader).map(Arc::new)
-    }
-}
-
-impl Item for Hash {
-    fn read<R: Read>(reader: &mut R) -> IoResult<Self> {
-        Self::deserialize_reader(reader)
-    }
-}
-
-/// A borsh list of at most `max` items; a longer one is refused before any item is read.
-fn read_list<R: Read, T: Item>(reader: &mut R, max: usize, what: &str) -> IoResult<Vec<T>> {
-    let count = u32::deserialize_reader(reader)? as usize;
-    if count > max {
-        return Err(invalid(format!("{count} {what}, at most {max} are allowed")));
-    }
-    // Grows as items arrive: a length alone reserves nothing.
-    let mut items = Vec::new();
-    for _ in 0..count {
-        items.push(T::read(reader)?);
-    }
-    Ok(items)
+fn transaction<R: Read>(reader: &mut R) -> IoResult<Arc<Transaction>> {
+    Transaction::deserialize_reader(reader).map(Arc::new)
 }
 
 fn write_list<W: Write>(transactions: &[Arc<Transaction>], writer: &mut W) -> IoResult<()> {

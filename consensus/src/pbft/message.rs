@@ -12,11 +12,10 @@ use std::{
 };
 
 use borsh::{BorshDeserialize, BorshSerialize};
-use quorate_crypto::MultiSignature;
-use quorate_crypto::{Hash, Signature, Signers};
+use quorate_crypto::{Hash, MultiSignature, Signature, Signers, codec::bounded_list};
 use quorate_ledger::{
     Block, CheckpointCertificate, CheckpointPayload, CommitCertificate, CommitPayload, Epoch, Header, Height,
-    VALIDATORS_MAX, ValidatorIndex, View, WINDOW_LIMIT, bounded,
+    VALIDATORS_MAX, ValidatorIndex, View, WINDOW_LIMIT,
 };
 
 use crate::engine::Proposal;
@@ -406,34 +405,29 @@ impl Statement {
 }
 
 fn prepared<R: Read>(reader: &mut R) -> IoResult<Vec<PreparedCertificate>> {
-    bounded::list(reader, PREPARED_MAX, "prepared certificates", PreparedCertificate::deserialize_reader)
+    bounded_list(reader, PREPARED_MAX, "prepared certificates", PreparedCertificate::deserialize_reader)
 }
 
 fn claims<R: Read>(reader: &mut R) -> IoResult<Vec<CommitPayload>> {
-    bounded::list(reader, PREPARED_MAX, "claims", CommitPayload::deserialize_reader)
+    bounded_list(reader, PREPARED_MAX, "claims", CommitPayload::deserialize_reader)
 }
 
 fn view_changes<R: Read>(reader: &mut R) -> IoResult<Vec<Request>> {
-    bounded::list(reader, VIEW_CHANGES_MAX, "VIEW-CHANGEs", Request::deserialize_reader)
+    bounded_list(reader, VIEW_CHANGES_MAX, "VIEW-CHANGEs", Request::deserialize_reader)
 }
 
 fn reproposed<R: Read>(reader: &mut R) -> IoResult<Vec<Hash>> {
-    bounded::list(reader, REPROPOSED_MAX, "blocks proposed again", Hash::deserialize_reader)
+    bounded_list(reader, REPROPOSED_MAX, "blocks proposed again", Hash::deserialize_reader)
 }
 
 fn heights<R: Read>(reader: &mut R) -> IoResult<Vec<HeightReport>> {
-    bounded::list(reader, STATUS_HEIGHTS_MAX, "heights", HeightReport::deserialize_reader)
+    bounded_list(reader, STATUS_HEIGHTS_MAX, "heights", HeightReport::deserialize_reader)
 }
 
 fn checkpoints<R: Read>(reader: &mut R) -> IoResult<Vec<CheckpointReport>> {
-    bounded::list(
-        reader,
-        STATUS_HEIGHTS_MAX,
-        "heights with CHECKPOINTs",
-        CheckpointReport::deserialize_reader,
-    )
+    bounded_list(reader, STATUS_HEIGHTS_MAX, "heights with CHECKPOINTs", CheckpointReport::deserialize_reader)
 }
 
 fn statements<R: Read>(reader: &mut R) -> IoResult<Vec<Statement>> {
-    bounded::list(reader, STATEMENTS_MAX, "messages of the asker", Statement::deserialize_reader)
+    bounded_list(reader, STATEMENTS_MAX, "messages of the asker", Statement::deserialize_reader)
 }

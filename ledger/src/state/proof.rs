@@ -12,10 +12,9 @@
 use std::io::{Read, Result as IoResult};
 
 use borsh::{BorshDeserialize, BorshSerialize};
-use quorate_crypto::{Domain, Hash};
+use quorate_crypto::{Domain, Hash, codec};
 
 use super::records::{Record, RecordKey};
-use crate::bounded;
 
 /// A path has 256 bits, so no record stands deeper.
 pub const PROOF_SIBLINGS_MAX: usize = 256;
@@ -31,7 +30,7 @@ pub struct StateProof {
 }
 
 fn siblings<R: Read>(reader: &mut R) -> IoResult<Vec<Hash>> {
-    bounded::list(reader, PROOF_SIBLINGS_MAX, "siblings", Hash::deserialize_reader)
+    codec::bounded_list(reader, PROOF_SIBLINGS_MAX, "siblings", Hash::deserialize_reader)
 }
 
 /// Where the walk ends.
