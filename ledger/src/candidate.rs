@@ -412,7 +412,7 @@ impl Candidates {
     }
 }
 
-/// Who has had what a block holds once of each sender (`docs/pbft.md §3.1`).
+/// Who has had what a block holds once of each sender (`docs/pbft.md` §3.1).
 #[derive(Default)]
 struct Counted {
     free: HashSet<Account>,

@@ -7,7 +7,7 @@
 //! for it and for its uncommitted ancestors in *w*, and every later quorum of VIEW-CHANGEs contains one of them. By
 //! induction over the views, the highest-view certificate at each of those heights is that block's, and the links match.
 //! Where they do not match, nothing from there on can have committed.
-
+//!
 //! A NEW-VIEW shows of the certificates in its VIEW-CHANGEs only those that the choice looks at: that of the highest base,
 //! and at each height above it that of the highest view, up to the first that does not stand on the one below. What else is
 //! claimed may be true or not; the choice is the same.

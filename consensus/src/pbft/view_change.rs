@@ -299,10 +299,12 @@ impl Pbft {
             return false;
         }
         let asking = self.asked.values().filter(|it| it.request.payload.view == self.view);
-        let changes: Vec<ViewChange> = asking.filter_map(Asked::proven).take(self.quorum.q()).collect();
-        if changes.len() < self.quorum.q() {
+        let asking = asking.filter(|it| it.proof.is_some());
+        // Counted first: every step asks, and proofs are large.
+        if asking.clone().count() < self.quorum.q() {
             return false;
         }
+        let changes: Vec<ViewChange> = asking.take(self.quorum.q()).filter_map(Asked::proven).collect();
         let Some(voter) = self.signing() else { return false };
         let start = reproposal(&changes).expect("a quorum is never empty");
         let blocks = start.blocks.iter().map(|it| it.payload.block).collect();

@@ -2,18 +2,10 @@
 
 use quorate_crypto::{decode, encode};
 
-use super::*;
-
-const DRIFT_MS: u64 = 5_000;
-const NOW_MS: u64 = 1_000_000;
-
-fn chain() -> Hash {
-    Hash::of(b"chain")
-}
-
-fn secret(byte: u8) -> SecretKey {
-    SecretKey::from_seed([byte; 32])
-}
+use super::{
+    tests::{DRIFT_MS, NOW_MS, chain, secret},
+    *,
+};
 
 fn announce(validator: u8, node: u8, addresses: &[Multiaddr]) -> SignedAnnouncement {
     SignedAnnouncement::sign(&chain(), &secret(validator), &secret(node), addresses, NOW_MS)

@@ -3,14 +3,14 @@ use quorate_crypto::{decode, encode};
 
 use super::*;
 
-const DRIFT_MS: u64 = 5_000;
-const NOW_MS: u64 = 1_000_000;
+pub(super) const DRIFT_MS: u64 = 5_000;
+pub(super) const NOW_MS: u64 = 1_000_000;
 
-fn chain() -> Hash {
+pub(super) fn chain() -> Hash {
     Hash::of(b"chain")
 }
 
-fn secret(byte: u8) -> SecretKey {
+pub(super) fn secret(byte: u8) -> SecretKey {
     SecretKey::from_seed([byte; 32])
 }
 
