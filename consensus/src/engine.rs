@@ -519,6 +519,32 @@ pub struct InFlight {
     pub commits: Vec<ValidatorIndex>,
 }
 
+/// What a replica is in the view that it is in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// It leads the view.
+    Primary,
+    /// It votes.
+    Replica,
+    /// It signs nothing.
+    Follower,
+    /// It has stopped for a fault that it saw.
+    Halted,
+}
+
+impl Role {
+    /// The word that users see.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Primary => "primary",
+            Self::Replica => "replica",
+            Self::Follower => "follower",
+            Self::Halted => "halted",
+        }
+    }
+}
+
 /// What an operator may want to know.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Status {
@@ -528,8 +554,8 @@ pub struct Status {
     pub view: View,
     /// Who leads it.
     pub primary: ValidatorIndex,
-    /// "primary", "replica", "follower" (signs nothing) or "halted".
-    pub role: &'static str,
+    /// What the replica is in it.
+    pub role: Role,
     /// Why a replica with a voice does not use it, for now or in this epoch.
     pub silent: Option<String>,
     /// Highest height that a known commit certificate covers.

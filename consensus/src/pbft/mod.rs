@@ -79,8 +79,8 @@ use self::{
 pub use self::{message::Message, record::Record};
 use crate::{
     engine::{
-        Action, Backlog, Engine, Event, Horizon, InFlight, Mono, Now, OpenError, Output, Promised, Scope,
-        Setup, Status, Verified, Voter,
+        Action, Backlog, Engine, Event, Horizon, InFlight, Mono, Now, OpenError, Output, Promised, Role,
+        Scope, Setup, Status, Verified, Voter,
     },
     evidence::VoteKind,
     rejection::Rejection,
@@ -465,15 +465,15 @@ impl Pbft {
         u64::from(self.setup.parameters.log_window)
     }
 
-    fn role(&self) -> &'static str {
+    fn role(&self) -> Role {
         if self.halted.is_some() {
-            "halted"
+            Role::Halted
         } else if self.is_proposer() {
-            "primary"
+            Role::Primary
         } else if self.signing().is_some() {
-            "replica"
+            Role::Replica
         } else {
-            "follower"
+            Role::Follower
         }
     }
 

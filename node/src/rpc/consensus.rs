@@ -20,7 +20,7 @@ pub(crate) fn state(context: &Context, _: NoParameters) -> Result<ConsensusState
         epoch: view.epoch,
         view: view.view,
         primary: primary(&context.node, &view),
-        role: view.role.to_owned(),
+        role: view.role.name().to_owned(),
         committed: view.committed,
         executed: view.executed,
         stable: view.stable,

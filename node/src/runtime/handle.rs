@@ -15,7 +15,7 @@ use std::{
 };
 
 use prometheus_client::registry::Registry;
-use quorate_consensus::Status;
+use quorate_consensus::{self as consensus, Status};
 use quorate_crypto::{Hash, PublicKey};
 use quorate_genesis::Genesis;
 use quorate_ledger::{
@@ -108,8 +108,8 @@ pub(crate) struct ConsensusView {
     pub(crate) view: View,
     /// Who leads it.
     pub(crate) primary: Option<ValidatorIndex>,
-    /// "primary", "replica", "follower" (signs nothing) or "halted".
-    pub(crate) role: &'static str,
+    /// What this node is in it.
+    pub(crate) role: consensus::Role,
     /// This node's place in the epoch's set, if its key stands there.
     pub(crate) index: Option<ValidatorIndex>,
     /// Highest height that a known commit certificate covers.

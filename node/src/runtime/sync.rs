@@ -34,7 +34,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use quorate_consensus::Event;
+use quorate_consensus::{Event, Role};
 use quorate_crypto::{Hash, decode, encode};
 use quorate_ledger::{CheckpointCertificate, Epoch, Height, Reader};
 use quorate_network::{GossipToken, GossipVerdict, Network, PeerId, Target, Topic};
@@ -221,7 +221,7 @@ impl<M: Send + 'static> Sync<M> {
         }
         let standing = self.standing(source);
         // Further behind than the window a voter accepts no proposal, and would never come up while it waits.
-        let votes = !matches!(self.parts.view.borrow().role, "follower");
+        let votes = self.parts.view.borrow().role != Role::Follower;
         let near = height.0.saturating_sub(self.reached.0) <= self.window();
         let from = if votes && near { now + GRACE_OF_VOTERS } else { now };
         self.claims.add(Claim { source, standing, height, from, guess, delivers: false });

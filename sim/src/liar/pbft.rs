@@ -525,6 +525,7 @@ fn sign_view_change(liar: &PbftLiar, payload: ViewChangePayload, proof: Proof) -
 mod tests {
     use std::collections::BTreeSet;
 
+    use quorate_consensus::Role;
     use quorate_ledger::{Parameters, ValidatorIndex};
 
     use super::*;
@@ -540,7 +541,7 @@ mod tests {
             epoch: Epoch(0),
             view: View(0),
             primary: ValidatorIndex(0),
-            role: "primary",
+            role: Role::Primary,
             silent: None,
             committed: Height(3),
             delivered: Height(3),

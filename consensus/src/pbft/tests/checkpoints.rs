@@ -2,7 +2,7 @@
 
 use super::bench::{Bench, genesis_tip, sent};
 use crate::{
-    engine::{Action, Engine, Event, To},
+    engine::{Action, Engine, Event, Role, To},
     pbft::{Message, Record, message::StatusReport},
 };
 use quorate_ledger::{ExecutionOutcome, Height};
@@ -97,7 +97,7 @@ fn a_quorum_that_contradicts_the_own_result_halts() {
         let actions = bench.receive(signer, Message::Checkpoint(vote));
         assert_eq!(actions.iter().any(|it| matches!(it, Action::Halt { .. })), signer == 3);
     }
-    assert_eq!(bench.engine.status().role, "halted");
+    assert_eq!(bench.engine.status().role, Role::Halted);
 }
 
 #[test]

@@ -6,7 +6,7 @@ use quorate_ledger::{Block, Height, Quorum};
 
 use super::bench::{Bench, START, delivered, sent};
 use crate::{
-    engine::{Action, Engine, Event, To},
+    engine::{Action, Engine, Event, Role, To},
     evidence::VoteKind,
     pbft::{Message, Record, message::StatusReport},
 };
@@ -229,5 +229,5 @@ fn a_certified_chain_on_another_block_than_the_delivered_halts_the_replica() {
     let status = StatusReport { certificate, ..bench.empty_status() };
     let actions = bench.receive(2, Message::Status(Box::new(status)));
     assert!(actions.iter().any(|it| matches!(it, Action::Halt { .. })), "{actions:?}");
-    assert_eq!(bench.engine.status().role, "halted");
+    assert_eq!(bench.engine.status().role, Role::Halted);
 }

@@ -9,7 +9,7 @@ use quorate_ledger::{
 
 use super::bench::{Bench, index};
 use crate::{
-    engine::{Action, Engine as _, Event, Input, OpenError, Output, Setup, To, Voter},
+    engine::{Action, Engine as _, Event, Input, OpenError, Output, Role, Setup, To, Voter},
     evidence::VoteKind,
     pbft::{
         Message, Pbft, Record,
@@ -269,7 +269,7 @@ fn the_closing_instance_stays_until_a_commit_certificate_of_the_new_epoch_is_kno
 #[test]
 fn a_validator_that_leaves_closes_its_epoch_and_signs_nothing_in_the_next() {
     let mut line = Line::begun(1, &[0, 2, 3]);
-    assert_eq!(line.replica.current().status().role, "follower");
+    assert_eq!(line.replica.current().status().role, Role::Follower);
     line.bench.after_millis(line.bench.parameters.resend_ms);
     let actions = sent(&line.event(Event::Tick));
     let status = |epoch: u64| {
@@ -399,10 +399,11 @@ fn a_ledger_in_an_epoch_below_the_log_signs_nothing() {
     let records = vec![Record::Dropped { epoch: Epoch(1), height: LAST, checkpoint: LAST }];
     let tip = super::bench::genesis_tip(&bench.scope);
     let replica = Replica::<Pbft>::open(bench.setup(), None, &tip, records).expect("the log opens");
+    assert_eq!(replica.current().status().role, Role::Follower);
     assert!(replica.status().silent.is_some_and(|why| why.contains("epoch 1")));
     let mut line = Line { blocks: bench.chain(2), bench, replica };
     line.answer_questions(0);
-    assert_eq!(line.replica.current().status().role, "follower", "although others hold nothing strange");
+    assert_eq!(line.replica.current().status().role, Role::Follower, "although others hold nothing strange");
 }
 
 /// > A replica that sees them halts: it signs nothing more

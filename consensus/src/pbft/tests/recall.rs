@@ -4,7 +4,7 @@ use quorate_ledger::{Height, Tip, View};
 
 use super::bench::{Bench, START, delivered, genesis_tip, index, sent};
 use crate::{
-    engine::{Action, Engine as _, Event, To},
+    engine::{Action, Engine as _, Event, Role, To},
     evidence::VoteKind,
     pbft::{
         Message, Record,
@@ -79,7 +79,7 @@ fn a_validator_alone_has_nobody_to_ask() {
     let mut bench = Bench::new(1, 0);
     bench.reopen(genesis_tip(&bench.scope));
     bench.step(Event::Tick);
-    assert_eq!(bench.engine.status().role, "primary");
+    assert_eq!(bench.engine.status().role, Role::Primary);
 }
 
 #[test]
@@ -174,7 +174,7 @@ fn a_vote_that_the_log_does_not_know_silences_the_replica() {
         let answer = bench.holdings(vec![held]);
         assert!(abstains(&bench.receive(0, answer)));
         assert!(bench.hear_holdings().is_empty(), "however many others know nothing of it");
-        assert_eq!(bench.engine.status().role, "follower");
+        assert_eq!(bench.engine.status().role, Role::Follower);
         assert!(bench.engine.status().silent.is_some_and(|why| why.contains("of height 1 in view 0")));
         // It goes on following.
         let actions = bench.step(bench.certified(std::slice::from_ref(&block), &[0, 2, 3]));
@@ -341,7 +341,7 @@ fn a_replica_that_meets_itself_falls_silent() {
     let vote = bench.prepare(1, &block);
     assert!(abstains(&bench.receive(2, vote)));
     assert_eq!(votes(&bench.propose(&block)), 0);
-    assert_eq!(bench.engine.status().role, "follower");
+    assert_eq!(bench.engine.status().role, Role::Follower);
 }
 
 #[test]

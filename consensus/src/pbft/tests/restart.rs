@@ -6,7 +6,7 @@ use quorate_ledger::{ExecutionOutcome, Height, Parameters, Tip, UnixMillis, View
 
 use super::bench::{Bench, START, delivered, genesis_tip, index, sent};
 use crate::{
-    engine::{Engine, Event, Horizon, Log, OpenError, Output, To, Verdict},
+    engine::{Engine, Event, Horizon, Log, OpenError, Output, Role, To, Verdict},
     evidence::VoteKind,
     pbft::{Message, Pbft, Record},
 };
@@ -82,10 +82,10 @@ fn a_ledger_below_what_was_dropped_is_followed_until_it_has_executed_that_too() 
     bench.restart(genesis_tip(&bench.scope));
     bench.step(bench.certified(&blocks, &[0, 2, 3]));
     for block in &blocks {
-        assert_eq!(bench.engine.status().role, "follower", "the base alone is there");
+        assert_eq!(bench.engine.status().role, Role::Follower, "the base alone is there");
         bench.executed(block);
     }
-    assert_eq!(bench.engine.status().role, "replica");
+    assert_eq!(bench.engine.status().role, Role::Replica);
 }
 
 /// > If that fails there are no actions and the node ends
@@ -234,14 +234,14 @@ fn a_ledger_below_what_was_dropped_is_followed_without_signing() {
     bench.executed(&blocks[0]);
     bench.log.records = bench.engine.records();
     bench.restart(genesis_tip(&bench.scope)); // the ledger lost its tail
-    assert_eq!(bench.engine.status().role, "follower");
+    assert_eq!(bench.engine.status().role, Role::Follower);
     let other = bench.block(Height(1), bench.scope.chain, UnixMillis(START.0 + 2));
     bench.propose(&other);
     assert!(bench.log.records.iter().all(|it| !matches!(it, Record::Voted { .. })));
     let actions = bench.step(bench.certified(&blocks[..1], &[0, 2, 3]));
     assert_eq!(delivered(&actions), vec![(1, true)]);
     bench.executed(&blocks[0]);
-    assert_eq!(bench.engine.status().role, "replica");
+    assert_eq!(bench.engine.status().role, Role::Replica);
     assert!(!sent(&bench.propose(&blocks[1])).is_empty(), "it votes again");
 }
 
@@ -262,14 +262,14 @@ fn a_ledger_whose_base_is_below_what_was_dropped_is_followed_without_signing() {
     // Set back to height 1, it has come up again by certified blocks, with a certificate above what it has synced.
     let at_one = bench.tip_at(&blocks[0], &[0, 1, 3]);
     bench.restart(Tip { base_height: Height(1), base: at_one.base, ..bench.tip_at(&blocks[2], &[0, 1, 3]) });
-    assert_eq!(bench.engine.status().role, "follower");
+    assert_eq!(bench.engine.status().role, Role::Follower);
     for signer in [0, 1] {
         let change = Message::ViewChange(Box::new(bench.change(signer, 1, Vec::new())));
         let sent = sent(&bench.receive(signer, change));
         assert!(sent.iter().all(|(_, it)| matches!(it, Message::Status(_))), "{sent:?}");
     }
     bench.step(bench.certified(&blocks[3..], &[0, 1, 3]));
-    assert_eq!(bench.engine.status().role, "replica", "all that it forgot is below its base");
+    assert_eq!(bench.engine.status().role, Role::Replica, "all that it forgot is below its base");
 }
 
 /// > for as long as more is prepared above its base than can be in flight (2W): all of it would have to be reported, and
@@ -288,7 +288,7 @@ fn a_ledger_far_below_the_records_is_followed_without_signing_what_others_would_
         bench.executed(block);
     }
     bench.restart(genesis_tip(&bench.scope)); // a copy from before, of the ledger only
-    assert_eq!(bench.engine.status().role, "follower");
+    assert_eq!(bench.engine.status().role, Role::Follower);
     for signer in [2, 3] {
         let change = Message::ViewChange(Box::new(bench.change(signer, 1, Vec::new())));
         let sent = sent(&bench.receive(signer, change));
@@ -297,7 +297,7 @@ fn a_ledger_far_below_the_records_is_followed_without_signing_what_others_would_
     bench.step(bench.certified(&blocks[..1], &[0, 2, 3]));
     assert_eq!(
         bench.engine.status().role,
-        "primary",
+        Role::Primary,
         "two heights above the base can be in flight: it joins view 1"
     );
     let change = bench.log.records.iter().find_map(|it| match it {

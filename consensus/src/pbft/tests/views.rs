@@ -7,7 +7,7 @@ use quorate_ledger::{Block, Height, Parameters, View};
 
 use super::bench::{Bench, START, delivered, genesis_tip, index, sent};
 use crate::{
-    engine::{Action, Backlog, Engine, Event, To},
+    engine::{Action, Backlog, Engine, Event, Role, To},
     evidence::{Evidence, VoteKind},
     pbft::{
         Message, Record,
@@ -253,7 +253,7 @@ fn a_new_primary_builds_nothing_in_the_place_of_a_block_whose_body_it_lacks() {
         let change = bench.change(signer, 1, prepared);
         receive_change(&mut bench, change);
     }
-    assert_eq!(bench.engine.status().role, "primary");
+    assert_eq!(bench.engine.status().role, Role::Primary);
     let builds = |actions: &[Action<Message>]| actions.iter().any(|it| matches!(it, Action::Build { .. }));
     assert!(!builds(&bench.backlog(u64::MAX / 400)));
     assert!(builds(&bench.step(Event::Fetched { block })), "it follows above");
