@@ -31,6 +31,7 @@ use std::{
 };
 
 use borsh::{BorshDeserialize, BorshSerialize};
+use quorate_crypto::durable::sync_directory;
 use quorate_ledger::Epoch;
 
 use self::{
@@ -336,9 +337,4 @@ impl<R: BorshSerialize + BorshDeserialize + Promised> Log<R> for VoteLog<R> {
 
 fn at(path: &Path, source: io::Error) -> VoteLogError {
     VoteLogError::Io { path: path.to_owned(), source }
-}
-
-/// Makes a directory's entries durable.
-fn sync_directory(directory: &Path) -> io::Result<()> {
-    File::open(directory)?.sync_all()
 }

@@ -15,7 +15,9 @@ use std::{
 use zeroize::Zeroizing;
 
 use crate::{
-    SecretKey, hex_bytes,
+    SecretKey,
+    durable::{directory_of, sync_directory},
+    hex_bytes,
     pem::{self, KeyFileError, KeyFileProblem},
 };
 
@@ -95,7 +97,7 @@ fn write(path: &Path, bytes: &[u8]) -> Result<(), KeyFileProblem> {
         let taken = error.kind() == io::ErrorKind::AlreadyExists;
         if taken { KeyFileProblem::Exists } else { failed(error) }
     })?;
-    removed.and_then(|()| File::open(directory_of(path))?.sync_all()).map_err(failed)
+    removed.and_then(|()| sync_directory(directory_of(path))).map_err(failed)
 }
 
 fn write_synced(path: &Path, bytes: &[u8]) -> io::Result<()> {
@@ -114,13 +116,6 @@ fn draft_of(path: &Path) -> io::Result<PathBuf> {
     draft.push(".");
     draft.push(hex_bytes::to_hex(&salt));
     Ok(directory_of(path).join(draft))
-}
-
-fn directory_of(path: &Path) -> &Path {
-    match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        Some(_) | None => Path::new("."),
-    }
 }
 
 fn at(path: &Path, problem: KeyFileProblem) -> KeyFileError {

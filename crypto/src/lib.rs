@@ -13,6 +13,7 @@
 //! - [`hex_bytes`], [`to_hex`], [`from_hex`]: how bytes are shown.
 //! - `model` (feature `model-signatures`, for simulations alone): a keyed hash in the place of signatures.
 //! - [`key_file`]: PKCS#8 PEM files that stock `openssl pkey` reads.
+//! - [`durable`]: what makes a file's name last, for key files and all others.
 //!
 //! Invariants every module keeps: decoding never panics and never allocates more than a small multiple of its
 //! input; what decodes encodes to the same bytes; a secret is never printed and is wiped when dropped.
@@ -21,6 +22,7 @@ mod bytes;
 mod certificate;
 pub mod codec;
 mod domain;
+pub mod durable;
 #[cfg(test)]
 mod fuzz;
 mod hash;

@@ -7,6 +7,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use quorate_crypto::durable::{directory_of, sync_directory};
+
 use crate::limits::ANNOUNCE_STEP_MS;
 
 /// The last sequence used, in memory and on disk.
@@ -51,8 +53,7 @@ impl Sequence {
         file.sync_all()?;
         fs::rename(&temporary, &self.path)?;
         // The rename is durable when its directory is.
-        let folder = self.path.parent().filter(|folder| !folder.as_os_str().is_empty());
-        File::open(folder.unwrap_or(Path::new(".")))?.sync_all()?;
+        sync_directory(directory_of(&self.path))?;
         self.last = next;
         Ok(next)
     }

@@ -7,9 +7,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use quorate_crypto::durable::{directory_of, sync_directory};
 use quorate_ledger::{Epoch, View};
 
-use super::{VoteLogError, at, sync_directory};
+use super::{VoteLogError, at};
 use crate::engine::Promise;
 
 const UNUSED: &str = "unused";
@@ -55,7 +56,7 @@ impl Mark {
         let mut file = File::create_new(path)?;
         writeln!(file, "{UNUSED}")?;
         file.sync_all()?;
-        sync_directory(parent(path))
+        sync_directory(directory_of(path))
     }
 
     /// Declares a key unused again. Only for a test network that forgets everything on every node at once: on a chain
@@ -89,7 +90,7 @@ impl Mark {
         writeln!(file, "{self}")?;
         file.sync_all()?;
         fs::rename(&next, path)?;
-        sync_directory(parent(path))
+        sync_directory(directory_of(path))
     }
 
     pub(super) fn parse(text: &str) -> Option<Self> {
@@ -118,8 +119,4 @@ impl fmt::Display for Mark {
             }
         }
     }
-}
-
-fn parent(path: &Path) -> &Path {
-    path.parent().filter(|it| !it.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }

@@ -4,7 +4,11 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use clap::{Args, Subcommand};
-use quorate_crypto::{PublicKey, SecretKey, is_key_file_encrypted, write_key_file};
+use quorate_crypto::{
+    PublicKey, SecretKey,
+    durable::{directory_of, sync_directory},
+    is_key_file_encrypted, write_key_file,
+};
 use quorate_ledger::Account;
 use serde::Serialize;
 
@@ -93,10 +97,8 @@ fn replace(file: &Path, key: &SecretKey, passphrase: Option<&str>) -> anyhow::Re
     let draft = file.with_file_name(draft);
     write_key_file(&draft, key, passphrase)?;
     std::fs::rename(&draft, file).with_context(|| format!("{} cannot be replaced", file.display()))?;
-    let directory = file.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    std::fs::File::open(directory)
-        .and_then(|directory| directory.sync_all())
-        .with_context(|| format!("{} cannot be synced", directory.display()))
+    let directory = directory_of(file);
+    sync_directory(directory).with_context(|| format!("{} cannot be synced", directory.display()))
 }
 
 fn show(globals: &Globals, file: &Path, key: &SecretKey, encrypted: bool) -> anyhow::Result<()> {

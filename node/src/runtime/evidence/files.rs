@@ -13,7 +13,7 @@ use std::{
 };
 
 use quorate_consensus::Evidence;
-use quorate_crypto::{Hash, decode, encode, to_hex};
+use quorate_crypto::{Hash, decode, durable::sync_directory, encode, to_hex};
 use quorate_ledger::UnixMillis;
 
 use super::{FoundEvidence, KEPT_BYTES_MAX};
@@ -74,7 +74,7 @@ impl Files {
             file.write_all(&encode(&*found.evidence))?;
             file.sync_all()?;
             fs::rename(&draft, &path)?;
-            File::open(&self.dir)?.sync_all()
+            sync_directory(&self.dir)
         };
         write().map_err(|source| FileError { path: path.clone(), source })
     }
