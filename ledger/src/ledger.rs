@@ -309,13 +309,14 @@ impl<S: Store> Ledger<S> {
         let height = certificate.payload.height;
         assert!(height <= self.shared.live().tip.height, "stable, so executed (docs/pbft.md §1)");
         let own = self.shared.outcome(height)?;
-        error::compare(&own.checkpoint, &certificate.payload.anchor())?;
+        let anchor = certificate.payload.anchor();
+        error::compare(&own.checkpoint, &anchor)?;
         let mut rows = WriteBatch::default();
         rows.put(Family::Checkpoints, rows::height_key(height), encode(certificate));
         self.store.write(rows, Durability::Behind)?;
         let mut live = self.shared.live_mut();
         if height > live.tip.stable.height {
-            live.tip.stable = own.checkpoint.anchor();
+            live.tip.stable = anchor;
             live.tip.stable_certificate = Some(certificate.clone());
         }
         Ok(())

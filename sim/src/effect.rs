@@ -103,7 +103,7 @@ pub(crate) enum Effect<M> {
         why: Wake,
     },
     /// It is seen doing something.
-    See(Sighting),
+    See(Box<Sighting>),
     /// A line for the trace.
     Note(String),
     /// It is counted for the report.
@@ -157,7 +157,7 @@ impl<M> Effects<M> {
     }
 
     pub(crate) fn see(&mut self, sighting: Sighting) {
-        self.list.push(Effect::See(sighting));
+        self.list.push(Effect::See(Box::new(sighting)));
     }
 
     pub(crate) fn die(&mut self, how: Death) {

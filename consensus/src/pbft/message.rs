@@ -122,13 +122,13 @@ pub struct PrePrepare {
     /// The primary's PREPARE.
     pub prepare: Vote,
     /// Certificate of the checkpoint that the header's anchor names, where it is above the parent's.
-    pub anchor: Option<CheckpointCertificate>,
+    pub anchor: Option<Arc<CheckpointCertificate>>,
 }
 
 impl PrePrepare {
     /// The PRE-PREPARE of a block whose body is known.
     #[must_use]
-    pub fn of(block: &Block, prepare: Vote, anchor: Option<CheckpointCertificate>) -> Self {
+    pub fn of(block: &Block, prepare: Vote, anchor: Option<Arc<CheckpointCertificate>>) -> Self {
         let proposal = Proposal { header: block.header().clone(), transactions: block.transaction_hashes() };
         Self { proposal: Arc::new(proposal), prepare, anchor }
     }

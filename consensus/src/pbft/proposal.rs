@@ -49,7 +49,7 @@ pub(super) struct Building {
     parent: Hash,
     view: View,
     /// The certificate of the anchor it will name, where that is above the parent's.
-    anchor: Option<CheckpointCertificate>,
+    anchor: Option<Arc<CheckpointCertificate>>,
 }
 
 impl Parent {
@@ -71,7 +71,7 @@ impl Pbft {
         let (view, height) = (message.view(), message.height());
         // A certificate teaches the same wherever it comes from; that of an epoch's start may come nowhere else.
         if let Some(anchor) = message.anchor.as_ref().filter(|it| self.teaches(it)) {
-            self.hear_checkpoint(anchor.clone());
+            self.hear_checkpoint(CheckpointCertificate::clone(anchor));
         }
         if height <= self.committed() {
             return Ok(()); // closed: filled by certified blocks only
@@ -239,7 +239,8 @@ impl Pbft {
         let stable = self.checkpoints.stable;
         let anchor = if stable.height > parent.anchor.height { stable } else { parent.anchor };
         // The checkpoint may move on while the block is built: it keeps the certificate of the one that it names.
-        let certificate = self.checkpoints.certificate.clone().filter(|_| anchor != parent.anchor);
+        let certificate = self.checkpoints.certificate.as_ref().filter(|_| anchor != parent.anchor);
+        let certificate = certificate.cloned().map(Arc::new);
         self.building = Some(Building { height, parent: parent.hash, view: self.view, anchor: certificate });
         out.act(Action::Build {
             height,

@@ -38,7 +38,7 @@ pub enum Record {
         /// The primary's PREPARE; none for a block that the view's NEW-VIEW proposes again.
         prepare: Option<Vote>,
         /// The anchor's certificate, to repeat the PRE-PREPARE with.
-        anchor: Option<CheckpointCertificate>,
+        anchor: Option<Arc<CheckpointCertificate>>,
     } = 1,
     /// A vote was cast here.
     Voted {

@@ -54,7 +54,7 @@ pub(super) struct Accepted {
     pub(super) view: View,
     /// The primary's PREPARE that came with it; none for what NEW-VIEW proposes again.
     pub(super) prepare: Option<Vote>,
-    pub(super) anchor: Option<CheckpointCertificate>,
+    pub(super) anchor: Option<Arc<CheckpointCertificate>>,
 }
 
 /// A prepared certificate.

@@ -44,7 +44,7 @@ impl MemoryStore {
         while disk.undo.len() > batches {
             let undo = disk.undo.pop().expect("longer than `batches`");
             for write in undo.into_iter().rev() {
-                disk.set(write);
+                disk.put(write);
             }
         }
         disk.undo.clear();
@@ -72,6 +72,15 @@ impl MemoryStore {
 }
 
 impl Disk {
+    /// Sets or removes a row for good.
+    fn put(&mut self, write: Write) {
+        let rows = &mut self.families[write.family.index()];
+        match write.value {
+            Some(value) => rows.insert(write.key, value),
+            None => rows.remove(&write.key),
+        };
+    }
+
     /// Sets or removes a row and returns how it was.
     fn set(&mut self, write: Write) -> Write {
         let rows = &mut self.families[write.family.index()];
@@ -114,10 +123,15 @@ impl Store for MemoryStore {
             Some(left) => *left -= 1,
             None => {}
         }
-        let undo = batch.writes.into_iter().map(|write| disk.set(write)).collect();
         match durability {
-            Durability::Synced => disk.undo.clear(),
-            Durability::Behind => disk.undo.push(undo),
+            Durability::Synced => {
+                batch.writes.into_iter().for_each(|write| disk.put(write));
+                disk.undo.clear();
+            }
+            Durability::Behind => {
+                let undo = batch.writes.into_iter().map(|write| disk.set(write)).collect();
+                disk.undo.push(undo);
+            }
         }
         Ok(())
     }

@@ -42,7 +42,6 @@ impl<E: Deceptive> Process<E> {
         let clocks = machine.clocks(now);
         let heard = self.votes_of_liars(machine, &inputs);
         let (epoch, before) = (self.replica.epoch(), self.replica.current().horizon());
-        let (executed, window) = (self.ledger.tip(), u64::from(self.parameters().window));
         let driven = if machine.is_rotten() {
             drive(&mut self.replica, &mut NoLog, clocks, inputs.drain(..))
         } else {
@@ -64,6 +63,7 @@ impl<E: Deceptive> Process<E> {
         let after = self.epochs.horizon();
         if before.view == after.view && epoch == self.replica.epoch() && !heard.is_empty() {
             // What counted surely: in one view, above what is committed, within the window of before and the epoch.
+            let (executed, window) = (self.ledger.tip(), u64::from(self.parameters().window));
             let last = executed.outcome.epoch_ends.map_or(u64::MAX, |last| last.0);
             let last = last.min(executed.height.0 + window);
             let counted = heard.into_iter().filter(|vote| {

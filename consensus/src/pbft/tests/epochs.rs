@@ -145,7 +145,7 @@ impl Line {
         vote.payload.epoch = Epoch(1);
         vote.signature =
             self.bench.keys[0].sign(VoteKind::Prepare.domain(), &self.bench.scope.chain, &vote.payload);
-        Message::PrePrepare(PrePrepare::of(block, vote, anchor))
+        Message::PrePrepare(PrePrepare::of(block, vote, anchor.map(Arc::new)))
     }
 }
 

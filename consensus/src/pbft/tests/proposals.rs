@@ -250,7 +250,7 @@ fn anchor_moves_forward_only_with_its_certificate() {
     let bare = Message::PrePrepare(PrePrepare::of(&block, prepare.clone(), None));
     assert!(matches!(rejection(&bench.receive(0, bare)), Rejection::BadAnchor(_)));
     let certificate = bench.checkpoint_certificate(result, &[0, 2, 3]);
-    let whole = Message::PrePrepare(PrePrepare::of(&block, prepare, Some(certificate.clone())));
+    let whole = Message::PrePrepare(PrePrepare::of(&block, prepare, Some(certificate.clone().into())));
     let actions = bench.receive(0, whole);
     let checks = |it: &Action<Message>| matches!(it, Action::Check { proposal, .. } if proposal.header.hash() == block.hash());
     assert!(actions.iter().any(checks));
@@ -260,14 +260,14 @@ fn anchor_moves_forward_only_with_its_certificate() {
         .log
         .records
         .iter()
-        .any(|it| matches!(it, Record::Accepted { anchor: Some(anchor), .. } if *anchor == certificate));
+        .any(|it| matches!(it, Record::Accepted { anchor: Some(anchor), .. } if **anchor == certificate));
     assert!(recorded, "whoever is sent the proposal again needs it too");
 
     let above = bench.block_with(Height(2), first.hash(), time.plus_millis(1), result.anchor());
     let mut other = certificate;
     other.payload.state_root = quorate_crypto::Hash::of(b"another state");
     let prepare = bench.vote(VoteKind::Prepare, 0, &above);
-    let forged = Message::PrePrepare(PrePrepare::of(&above, prepare, Some(other)));
+    let forged = Message::PrePrepare(PrePrepare::of(&above, prepare, Some(other.into())));
     assert!(matches!(bench.refused(forged), Rejection::BadAnchor(_)));
 }
 

@@ -109,7 +109,8 @@ fn every_message_is_smaller_than_the_largest_there_can_be() {
     let count = usize::try_from(BLOCK_TRANSACTIONS_LIMIT).expect("a small number");
     let proposal = Proposal { header: bench.first().header().clone(), transactions: vec![Hash::ZERO; count] };
     let prepare = bench.vote(VoteKind::Prepare, 0, &bench.first());
-    let proposal = PrePrepare { proposal: proposal.into(), prepare, anchor: Some(largest.checkpoint()) };
+    let proposal =
+        PrePrepare { proposal: proposal.into(), prepare, anchor: Some(largest.checkpoint().into()) };
     assert!(bytes(Message::PrePrepare(proposal)) < new_view);
 
     let one = HeightReport {

@@ -180,7 +180,7 @@ fn no_message_brings_a_certificate_that_does_not_hold() {
     let time = first.time().plus_millis(1);
     let block = bench.block_with(Height(2), first.hash(), time, short.payload.anchor());
     let prepare = bench.vote(VoteKind::Prepare, 0, &block);
-    let proposal = PrePrepare::of(&block, prepare, Some(short));
+    let proposal = PrePrepare::of(&block, prepare, Some(Arc::new(short)));
     assert!(matches!(bench.refused(Message::PrePrepare(proposal)), Rejection::BadCertificate { .. }));
     let change = bench.change_from(3, 1, bench.base(&first, &[0, 1]), Vec::new());
     assert!(matches!(bench.refused(Message::ViewChange(Box::new(change))), Rejection::BadCertificate { .. }));

@@ -513,7 +513,7 @@ mod anchors {
         let block = bench.block_with(Height(3), blocks[1].hash(), START.plus_millis(50), result.anchor());
         let prepare = bench.vote(VoteKind::Prepare, 0, &block);
         let certificate = bench.checkpoint_certificate(result, &SIGNERS);
-        let whole = Message::PrePrepare(PrePrepare::of(&block, prepare.clone(), Some(certificate)));
+        let whole = Message::PrePrepare(PrePrepare::of(&block, prepare.clone(), Some(certificate.into())));
         (Arc::clone(&block), Message::PrePrepare(PrePrepare::of(&block, prepare, None)), whole)
     }
 
@@ -544,7 +544,7 @@ mod anchors {
         let block = bench.block_with(Height(4), third.hash(), START.plus_millis(60), earlier.anchor());
         let prepare = bench.vote(VoteKind::Prepare, 0, &block);
         let certificate = bench.checkpoint_certificate(earlier, &SIGNERS);
-        let message = Message::PrePrepare(PrePrepare::of(&block, prepare, Some(certificate)));
+        let message = Message::PrePrepare(PrePrepare::of(&block, prepare, Some(certificate.into())));
         let actions = bench.receive(0, message);
         assert!(matches!(actions[..], [Action::Reject { why: Rejection::BadAnchor(_), .. }]), "{actions:?}");
     }

@@ -19,7 +19,7 @@ fn messages(bench: &Bench) -> Vec<Message> {
     let (first, second) = (&blocks[0], &blocks[1]);
     let checkpoint = bench.checkpoint_certificate(bench.result(first), &[0, 2, 3]);
     let mut proposal = PrePrepare::of(second, bench.vote(VoteKind::Prepare, 0, second), None);
-    proposal.anchor = Some(checkpoint.clone());
+    proposal.anchor = Some(checkpoint.clone().into());
     let prepared = vec![bench.prepared(0, second, &[0, 1, 2]), bench.prepared(0, &blocks[2], &[0, 2, 3])];
     let change = |signer| bench.change_from(signer, 1, bench.base(first, &[1, 2, 3]), prepared.clone());
     let new_view = bench.new_view(1, (1..4).map(change).collect(), vec![second.hash(), blocks[2].hash()]);
@@ -82,7 +82,7 @@ fn record() {
     let payload = bench.payload(&block);
     let signatures = bench.prepared(0, &block, &[0, 1, 2]).signatures;
     let change = bench.change(1, 1, vec![bench.prepared(0, &block, &[0, 1, 2])]);
-    let anchor = Some(bench.checkpoint_certificate(bench.result(&block), &[0, 2, 3]));
+    let anchor = Some(bench.checkpoint_certificate(bench.result(&block), &[0, 2, 3]).into());
     let prepare = Some(bench.vote(VoteKind::Prepare, 0, &block));
     let changes = vec![change.clone(), bench.change(2, 1, Vec::new()), bench.change(3, 1, Vec::new())];
     let records = [

@@ -429,7 +429,7 @@ impl World {
         let known = Known { block: Arc::new(Block::new(header, Vec::new())), sound };
         self.others.learn(known.clone());
         let prepare = self.others.vote(&self.bench, VoteKind::Prepare, view, &known, signer)?;
-        let message = Message::PrePrepare(PrePrepare::of(&known.block, prepare, certificate));
+        let message = Message::PrePrepare(PrePrepare::of(&known.block, prepare, certificate.map(Arc::new)));
         self.receive(usize::from(from), message);
         Some(known)
     }
