@@ -278,7 +278,8 @@ fn commit_certificate(scope: &Scope, certificate: &CommitCertificate) -> Result<
 /// A checkpoint of this epoch, or the one that it starts from, which the set of the epoch before has signed.
 fn checkpoint_certificate(scope: &Scope, certificate: &CheckpointCertificate) -> Result<(), Rejection> {
     let payload = &certificate.payload;
-    let closes_the_one_before = payload.height == scope.start.0 && payload.epoch.next() == scope.epoch;
+    let closes_the_one_before =
+        payload.height == scope.start.0 && Some(payload.epoch) == scope.epoch.previous();
     let validators = match &scope.previous {
         Some(previous) if closes_the_one_before => previous,
         Some(_) | None => {
