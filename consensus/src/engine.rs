@@ -44,6 +44,8 @@ pub trait Engine: Sized {
 
     /// Checks all that can be checked of a message without the engine's state: shape, epoch, signatures.
     ///
+    /// A message that proves by itself that its signer is faulty passes, to be accused of ([`Verified::fault`]).
+    ///
     /// # Errors
     /// [`Rejection`], which names the rule that the message breaks.
     fn verify(
@@ -169,24 +171,38 @@ pub struct Horizon {
     pub view: View,
 }
 
-/// A message that has passed [`Engine::verify`].
+/// A message that has passed [`Engine::verify`]: it is well made, or its signer is to be accused of it.
 #[derive(Clone, Debug)]
-pub struct Verified<M>(M);
+pub struct Verified<M> {
+    message: M,
+    fault: Option<Rejection>,
+}
 
 impl<M> Verified<M> {
     /// Only an engine's `verify` may say so.
     pub(crate) fn new(message: M) -> Self {
-        Self(message)
+        Self { message, fault: None }
+    }
+
+    /// A message that its signer has signed and no correct validator signs, as anybody can see: nothing that it holds is to be
+    /// believed.
+    pub(crate) fn provably_false(message: M, why: Rejection) -> Self {
+        Self { message, fault: Some(why) }
     }
 
     /// The message.
     pub fn inner(&self) -> &M {
-        &self.0
+        &self.message
+    }
+
+    /// The rule that its signer broke, if it must be accused.
+    pub fn fault(&self) -> Option<&Rejection> {
+        self.fault.as_ref()
     }
 
     /// The message itself.
     pub fn into_inner(self) -> M {
-        self.0
+        self.message
     }
 }
 

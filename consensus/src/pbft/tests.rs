@@ -11,6 +11,7 @@ mod cluster;
 mod commits;
 mod epochs;
 mod evidence;
+mod falsehood;
 mod fuzz;
 mod proposals;
 mod recall;

@@ -332,16 +332,7 @@ impl Pbft {
         }
         let Some(start) = reproposal_of(&new_view.payload) else { return };
         if !start.blocks.iter().map(|it| &it.payload.block).eq(&new_view.payload.blocks) {
-            if self.accused.starts_wrongly(&new_view) {
-                let evidence = Evidence::FalseNewView {
-                    signer: self.key_of(new_view.signer),
-                    new_view: Box::new(Signed { payload: new_view.payload, signature: new_view.signature }),
-                };
-                out.act(Action::Accuse { evidence: Box::new(evidence) });
-            }
-            if view == self.view {
-                self.suspect(Cause::FalseNewView, out);
-            }
+            self.on_false_new_view(new_view, out);
             return;
         }
         if view > self.view && !self.join(out) && self.signing().is_none() {
@@ -362,6 +353,22 @@ impl Pbft {
                 out.act(Action::Accuse { evidence: Box::new(evidence) });
             }
             (Mode::Changing | Mode::Active(_), _) => {}
+        }
+    }
+
+    /// Accuses whoever signed a false NEW-VIEW, and leaves the view if it is its primary's.
+    pub(super) fn on_false_new_view(&mut self, new_view: NewView, out: &mut Output<Self>) {
+        let NewView { ref payload, signer, .. } = new_view;
+        let failed = payload.view == self.view && signer == self.primary();
+        if self.accused.starts_wrongly(&new_view) {
+            let evidence = Evidence::FalseNewView {
+                signer: self.key_of(signer),
+                new_view: Box::new(Signed { payload: new_view.payload, signature: new_view.signature }),
+            };
+            out.act(Action::Accuse { evidence: Box::new(evidence) });
+        }
+        if failed {
+            self.suspect(Cause::FalseNewView, out);
         }
     }
 
