@@ -11,7 +11,7 @@
 use std::{fmt, io, sync::Arc};
 
 use borsh::{BorshDeserialize, BorshSerialize};
-use quorate_crypto::{Hash, SecretKey, codec::bounded_list};
+use quorate_crypto::{Hash, SecretKey, Signature, codec::bounded_list};
 use quorate_ledger::{
     Anchor, BLOCK_TRANSACTIONS_LIMIT, Block, CertifiedBlocks, CheckpointCertificate, CommitCertificate,
     Epoch, ExecutionOutcome, Header, Height, Parameters, Quorum, Tip, UnixMillis, ValidatorIndex,
@@ -160,7 +160,8 @@ pub struct Setup {
     pub nonce: u64,
 }
 
-/// How far this replica has come: certificates at or below need not be verified again, only dropped.
+/// How far this replica has come: what teaches it nothing need not be verified, only dropped. One that knows nothing (the
+/// default) has all verified.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Horizon {
     /// Highest committed height.
@@ -169,6 +170,11 @@ pub struct Horizon {
     pub stable: Height,
     /// The view it is in or asks for.
     pub view: View,
+    /// Its place in the set, if it votes: it is nobody else's view that it starts, and proofs that only the one who starts a
+    /// view needs it need not look at.
+    pub voter: Option<ValidatorIndex>,
+    /// The view that it last entered, with its primary's signature over how: whoever repeats that tells nothing new.
+    pub entered: Option<(View, Signature)>,
 }
 
 /// A message that has passed [`Engine::verify`]: it is well made, or its signer is to be accused of it.

@@ -300,7 +300,13 @@ impl Engine for Pbft {
     }
 
     fn horizon(&self) -> Horizon {
-        Horizon { committed: self.committed(), stable: self.checkpoints.stable.height, view: self.view }
+        Horizon {
+            committed: self.committed(),
+            stable: self.checkpoints.stable.height,
+            view: self.view,
+            voter: self.setup.voter.as_ref().map(|it| it.index),
+            entered: self.new_view.as_ref().map(|it| (it.payload.view, it.signature)),
+        }
     }
 
     fn records(&self) -> Vec<Record> {

@@ -13,6 +13,7 @@ mod epochs;
 mod evidence;
 mod falsehood;
 mod fuzz;
+mod proofs;
 mod proposals;
 mod recall;
 mod repetition;

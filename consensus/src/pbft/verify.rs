@@ -65,11 +65,11 @@ pub(super) fn verify(
             if it.payload.view < horizon.view {
                 return Err(Rejection::OldView(it.payload.view));
             }
-            view_change(scope, &it)?;
-            Message::ViewChange(it)
+            Message::ViewChange(Box::new(view_change(scope, horizon, *it)?))
         }
         Message::NewView(it) => {
-            if it.payload.view < horizon.view {
+            let known = horizon.entered == Some((it.payload.view, it.signature));
+            if it.payload.view < horizon.view || known {
                 return Err(Rejection::OldView(it.payload.view));
             }
             if let Some(why) = new_view(scope, &it)? {
@@ -170,11 +170,32 @@ fn status(scope: &Scope, horizon: Horizon, mut status: StatusReport) -> Result<S
     Ok(status)
 }
 
-/// VIEW-CHANGE (`docs/pbft.md` §4.2): a request that is proven claim by claim.
-fn view_change(scope: &Scope, change: &ViewChange) -> Result<(), Rejection> {
-    let ViewChange { payload, signer, signature, proof } = change;
-    request(scope.electorate(), payload, *signer, signature)?;
-    fits(scope, payload)?;
+/// VIEW-CHANGE (`docs/pbft.md` §4.2): a request that is proven claim by claim, to whoever is to start the view. Nobody else
+/// needs the proof, which is a quorum of signatures for each claim and comes again each time that the request is repeated:
+/// it is dropped unverified. But a certificate teaches the same wherever it comes from, so that of a base above what is
+/// committed here stays.
+fn view_change(scope: &Scope, horizon: Horizon, mut change: ViewChange) -> Result<ViewChange, Rejection> {
+    let electorate = scope.electorate();
+    request(electorate, &change.payload, change.signer, &change.signature)?;
+    fits(scope, &change.payload)?;
+    if starts(scope, horizon, change.payload.view) {
+        fully_proven(scope, &change)?;
+    } else {
+        let base = change.proof.base.filter(|it| it.payload.height > horizon.committed);
+        change.proof = Proof { base, prepared: Vec::new() };
+        proven(electorate, change.payload.base, &change.proof)?;
+    }
+    Ok(change)
+}
+
+/// Whether this replica may still have to start a view. One that does not say who it is may.
+fn starts(scope: &Scope, horizon: Horizon, view: View) -> bool {
+    let leads = horizon.voter.is_none_or(|own| own == primary(view, scope.validators.len()));
+    leads && horizon.entered.is_none_or(|(entered, _)| entered < view)
+}
+
+fn fully_proven(scope: &Scope, change: &ViewChange) -> Result<(), Rejection> {
+    let ViewChange { payload, proof, .. } = change;
     if !payload.prepared.iter().eq(proof.prepared.iter().map(|it| &it.payload)) {
         return Err(Rejection::Malformed("its certificates are not those that it claims"));
     }
