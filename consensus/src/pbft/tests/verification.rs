@@ -275,7 +275,7 @@ fn the_certificate_that_a_new_view_shows_is_verified_itself() {
     };
     assert!(Pbft::verify(&bench.scope, Horizon::default(), showing(whole.clone())).is_ok());
     let short = bench.prepared(0, &block, &[0, 1]);
-    let why = bench.refused(showing(short));
+    let why = bench.falsehood(showing(short));
     assert!(
         matches!(why, Rejection::BadCertificate { .. }),
         "another VIEW-CHANGE's would have held: {why:?}"

@@ -26,7 +26,8 @@ use crate::{
 const SIGNERS: [usize; 3] = [0, 1, 3];
 
 fn taken(bench: &Bench, message: Message) -> Result<(), Rejection> {
-    Pbft::verify(&bench.scope, Horizon::default(), message).map(drop)
+    let verified = Pbft::verify(&bench.scope, Horizon::default(), message)?;
+    verified.fault().cloned().map_or(Ok(()), Err)
 }
 
 fn change_taken(bench: &Bench, change: ViewChange) -> bool {
@@ -331,8 +332,8 @@ fn a_new_view_is_the_primarys() {
     let NewView { payload, .. } = bench.new_view(1, changes, Vec::new());
     let signature = bench.keys[3].sign(Domain::NewView, &bench.scope.chain, &payload);
     let forged = NewView { payload: payload.clone(), signer: index(3), signature };
-    let why = bench.refused(Message::NewView(Box::new(forged)));
-    assert_eq!(why, Rejection::NotPrimary { signer: index(3), view: View(1) });
+    let why = taken(&bench, Message::NewView(Box::new(forged)));
+    assert_eq!(why, Err(Rejection::NotPrimary { signer: index(3), view: View(1) }));
     let forged = NewView { payload, signer: index(1), signature };
     assert_eq!(bench.refused(Message::NewView(Box::new(forged))), Rejection::BadSignature(index(1)));
 }
