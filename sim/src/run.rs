@@ -117,6 +117,8 @@ struct Arrival<M> {
 
 struct Simulation<'a, E: Deceptive> {
     scenario: &'a Scenario,
+    /// [`Scenario::bound_ms`], which every probe asks for.
+    bound_ms: u64,
     chain: Arc<Chain>,
     queue: Queue<Happening<E::Message>>,
     network: Network,
@@ -180,6 +182,7 @@ impl<'a, E: Deceptive> Simulation<'a, E> {
         coverage.add("runs with several liars", u64::from(scenario.liars.len() > 1));
         Self {
             scenario,
+            bound_ms: scenario.bound_ms(),
             queue: Queue::new(),
             network: Network::new(scenario.seed, machines, scenario.network.clone()),
             nodes: members.enumerate().map(machine).map(Node::new).collect(),
