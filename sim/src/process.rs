@@ -239,7 +239,7 @@ impl<E: Deceptive> Process<E> {
                     self.tick_if_due(now, out);
                 }
             }
-            Wake::Refetch(block) => self.fetch(machine, now, block, out),
+            Wake::Refetch(block) => self.fetch(machine, now, *block, out),
             Wake::HandOut => self.hand_out(machine, now, out),
             Wake::Follow => self.follow(machine, now, out),
             Wake::Lie => self.lie(machine, now, out),

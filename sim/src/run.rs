@@ -87,7 +87,7 @@ enum Happening<M> {
     /// A machine's process of that life asked to be woken.
     Wake { node: usize, life: u32, why: Wake },
     /// A packet arrives, over the connection of that number.
-    Arrive(Box<Arrival<M>>),
+    Arrive(Arrival<M>),
     /// The fault at this place of the script.
     Fault(usize),
     /// A node is started, unless it runs.
@@ -265,9 +265,9 @@ impl<'a, E: Deceptive> Simulation<'a, E> {
         Ok(())
     }
 
-    fn arrive(&mut self, arrival: Box<Arrival<E::Message>>) -> Result<(), Violation> {
+    fn arrive(&mut self, arrival: Arrival<E::Message>) -> Result<(), Violation> {
         let now = self.queue.now();
-        let Arrival { from, to, connection, .. } = *arrival;
+        let Arrival { from, to, connection, .. } = arrival;
         if let Some(until) = self.nodes[to].paused(now) {
             self.queue.at(until, Happening::Arrive(arrival));
         } else if connection == self.network.connection(from, to) {
@@ -336,7 +336,7 @@ impl<'a, E: Deceptive> Simulation<'a, E> {
                     Rc::clone(parcel)
                 };
                 let connection = self.network.connection(from, machine);
-                let arrive = Happening::Arrive(Box::new(Arrival { from, to: machine, connection, parcel }));
+                let arrive = Happening::Arrive(Arrival { from, to: machine, connection, parcel });
                 self.queue.after_micros(arrival.micros + after_us, arrive);
             }
         }
