@@ -15,7 +15,7 @@ use quorate_ledger::{Epoch, Height, ValidatorIndex, View};
 use crate::trace::Short;
 
 /// Kinds of vote; a validator casts at most one of a kind in one place.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum VoteKind {
     /// First vote on a block.
     Prepare,
@@ -30,7 +30,7 @@ pub enum VoteKind {
 }
 
 /// Where a vote is cast: in each such place a correct validator signs one thing for ever.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Slot {
     /// Of which kind.
     pub kind: VoteKind,
