@@ -94,8 +94,8 @@ impl Checks {
             }
             Sighting::Kept(votes) => {
                 // Those of others are none of its promises.
-                let own = votes.iter().filter(|vote| self.chain.epochs.signer(vote) == Some(node));
-                own.copied().collect::<Vec<_>>().iter().try_for_each(|vote| self.votes.kept(node, vote))
+                let mut own = votes.iter().filter(|vote| self.chain.epochs.signer(vote) == Some(node));
+                own.try_for_each(|vote| self.votes.kept(node, vote))
             }
             Sighting::Sent(votes) => votes.iter().try_for_each(|vote| self.sent(node, vote)),
             Sighting::Began(epoch) => {

@@ -15,7 +15,7 @@ use quorate_ledger::{Epoch, Height, ValidatorIndex, View};
 use crate::trace::Short;
 
 /// Kinds of vote; a validator casts at most one of a kind in one place.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum VoteKind {
     /// First vote on a block.
     Prepare,
@@ -30,7 +30,7 @@ pub enum VoteKind {
 }
 
 /// Where a vote is cast: in each such place a correct validator signs one thing for ever.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Slot {
     /// Of which kind.
     pub kind: VoteKind,
@@ -107,6 +107,9 @@ pub trait Observed: Engine {
     /// The votes that a message carries.
     fn votes(message: &Self::Message) -> Vec<Vote>;
 
+    /// The PREPARE or COMMIT that a message carries.
+    fn block_vote(message: &Self::Message) -> Option<Vote>;
+
     /// The votes that a record keeps, each with its signer.
     fn kept(record: &Self::Record) -> Vec<Vote>;
 
@@ -117,14 +120,28 @@ pub trait Observed: Engine {
 impl Observed for Pbft {
     fn votes(message: &Message) -> Vec<Vote> {
         match message {
-            Message::PrePrepare(it) => vec![vote(VoteKind::Prepare, &it.prepare)],
-            Message::Prepare(it) => vec![vote(VoteKind::Prepare, it)],
-            Message::Commit(it) => vec![vote(VoteKind::Commit, it)],
+            Message::PrePrepare(_) | Message::Prepare(_) | Message::Commit(_) => {
+                Self::block_vote(message).into_iter().collect()
+            }
             Message::Checkpoint(it) => vec![checkpoint(it)],
             Message::ViewChange(it) => vec![view_change(it)],
             Message::NewView(it) => vec![new_view(it)],
             // What others hold of somebody was sent before.
             Message::Status(_) | Message::Recall(_) | Message::Holdings(_) => Vec::new(),
+        }
+    }
+
+    fn block_vote(message: &Message) -> Option<Vote> {
+        match message {
+            Message::PrePrepare(it) => Some(vote(VoteKind::Prepare, &it.prepare)),
+            Message::Prepare(it) => Some(vote(VoteKind::Prepare, it)),
+            Message::Commit(it) => Some(vote(VoteKind::Commit, it)),
+            Message::Checkpoint(_)
+            | Message::ViewChange(_)
+            | Message::NewView(_)
+            | Message::Status(_)
+            | Message::Recall(_)
+            | Message::Holdings(_) => None,
         }
     }
 

@@ -16,8 +16,8 @@ use crate::evidence::VoteKind;
 pub(super) struct Slot {
     /// Bodies of all accepted blocks, of every view (`docs/pbft.md` §3.2).
     pub(super) blocks: BTreeMap<Hash, Arc<Block>>,
-    /// Votes and proposal by view.
-    pub(super) rounds: BTreeMap<View, Round>,
+    /// Votes and proposal by view. Boxed: a map sets room aside for eleven, and there is one, or a few.
+    pub(super) rounds: BTreeMap<View, Box<Round>>,
 }
 
 /// One height in one view.

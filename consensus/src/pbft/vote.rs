@@ -166,15 +166,14 @@ impl Pbft {
 
     /// What is accepted in this view above the committed height, as votes name it; lowest first, without holes.
     fn accepted_payloads(&self) -> Vec<(Height, CommitPayload)> {
-        let mut payloads = Vec::new();
-        let mut height = self.committed().next();
-        while let Some(accepted) =
-            self.slots.get(&height).and_then(|slot| slot.rounds.get(&self.view)).and_then(Round::accepted)
-        {
-            payloads.push((height, self.payload_of(height, accepted.block.hash(), self.view)));
-            height = height.next();
-        }
-        payloads
+        let mut next = self.committed().next();
+        let above = self.slots.range(next..);
+        let accepted = above.map_while(|(height, slot)| {
+            let accepted = slot.rounds.get(&self.view)?.accepted()?;
+            let payload = self.payload_of(*height, accepted.block.hash(), self.view);
+            (std::mem::replace(&mut next, height.next()) == *height).then_some((*height, payload))
+        });
+        accepted.collect()
     }
 
     /// Whether the parent of what is accepted at `height` in this view is prepared in it, or committed.
@@ -193,7 +192,8 @@ impl Pbft {
     }
 
     fn voted(&self, kind: VoteKind, height: Height) -> bool {
-        self.own_vote(self.round(height, self.view), kind).is_some()
+        let voter = self.setup.voter.as_ref();
+        voter.is_some_and(|voter| self.round(height, self.view).votes(kind).of(voter.index).is_some())
     }
 
     /// This replica's vote of a kind in a round.
@@ -211,13 +211,13 @@ impl Pbft {
     /// The round of a height in a view, to be read.
     pub(super) fn round(&self, height: Height, view: View) -> &Round {
         let round = self.slots.get(&height).and_then(|slot| slot.rounds.get(&view));
-        round.unwrap_or(&self.no_round)
+        round.map_or(&self.no_round, |round| round)
     }
 
     /// The round of a height in a view, made if there is none.
     pub(super) fn round_mut(&mut self, height: Height, view: View) -> &mut Round {
         let n = self.quorum.n();
         let slot = self.slots.entry(height).or_default();
-        slot.rounds.entry(view).or_insert_with(|| Round::new(n))
+        slot.rounds.entry(view).or_insert_with(|| Box::new(Round::new(n)))
     }
 }

@@ -11,7 +11,7 @@ use crate::effect::{Death, Effects, Sighting, Wake};
 use crate::faults::Point;
 use crate::liar::Deceptive;
 use crate::machine::Machine;
-use crate::observe::{Vote, VoteKind};
+use crate::observe::Vote;
 
 /// Where a node writes that has no right to vote: nowhere.
 struct NoLog;
@@ -91,13 +91,13 @@ impl<E: Deceptive> Process<E> {
         }
     }
 
-    /// Votes of liars that these inputs bring: whoever hears two that differ must say so.
+    /// PREPAREs and COMMITs of liars that these inputs bring: whoever hears two that differ must say so.
     fn votes_of_liars(&self, machine: &Machine<E::Record>, inputs: &[Input<E::Message>]) -> Vec<Vote> {
         if !machine.chain.liars.contains(&true) {
             return Vec::new();
         }
-        let votes = inputs.iter().flat_map(|input| match input {
-            Input::Event(Event::Message { message, .. }) => E::votes(message.inner()),
+        let votes = inputs.iter().filter_map(|input| match input {
+            Input::Event(Event::Message { message, .. }) => E::block_vote(message.inner()),
             Input::Event(
                 Event::Tick
                 | Event::Backlog(_)
@@ -108,16 +108,13 @@ impl<E: Deceptive> Process<E> {
                 | Event::Certified(_)
                 | Event::Checkpoint(_),
             )
-            | Input::Begin { .. } => Vec::new(),
+            | Input::Begin { .. } => None,
         });
         let lies = |vote: &Vote| {
             let instance = self.epochs.of(vote.slot.epoch).map(|(instance, _)| instance);
             instance.is_some_and(|it| machine.chain.liars[it.member(vote.signer)])
         };
-        votes
-            .filter(lies)
-            .filter(|vote| matches!(vote.slot.kind, VoteKind::Prepare | VoteKind::Commit))
-            .collect()
+        votes.filter(lies).collect()
     }
 
     /// The fsync has come back.

@@ -53,7 +53,7 @@ impl<E: Deceptive> Simulation<'_, E> {
         let begins = self.epochs.len() < self.checks.chain.epochs.spans().len() - 1;
         let ends = self.checks.chain.epochs.ending().is_some();
         let times = 1 + begun as u64 + u64::from(begins) + u64::from(ends);
-        since.plus_millis(times * self.scenario.bound_ms())
+        since.plus_millis(times * self.bound_ms)
     }
 
     /// The first block after the storm.
