@@ -423,6 +423,44 @@ fn two_votes_of_one_validator_are_evidence_against_it() {
     assert!(report.coverage.of("evidence: two COMMITs") > 0);
 }
 
+/// `docs/pbft.md` §4.3: "A claim of a liar's that would play one has no certificate, and a NEW-VIEW that lacks one, or has
+/// one more, is refused", and "one that does not follow from them is evidence".
+#[test]
+fn a_primary_that_lies_about_itself_in_its_own_new_view_is_refused_or_accused() {
+    let name = "a_primary_that_lies_about_itself_in_its_own_new_view_is_refused_or_accused";
+    let parameters = Parameters { rotation_blocks: 2, timeout_cap_ms: 500, ..Parameters::default() };
+    let scenario = Scenario::new(name, 4, seed(44))
+        .parameters(parameters)
+        // Blocks are prepared and not committed where views end.
+        .network(NetworkFaults::calm().losing(100).delaying(1_000..=20_000))
+        .workload(Workload { transactions: 6_000, every_ms: 1..=10, ..Workload::default() })
+        .chaos_ms(30_000)
+        .liar(1, &[Lie::FalseClaim]);
+    let report = hold(&scenario);
+    let told = [
+        "false claim: of a certificate's view and height",
+        "false claim: of the base's height",
+        "false claim: of a lower view",
+        "false claim: of a stale base",
+        "false claim: proposes what is true",
+        "false claim: proposes what matches it",
+        "false claim: proposes what it alone leads to",
+    ];
+    for what in told {
+        assert!(report.coverage.of(what) > 0, "{what}: {}", report.coverage);
+    }
+    let refused = |why: &str| {
+        let line = format!("refuses what comes from n1: a message does not verify: {why}");
+        assert!(report.trace.text().contains(&line), "{why}: {}", report.coverage);
+    };
+    refused("its parts contradict each other: it does not prove exactly what its blocks follow from");
+    refused("the certificate for height");
+    refused("its parts contradict each other: the base has no certificate");
+    for what in ["evidence: two VIEW-CHANGEs", "evidence: two NEW-VIEWs", "evidence: false NEW-VIEW"] {
+        assert!(report.coverage.of(what) > 0, "{what}: {}", report.coverage);
+    }
+}
+
 /// All validators approve of a set.
 fn set(members: impl IntoIterator<Item = usize>) -> Change {
     Change::Validators(members.into_iter().collect())
