@@ -376,6 +376,27 @@ fn wrong_clocks_cost_time_and_nothing_else() {
 }
 
 #[test]
+fn monotonic_clocks_of_other_rates_cost_time_and_nothing_else() {
+    let name = "monotonic_clocks_of_other_rates_cost_time_and_nothing_else";
+    for nodes in [4, 7] {
+        let scenario = Scenario::new(name, nodes, seed(39))
+            .workload(Workload { transactions: 100, short_permille: 0, ..Workload::default() })
+            .chaos_ms(20_000)
+            .fault(0, Fault::ClockRate { node: 0, ppm: 50_000 })
+            .fault(0, Fault::ClockRate { node: 1, ppm: -50_000 })
+            .fault(10_000, Fault::Isolate { node: 2, for_ms: 3_000 });
+        let report = hold(&scenario);
+        assert_eq!(report.committed, 100, "all of n = {nodes}");
+        // A STATUS at each `resend`: by whose clock?
+        let sent = |node| report.trace.text().matches(&format!("n{node}   -> all STATUS")).count() as u64;
+        let right = 20_000 / Parameters::default().resend_ms;
+        let (fast, slow) = (sent(0), sent(1));
+        let differ = fast.abs_diff(right * 105 / 100).max(slow.abs_diff(right * 95 / 100));
+        assert!(differ <= 1, "n = {nodes}: {fast} and {slow} where a right clock makes {right}");
+    }
+}
+
+#[test]
 fn no_lie_alone_hurts_anybody() {
     for lie in Lie::ALL {
         for nodes in [4, 5] {
