@@ -4,6 +4,7 @@ mod audit;
 mod changes;
 mod clients;
 mod outcome;
+mod reads;
 mod settle;
 mod strike;
 

@@ -716,6 +716,27 @@ fn no_lie_alone_hurts_anybody_across_epochs() {
     }
 }
 
+#[test]
+fn clients_check_what_they_read_and_believe_no_false_proof() {
+    let scenario = Scenario::new("clients_check_what_they_read_and_believe_no_false_proof", 4, seed(45))
+        .liar(2, &[Lie::FalseCheckpoint])
+        .change(1_500, set([0, 2, 3, 4]), Approvers::All)
+        .workload(Workload { transactions: 600, ..Workload::default() })
+        .chaos_ms(10_000);
+    let report = hold(&scenario);
+    let checked = [
+        "reads checked",
+        "proofs checked against a certified root",
+        "proofs checked against an anchored root",
+        "proofs checked of what is there",
+        "proofs checked of what is not there",
+        "false proofs refused",
+    ];
+    for what in checked {
+        assert!(report.coverage.of(what) > 0, "{what}: {}", report.coverage);
+    }
+}
+
 /// Real signatures are slow, so few runs have them; the code is the same but for the curve.
 #[test]
 fn real_signatures_change_nothing() {
