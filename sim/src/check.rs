@@ -8,7 +8,9 @@ pub(crate) mod bounds;
 pub(crate) mod chain;
 pub(crate) mod epochs;
 pub(crate) mod evidence;
+pub(crate) mod keys;
 pub(crate) mod model;
+pub(crate) mod proofs;
 pub(crate) mod votes;
 
 use std::fmt;

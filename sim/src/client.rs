@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use quorate_consensus::Mono;
 use quorate_crypto::{Hash, SecretKey};
-use quorate_ledger::{Account, Amount, Height, Operation, Payload, Transaction};
+use quorate_ledger::{Account, Amount, Height, Operation, Payload, RecordKey, Transaction};
 
 use crate::machine::Chain;
 use crate::random::{Random, Stream};
@@ -73,6 +73,13 @@ const TRANSFER_MAX: u64 = 300;
 const PUT_PERMILLE: u32 = 150;
 /// So many of 1,000 of the others move coins twice.
 const TWO_TRANSFERS_PERMILLE: u32 = 200;
+
+/// How many keys they set.
+const KEYS: u64 = 8;
+/// So many of 1,000 questions are about a key.
+const KEY_QUESTIONS_PERMILLE: u32 = 400;
+/// So many of 1,000 answers are to be proven.
+const PROOFS_PERMILLE: u32 = 200;
 
 /// Milliseconds from one transaction to the next where clients hurry: each finds its own block.
 const HURRY_MS: u64 = 25;
@@ -184,7 +191,7 @@ impl Clients {
     /// A key to set, or one or two transfers, of which the second may fail and then undoes the first.
     fn operations(&mut self, number: u32) -> Vec<Operation> {
         if self.random.chance(PUT_PERMILLE) {
-            let key = format!("key{}", self.random.below(8)).into_bytes();
+            let key = self.key_of_choice(KEYS);
             return vec![Operation::Put { key, value: number.to_le_bytes().to_vec() }];
         }
         let transfers = if self.random.chance(TWO_TRANSFERS_PERMILLE) { 2 } else { 1 };
@@ -202,10 +209,25 @@ impl Clients {
         open.tried
     }
 
-    /// An account to ask about, and a node to ask.
-    pub(crate) fn question(&mut self, nodes: usize) -> (Account, usize) {
-        let key = self.random.index(self.keys.len());
-        (Account(self.keys[key].public()), self.random.index(nodes))
+    /// An account or a key to ask about, and a node to ask.
+    pub(crate) fn question(&mut self, nodes: usize) -> (RecordKey, usize) {
+        let what = if self.random.chance(KEY_QUESTIONS_PERMILLE) {
+            // One in a few that nobody sets.
+            RecordKey::Key(self.key_of_choice(KEYS + 2))
+        } else {
+            let key = self.random.index(self.keys.len());
+            RecordKey::Account(Account(self.keys[key].public()))
+        };
+        (what, self.random.index(nodes))
+    }
+
+    /// Whether a client wants what it reads proven.
+    pub(crate) fn wants_proof(&mut self) -> bool {
+        self.random.chance(PROOFS_PERMILLE)
+    }
+
+    fn key_of_choice(&mut self, of: u64) -> Vec<u8> {
+        format!("key{}", self.random.below(of)).into_bytes()
     }
 
     /// One that a client was told about, to see whether it still is so.

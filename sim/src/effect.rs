@@ -97,7 +97,7 @@ pub(crate) enum Effect<M> {
     },
     /// It wants to be woken.
     Wake {
-        /// When.
+        /// When, by its own clock.
         at: Mono,
         /// Why.
         why: Wake,

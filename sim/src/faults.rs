@@ -5,7 +5,7 @@ mod draw;
 use std::fmt;
 use std::ops::RangeInclusive;
 
-pub(crate) use draw::{draw_ms, draw_network, draw_point, draw_script};
+pub(crate) use draw::{draw_ms, draw_network, draw_point, draw_rates, draw_script};
 
 /// What a network does to packets: each is lost, doubled, delayed or changed on its own, so order means nothing.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -196,6 +196,13 @@ pub enum Fault {
         /// By so many millionths.
         ppm: i64,
     },
+    /// From now on the monotonic clock runs too fast, or too slow, and every timer of the node with it.
+    ClockRate {
+        /// Whose.
+        node: usize,
+        /// By so many millionths.
+        ppm: i64,
+    },
     /// The node is cut off from all others, both ways.
     Isolate {
         /// Which node.
@@ -253,6 +260,7 @@ impl Fault {
             Fault::LogRestored { .. } => "vote log restored",
             Fault::ClockJump { .. } => "clock jump",
             Fault::ClockDrift { .. } => "clock drift",
+            Fault::ClockRate { .. } => "monotonic clock at a wrong rate",
             Fault::Isolate { .. } => "isolation",
             Fault::Cut { .. } => "links cut",
             Fault::Slow { .. } => "links slow",
@@ -277,6 +285,7 @@ impl Fault {
             | Fault::DiskFull { .. }
             | Fault::ClockJump { .. }
             | Fault::ClockDrift { .. }
+            | Fault::ClockRate { .. }
             | Fault::Isolate { .. }
             | Fault::Cut { .. }
             | Fault::Slow { .. }
@@ -305,6 +314,7 @@ impl Fault {
             Fault::Crash { restart_after_ms: None, .. }
             | Fault::ClockJump { .. }
             | Fault::ClockDrift { .. }
+            | Fault::ClockRate { .. }
             | Fault::Reconnect { .. }
             | Fault::Network(_) => return None,
         };
@@ -329,6 +339,7 @@ impl Fault {
             | Fault::LogRestored { node, .. }
             | Fault::ClockJump { node, .. }
             | Fault::ClockDrift { node, .. }
+            | Fault::ClockRate { node, .. }
             | Fault::Isolate { node, .. }
             | Fault::Reconnect { node } => *node < nodes,
             Fault::Cut { links, .. } | Fault::Slow { links, .. } => {

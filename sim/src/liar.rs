@@ -5,6 +5,7 @@
 //! validators lie, each in ways of its own, and those of one run may help each other: what one proposes twice, another
 //! votes for twice.
 
+mod false_claims;
 mod pbft;
 
 use std::collections::VecDeque;
@@ -62,6 +63,8 @@ pub enum Lie {
     TwoViewChanges,
     /// As primary of a new view: other blocks than follow, or a start that differs from one replica to the other.
     WrongReproposal,
+    /// As primary of a new view: among the VIEW-CHANGEs that it rests on its own is a false one.
+    FalseClaim,
     /// It asks for views that are never reached.
     HugeView,
     /// A STATUS that claims to have everything, nothing, or what cannot be.
@@ -82,7 +85,7 @@ pub enum Lie {
 
 impl Lie {
     /// All of them.
-    pub const ALL: [Self; 25] = [
+    pub const ALL: [Self; 26] = [
         Self::Equivocate,
         Self::SilentPrimary,
         Self::SlowPrimary,
@@ -100,6 +103,7 @@ impl Lie {
         Self::PartialViewChange,
         Self::TwoViewChanges,
         Self::WrongReproposal,
+        Self::FalseClaim,
         Self::HugeView,
         Self::FalseStatus,
         Self::FalseCheckpoint,
@@ -131,6 +135,7 @@ impl Lie {
             Self::PartialViewChange => "lie: partial VIEW-CHANGE",
             Self::TwoViewChanges => "lie: two VIEW-CHANGEs",
             Self::WrongReproposal => "lie: wrong re-proposal",
+            Self::FalseClaim => "lie: false claim in its own NEW-VIEW",
             Self::HugeView => "lie: huge views",
             Self::FalseStatus => "lie: false STATUS",
             Self::FalseCheckpoint => "lie: false CHECKPOINT",

@@ -29,6 +29,7 @@ mod faults;
 mod liar;
 mod log;
 mod machine;
+mod monotonic;
 mod network;
 mod node;
 mod observe;

@@ -10,6 +10,7 @@ use quorate_ledger::{Epoch, GenesisState, MemoryStore, Parameters, UnixMillis};
 use crate::faults::Point;
 use crate::liar::Lie;
 use crate::log::{DiskLog, Found};
+use crate::monotonic::Monotonic;
 use crate::observe::Vote;
 use crate::random::{Random, Stream};
 
@@ -82,6 +83,7 @@ pub(crate) struct Machine<R> {
     pub(crate) timing: Timing,
     pub(crate) random: Random,
     clock: Clock,
+    monotonic: Monotonic,
     pub(crate) log: DiskLog<R>,
     /// What became of the log's bytes, where they have rotted.
     rotten: Option<Vec<u8>>,
@@ -125,12 +127,14 @@ impl<R: borsh::BorshSerialize + borsh::BorshDeserialize + Clone + Promised> Mach
     ) -> Self {
         let mut random = Random::new(chain.seed, Stream::Node(number));
         let ahead_ms = random.within(&(0..=clock_offset_max_ms)) as i64;
+        let monotonic = Monotonic::new(&mut Random::new(chain.seed, Stream::Monotonic(number)));
         Self {
             member,
             chain,
             timing,
             random,
             clock: Clock { ahead_ms, ..Clock::default() },
+            monotonic,
             log: DiskLog::new(number as u64, kept),
             rotten: None,
             store: MemoryStore::new(),
@@ -146,10 +150,26 @@ impl<R: borsh::BorshSerialize + borsh::BorshDeserialize + Clone + Promised> Mach
         &self.chain.keys[self.member]
     }
 
-    /// What its clocks show.
-    pub(crate) fn clocks(&self, now: Mono) -> Now {
-        let right = self.chain.wall(now);
-        Now { mono: now, wall: UnixMillis(right.0.saturating_add_signed(self.clock.ahead_ms(now))) }
+    /// What its monotonic clock shows at a time of the world: all that its process knows of time besides the wall clock.
+    pub(crate) fn local(&self, world: Mono) -> Mono {
+        self.monotonic.local(world)
+    }
+
+    /// When its monotonic clock will show this.
+    pub(crate) fn world(&self, local: Mono) -> Mono {
+        self.monotonic.world(local)
+    }
+
+    /// What its clocks show when the monotonic one shows this.
+    pub(crate) fn clocks(&self, local: Mono) -> Now {
+        let world = self.world(local);
+        let right = self.chain.wall(world);
+        Now { mono: local, wall: UnixMillis(right.0.saturating_add_signed(self.clock.ahead_ms(world))) }
+    }
+
+    /// Its monotonic clock runs at another rate from now on, a time of the world: its own if none is given.
+    pub(crate) fn pace(&mut self, world: Mono, ppm: Option<i64>) {
+        self.monotonic.pace(world, ppm);
     }
 
     /// Its wall clock jumps.

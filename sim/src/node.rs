@@ -1,4 +1,6 @@
 //! A machine with, or at times without, the process that runs on it.
+//!
+//! What reaches the process here is told the time by the machine's own clock; everybody outside counts in the world's.
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -42,6 +44,7 @@ impl<E: Deceptive> Node<E> {
         if self.process.is_none() {
             self.life += 1;
             self.paused = None;
+            let now = self.machine.local(now);
             self.process = Process::open(&mut self.machine, now, self.life, out);
         }
     }
@@ -92,6 +95,7 @@ impl<E: Deceptive> Node<E> {
 
     /// Goes on where a process asked to be woken.
     pub(crate) fn wake(&mut self, now: Mono, why: Wake, out: &mut Effects<E::Message>) {
+        let now = self.machine.local(now);
         if let Some(process) = &mut self.process {
             process.wake(&mut self.machine, now, why, out);
         }
@@ -105,6 +109,7 @@ impl<E: Deceptive> Node<E> {
         parcel: &Rc<Parcel<E::Message>>,
         out: &mut Effects<E::Message>,
     ) {
+        let now = self.machine.local(now);
         if let Some(process) = &mut self.process {
             process.receive(&mut self.machine, now, from, parcel, out);
         }
@@ -117,6 +122,7 @@ impl<E: Deceptive> Node<E> {
         transaction: &Arc<Transaction>,
         out: &mut Effects<E::Message>,
     ) -> Option<Submitted> {
+        let now = self.machine.local(now);
         Some(self.process.as_mut()?.submit(&mut self.machine, now, transaction, out))
     }
 

@@ -25,6 +25,10 @@ pub(crate) enum Stream {
     Operators,
     /// Who dies where an epoch ends.
     Ends,
+    /// Whose monotonic clocks run at what rates, and when.
+    Rates,
+    /// The rate of one machine's monotonic clock.
+    Monotonic(usize),
     /// One liar.
     Liar(usize),
     /// One node: its latencies, and what a crash leaves on its disk.
@@ -41,6 +45,8 @@ impl Stream {
             Stream::Plans => 4,
             Stream::Operators => 5,
             Stream::Ends => 6,
+            Stream::Rates => 7,
+            Stream::Monotonic(index) => (1 << 32) + index as u64,
             Stream::Node(index) => 16 + 2 * index as u64,
             Stream::Liar(index) => 17 + 2 * index as u64,
         }

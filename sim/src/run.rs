@@ -4,6 +4,7 @@ mod audit;
 mod changes;
 mod clients;
 mod outcome;
+mod reads;
 mod settle;
 mod strike;
 
@@ -84,8 +85,8 @@ impl Scenario {
 
 /// What can happen next.
 enum Happening<M> {
-    /// A machine's process of that life asked to be woken.
-    Wake { node: usize, life: u32, why: Wake },
+    /// A machine's process of that life asked to be woken when its own clock shows this.
+    Wake { node: usize, life: u32, local: Mono, why: Wake },
     /// A packet arrives, over the connection of that number.
     Arrive(Arrival<M>),
     /// The fault at this place of the script.
@@ -243,10 +244,12 @@ impl<'a, E: Deceptive> Simulation<'a, E> {
     fn happen(&mut self, happening: Happening<E::Message>) -> Result<(), Violation> {
         let now = self.queue.now();
         match happening {
-            Happening::Wake { node, life, why } => {
+            Happening::Wake { node, life, local, why } => {
                 if self.nodes[node].life() == life {
-                    if let Some(until) = self.nodes[node].paused(now) {
-                        self.queue.at(until, Happening::Wake { node, life, why });
+                    let at = self.nodes[node].machine.world(local);
+                    if let Some(until) = self.nodes[node].paused(now).or(Some(at).filter(|at| *at > now)) {
+                        // Or its clock runs slower by now than when it asked.
+                        self.queue.at(until, Happening::Wake { node, life, local, why });
                     } else {
                         self.step(node, |node, out| node.wake(now, why, out))?;
                     }
@@ -304,9 +307,10 @@ impl<'a, E: Deceptive> Simulation<'a, E> {
     fn carry_out(&mut self, index: usize, effect: Effect<E::Message>) -> Result<(), Violation> {
         match effect {
             Effect::Send { to, parcel, after_us } => self.send(index, to, &parcel, after_us),
-            Effect::Wake { at, why } => {
-                let life = self.nodes[index].life();
-                self.queue.at(at, Happening::Wake { node: index, life, why });
+            Effect::Wake { at: local, why } => {
+                let node = &self.nodes[index];
+                let (life, at) = (node.life(), node.machine.world(local));
+                self.queue.at(at, Happening::Wake { node: index, life, local, why });
             }
             Effect::Note(text) => self.note(Place::Node(index), format_args!("{text}")),
             Effect::See(sighting) => self.see(index, &sighting)?,

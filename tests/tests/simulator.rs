@@ -376,6 +376,27 @@ fn wrong_clocks_cost_time_and_nothing_else() {
 }
 
 #[test]
+fn monotonic_clocks_of_other_rates_cost_time_and_nothing_else() {
+    let name = "monotonic_clocks_of_other_rates_cost_time_and_nothing_else";
+    for nodes in [4, 7] {
+        let scenario = Scenario::new(name, nodes, seed(39))
+            .workload(Workload { transactions: 100, short_permille: 0, ..Workload::default() })
+            .chaos_ms(20_000)
+            .fault(0, Fault::ClockRate { node: 0, ppm: 50_000 })
+            .fault(0, Fault::ClockRate { node: 1, ppm: -50_000 })
+            .fault(10_000, Fault::Isolate { node: 2, for_ms: 3_000 });
+        let report = hold(&scenario);
+        assert_eq!(report.committed, 100, "all of n = {nodes}");
+        // A STATUS at each `resend`: by whose clock?
+        let sent = |node| report.trace.text().matches(&format!("n{node}   -> all STATUS")).count() as u64;
+        let right = 20_000 / Parameters::default().resend_ms;
+        let (fast, slow) = (sent(0), sent(1));
+        let differ = fast.abs_diff(right * 105 / 100).max(slow.abs_diff(right * 95 / 100));
+        assert!(differ <= 1, "n = {nodes}: {fast} and {slow} where a right clock makes {right}");
+    }
+}
+
+#[test]
 fn no_lie_alone_hurts_anybody() {
     for lie in Lie::ALL {
         for nodes in [4, 5] {
@@ -421,6 +442,44 @@ fn two_votes_of_one_validator_are_evidence_against_it() {
         .liar(1, &[Lie::ConflictingVotes, Lie::TwoViewChanges, Lie::PartialViewChange]);
     let report = hold(&scenario);
     assert!(report.coverage.of("evidence: two COMMITs") > 0);
+}
+
+/// `docs/pbft.md` §4.3: "A claim of a liar's that would play one has no certificate, and a NEW-VIEW that lacks one, or has
+/// one more, is refused", and "one that does not follow from them is evidence".
+#[test]
+fn a_primary_that_lies_about_itself_in_its_own_new_view_is_refused_or_accused() {
+    let name = "a_primary_that_lies_about_itself_in_its_own_new_view_is_refused_or_accused";
+    let parameters = Parameters { rotation_blocks: 2, timeout_cap_ms: 500, ..Parameters::default() };
+    let scenario = Scenario::new(name, 4, seed(44))
+        .parameters(parameters)
+        // Blocks are prepared and not committed where views end.
+        .network(NetworkFaults::calm().losing(100).delaying(1_000..=20_000))
+        .workload(Workload { transactions: 6_000, every_ms: 1..=10, ..Workload::default() })
+        .chaos_ms(30_000)
+        .liar(1, &[Lie::FalseClaim]);
+    let report = hold(&scenario);
+    let told = [
+        "false claim: of a certificate's view and height",
+        "false claim: of the base's height",
+        "false claim: of a lower view",
+        "false claim: of a stale base",
+        "false claim: proposes what is true",
+        "false claim: proposes what matches it",
+        "false claim: proposes what it alone leads to",
+    ];
+    for what in told {
+        assert!(report.coverage.of(what) > 0, "{what}: {}", report.coverage);
+    }
+    let refused = |why: &str| {
+        let line = format!("refuses what comes from n1: a message does not verify: {why}");
+        assert!(report.trace.text().contains(&line), "{why}: {}", report.coverage);
+    };
+    refused("its parts contradict each other: it does not prove exactly what its blocks follow from");
+    refused("the certificate for height");
+    refused("its parts contradict each other: the base has no certificate");
+    for what in ["evidence: two VIEW-CHANGEs", "evidence: two NEW-VIEWs", "evidence: false NEW-VIEW"] {
+        assert!(report.coverage.of(what) > 0, "{what}: {}", report.coverage);
+    }
 }
 
 /// All validators approve of a set.
@@ -654,6 +713,27 @@ fn no_lie_alone_hurts_anybody_across_epochs() {
         let report = hold(&scenario);
         assert!(report.coverage.of(lie.name()) > 0, "{lie:?} is told");
         assert_eq!(report.coverage.of("epochs begun"), 3, "{lie:?}");
+    }
+}
+
+#[test]
+fn clients_check_what_they_read_and_believe_no_false_proof() {
+    let scenario = Scenario::new("clients_check_what_they_read_and_believe_no_false_proof", 4, seed(45))
+        .liar(2, &[Lie::FalseCheckpoint])
+        .change(1_500, set([0, 2, 3, 4]), Approvers::All)
+        .workload(Workload { transactions: 600, ..Workload::default() })
+        .chaos_ms(10_000);
+    let report = hold(&scenario);
+    let checked = [
+        "reads checked",
+        "proofs checked against a certified root",
+        "proofs checked against an anchored root",
+        "proofs checked of what is there",
+        "proofs checked of what is not there",
+        "false proofs refused",
+    ];
+    for what in checked {
+        assert!(report.coverage.of(what) > 0, "{what}: {}", report.coverage);
     }
 }
 

@@ -7,6 +7,7 @@ use quorate_ledger::{Account, Amount, Block, ExecutionOutcome, Height, UnixMilli
 
 use super::Violation;
 use super::epochs::{EpochCheck, Expected};
+use super::keys::Keys;
 use super::model::Model;
 use crate::machine::Chain;
 
@@ -32,6 +33,7 @@ pub(crate) struct ChainCheck {
     nodes: Vec<Node>,
     model: Model,
     genesis_model: Model,
+    pub(crate) keys: Keys,
     pub(crate) epochs: EpochCheck,
 }
 
@@ -68,6 +70,7 @@ impl ChainCheck {
             nodes: vec![Node::default(); machines],
             model: Model::new(&chain.genesis),
             genesis_model: Model::new(&chain.genesis),
+            keys: Keys::default(),
             epochs: EpochCheck::new(chain),
         }
     }
@@ -188,6 +191,7 @@ impl ChainCheck {
             }
         }
         self.model.apply(block);
+        self.keys.apply(block);
         let after = self.model.clone();
         let expected = self.epochs.apply(block)?;
         self.blocks.push(Agreed { hash: block.hash(), time, first: node, expected, outcome: None, after });

@@ -11,6 +11,8 @@ const LONG_MS: u64 = 15_000;
 const JUMP_MS: u64 = 8_000;
 /// The fastest that a clock runs away, in millionths.
 const DRIFT_PPM: u64 = 20_000;
+/// How far the rate of a monotonic clock is off at most that is not in order, in millionths.
+const RATE_PPM: u64 = 50_000;
 
 /// Any network up to very bad ones.
 pub(crate) fn draw_network(random: &mut Random) -> NetworkFaults {
@@ -50,6 +52,17 @@ pub(crate) fn draw_script(
     }
     script.sort_by_key(|scheduled| scheduled.at_ms);
     script
+}
+
+/// Wrong rates of monotonic clocks in a run of `chaos_ms`, in one run of three.
+pub(crate) fn draw_rates(random: &mut Random, nodes: usize, chaos_ms: u64) -> Vec<Scheduled> {
+    let count = if random.below(3) == 0 { random.within(&(1..=4)) } else { 0 };
+    let rate = |random: &mut Random| {
+        let ppm = random.within(&(0..=2 * RATE_PPM)) as i64 - RATE_PPM as i64;
+        let fault = Fault::ClockRate { node: random.index(nodes), ppm };
+        Scheduled { at_ms: random.below(chaos_ms.max(1)), fault }
+    };
+    (0..count).map(|_| rate(random)).collect()
 }
 
 /// For how long something lasts.

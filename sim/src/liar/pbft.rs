@@ -22,9 +22,9 @@ use quorate_consensus::{
 use quorate_crypto::{Domain, Hash, MultiSignature, Signature, Signers};
 use quorate_ledger::{Block, CommitPayload, Epoch, Header, Height, UnixMillis, View};
 
-use super::{Liar, Lie, Told, told};
+use super::{Liar, Lie, Told, false_claims::with_false_claim, told};
 
-type PbftLiar = Liar<Message>;
+pub(super) type PbftLiar = Liar<Message>;
 
 /// How often a liar lies where it could, of 1,000.
 const OFTEN: u32 = 700;
@@ -320,6 +320,11 @@ fn new_view(liar: &mut PbftLiar, to: To, it: NewView) -> Vec<Told<Message>> {
     if liar.lies(Lie::SilentPrimary, SELDOM) {
         return Vec::new();
     }
+    if liar.lies(Lie::FalseClaim, OFTEN)
+        && let Some(other) = with_false_claim(liar, &it)
+    {
+        return to_some(liar, &it, &other);
+    }
     if !liar.lies(Lie::WrongReproposal, OFTEN) {
         return vec![told(to, Message::NewView(Box::new(it)))];
     }
@@ -349,9 +354,14 @@ fn new_view(liar: &mut PbftLiar, to: To, it: NewView) -> Vec<Told<Message>> {
     }
     let signature = sign(liar, Domain::NewView, &payload);
     let other = NewView { payload, signer: liar.place, signature };
+    to_some(liar, &it, &other)
+}
+
+/// The other NEW-VIEW to all or some, the one to the rest.
+fn to_some(liar: &mut PbftLiar, it: &NewView, other: &NewView) -> Vec<Told<Message>> {
     let given = if liar.random.below(2) == 0 { liar.others() } else { liar.some() };
     let to_each = liar.others().into_iter().map(|index| {
-        let one = if given.contains(&index) { &other } else { &it };
+        let one = if given.contains(&index) { other } else { it };
         told(To::One(index), Message::NewView(Box::new(one.clone())))
     });
     to_each.collect()
@@ -508,7 +518,7 @@ fn neighbour(liar: &mut PbftLiar, epoch: Epoch) -> Epoch {
     if liar.random.below(2) == 0 { epoch.next() } else { Epoch(epoch.0.saturating_sub(1)) }
 }
 
-fn sign<T: BorshSerialize>(liar: &PbftLiar, domain: Domain, payload: &T) -> Signature {
+pub(super) fn sign<T: BorshSerialize>(liar: &PbftLiar, domain: Domain, payload: &T) -> Signature {
     liar.key.sign(domain, &liar.chain.genesis.chain, payload)
 }
 

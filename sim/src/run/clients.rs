@@ -1,13 +1,10 @@
-//! What clients do to the nodes: submit, try again, and ask whether what they were told is so.
+//! What clients do to the nodes: submit, and try again elsewhere.
 
 use super::{Happening, Simulation};
 use crate::check::Violation;
 use crate::liar::Deceptive;
 use crate::process::Submitted;
 use crate::trace::Place;
-
-const READ: &str = "what a client reads is what the chain came to at the height that the answer names";
-const STILL_SO: &str = "what a client was told stays so";
 
 impl<E: Deceptive> Simulation<'_, E> {
     pub(super) fn make_later(&mut self) {
@@ -60,35 +57,6 @@ impl<E: Deceptive> Simulation<'_, E> {
         {
             self.clients.acknowledge(transaction.id(), height);
         }
-        Ok(())
-    }
-
-    /// A client asks some node for a balance, and whether something that it was told is still so.
-    fn read(&mut self) -> Result<(), Violation> {
-        let (account, index) = self.clients.question(self.chain.keys.len());
-        let remembered = self.clients.remembered();
-        let Some(ledger) = self.nodes[index].ledger().filter(|_| self.checks.is_correct(index)) else {
-            return Ok(());
-        };
-        let reader = ledger.reader();
-        let read = |why| Violation::new("a ledger can be read", format!("n{index}: {why}"));
-        let (height, balance) = reader.account(&account).map_err(|why| read(why.to_string()))?;
-        let (balance, model) = (balance.unwrap_or_default(), self.checks.chain.balance_at(height, &account));
-        if model != Some(balance) {
-            let detail =
-                format!("n{index}: {account} has {balance} at height {height}, by transfers {model:?}");
-            return Err(Violation::new(READ, detail));
-        }
-        if let Some((id, told)) = remembered {
-            let place = reader.transaction(&id).map_err(|why| read(why.to_string()))?;
-            // A node that is behind may not have it yet.
-            let so = place.as_ref().map_or(height < told, |place| place.height == told);
-            if !so {
-                let detail = format!("n{index}: {id} was at {told}, and is at {place:?} at height {height}");
-                return Err(Violation::new(STILL_SO, detail));
-            }
-        }
-        self.coverage.count("reads checked");
         Ok(())
     }
 }

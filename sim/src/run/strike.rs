@@ -76,6 +76,7 @@ impl<E: Deceptive> Simulation<'_, E> {
             }
             Fault::ClockJump { node, by_ms } => self.nodes[node].machine.jump_clock(by_ms),
             Fault::ClockDrift { node, ppm } => self.nodes[node].machine.drift_clock(now, ppm),
+            Fault::ClockRate { node, ppm } => self.nodes[node].machine.pace(now, Some(ppm)),
             Fault::Isolate { node, for_ms } => {
                 let cut = self.links_of(node);
                 self.network.cut(&cut);
@@ -120,6 +121,7 @@ impl<E: Deceptive> Simulation<'_, E> {
             | Fault::LogRestored { .. }
             | Fault::ClockJump { .. }
             | Fault::ClockDrift { .. }
+            | Fault::ClockRate { .. }
             | Fault::Reconnect { .. }
             | Fault::Network(_) => {}
         }
@@ -145,6 +147,7 @@ impl<E: Deceptive> Simulation<'_, E> {
         self.network.mend();
         for index in 0..self.nodes.len() {
             self.nodes[index].machine.set_clock();
+            self.nodes[index].machine.pace(now, None);
             self.nodes[index].resume();
             let machine = &mut self.nodes[index].machine;
             machine.doom_at_end = None;

@@ -1,0 +1,105 @@
+//! What a client makes of an answer that proves itself, offline, by `docs/formats.md` alone: no code of the ledger judges.
+
+use quorate_crypto::{Hash, encode};
+use quorate_ledger::{CheckpointCertificate, CommitCertificate, Header, Record, RecordKey, StateProof};
+use quorate_ledger::{Height, ProofEnd};
+
+use super::epochs::EpochCheck;
+
+/// From where a client knows a state root.
+#[derive(Clone, Debug)]
+pub(crate) enum Root {
+    /// A quorum has signed it.
+    Certified(Box<CheckpointCertificate>),
+    /// A block anchors it that a quorum has committed.
+    Anchored {
+        /// Of that block.
+        header: Box<Header>,
+        /// For it.
+        certificate: Box<CommitCertificate>,
+    },
+}
+
+/// A record, or that there is none, at a height.
+#[derive(Clone, Debug)]
+pub(crate) struct Answer {
+    pub(crate) key: RecordKey,
+    pub(crate) record: Option<Record>,
+    pub(crate) proof: StateProof,
+    pub(crate) root: Root,
+}
+
+impl Answer {
+    /// The height that it is about, if it proves itself to whoever knows who decides what.
+    pub(crate) fn proven_at(&self, chain: &Hash, epochs: &EpochCheck) -> Option<Height> {
+        let (height, root) = self.root.checked(chain, epochs)?;
+        leads_to(&self.key, self.record.as_ref(), &self.proof, &root).then_some(height)
+    }
+
+    /// The root that it claims, unchecked.
+    pub(crate) fn claimed_root(&self) -> Hash {
+        match &self.root {
+            Root::Certified(certificate) => certificate.payload.state_root,
+            Root::Anchored { header, .. } => header.anchor.state_root,
+        }
+    }
+}
+
+impl Root {
+    fn checked(&self, chain: &Hash, epochs: &EpochCheck) -> Option<(Height, Hash)> {
+        match self {
+            Root::Certified(it) => {
+                let payload = &it.payload;
+                let message = [b"quorate/1/checkpoint\0", &chain.as_bytes()[..], &encode(payload)].concat();
+                let signed =
+                    epochs.is_signed(payload.epoch, &message, |place| it.signatures.of(place).copied());
+                let known = epochs.at(payload.height).0 == payload.epoch;
+                (signed && known).then_some((payload.height, payload.state_root))
+            }
+            Root::Anchored { header, certificate: it } => {
+                let payload = &it.payload;
+                let hash = Hash::of(&[b"quorate/1/header\0".as_slice(), &encode(&**header)].concat());
+                let message = [b"quorate/1/commit\0", &chain.as_bytes()[..], &encode(payload)].concat();
+                let signed =
+                    epochs.is_signed(payload.epoch, &message, |place| it.signatures.of(place).copied());
+                let known = epochs.at(payload.height).0 == payload.epoch;
+                let named = (payload.height, payload.block) == (header.height, hash);
+                (signed && known && named).then_some((header.anchor.height, header.anchor.state_root))
+            }
+        }
+    }
+}
+
+/// Folds a proof up to the root.
+fn leads_to(key: &RecordKey, record: Option<&Record>, proof: &StateProof, root: &Hash) -> bool {
+    let path = Hash::of(&encode(key));
+    let depth = proof.siblings.len();
+    if depth > 256 {
+        return false;
+    }
+    let (stands, record) = match (&proof.end, record) {
+        (ProofEnd::Present, Some(record)) => (Some(path), Hash::of(&encode(record))),
+        (ProofEnd::Empty, None) => (None, Hash::ZERO),
+        (ProofEnd::Other { path: other, record }, None) => {
+            let meets = *other != path && (0..depth).all(|at| is_right(other, at) == is_right(&path, at));
+            if !meets {
+                return false;
+            }
+            (Some(*other), *record)
+        }
+        (ProofEnd::Present, None) | (ProofEnd::Empty | ProofEnd::Other { .. }, Some(_)) => return false,
+    };
+    let mut below = stands.map_or(Hash::ZERO, |path| {
+        Hash::of(&[&b"quorate/1/state-leaf\0"[..], path.as_bytes(), record.as_bytes()].concat())
+    });
+    for (at, beside) in proof.siblings.iter().enumerate().rev() {
+        let (left, right) = if is_right(&path, at) { (beside, &below) } else { (&below, beside) };
+        below = Hash::of(&[&b"quorate/1/state-node\0"[..], left.as_bytes(), right.as_bytes()].concat());
+    }
+    below == *root
+}
+
+/// Whether a path goes right at a depth.
+fn is_right(path: &Hash, depth: usize) -> bool {
+    path.as_bytes()[depth / 8] & (0x80 >> (depth % 8)) != 0
+}
