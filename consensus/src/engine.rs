@@ -36,7 +36,7 @@ pub trait Engine: Sized {
     /// That records of any epochs do not contradict each other: all that can be said of them before their instance begins.
     ///
     /// # Errors
-    /// [`OpenError::Contradiction`].
+    /// [`OpenError::Contradiction`] or [`OpenError::ContradictionOfViews`].
     fn check_records(records: &[Self::Record]) -> Result<(), OpenError>;
 
     /// The epoch that a message belongs to, and so the instance that it is for.
@@ -523,6 +523,14 @@ pub enum OpenError {
     Contradiction {
         /// Where.
         height: Height,
+        /// What.
+        what: &'static str,
+    },
+    /// The records contradict each other about a view.
+    #[error("the vote log contradicts itself about view {view}: {what}")]
+    ContradictionOfViews {
+        /// Which view.
+        view: View,
         /// What.
         what: &'static str,
     },

@@ -48,6 +48,20 @@ impl<T: Clone + PartialEq> Tally<T> {
         }
     }
 
+    /// Who voted.
+    pub(super) fn voters(&self) -> impl Iterator<Item = ValidatorIndex> + '_ {
+        self.votes.iter().map(|(voter, _)| *voter)
+    }
+
+    /// Lets go of the votes of all whom this does not name.
+    pub(super) fn keep_of(&mut self, named: impl Fn(ValidatorIndex) -> bool) {
+        self.votes.retain(|(voter, _)| named(*voter));
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.votes.is_empty()
+    }
+
     /// This validator's vote.
     pub(super) fn of(&self, signer: ValidatorIndex) -> Option<&Signed<T>> {
         self.place(signer).ok().map(|place| &self.votes[place].1)

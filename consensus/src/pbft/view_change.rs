@@ -214,6 +214,8 @@ impl Pbft {
         self.view = view;
         self.mode = Mode::Changing;
         self.timers.left();
+        let own = self.setup.voter.as_ref().map(|it| it.index);
+        self.slots.values_mut().for_each(|slot| slot.thin(own));
     }
 
     /// For each height above the base the prepared certificate of the highest view, whether it still links or not.

@@ -7,7 +7,7 @@ use super::{
     Pbft,
     message::{Message, Vote},
     record::Record,
-    slot::{Prepared, Round},
+    slot::{Prepared, ROUNDS_MAX, Round},
     tally::Counted,
 };
 use crate::{
@@ -15,9 +15,6 @@ use crate::{
     evidence::{Evidence, Signed, VoteKind},
     rejection::Rejection,
 };
-
-/// Views of one height beyond which COMMITs of further old ones are not kept; certified blocks bring the height then.
-const ROUNDS_MAX: usize = 16;
 
 impl Pbft {
     /// Takes a vote at a height that is still open or not yet the ledger's alone. Votes above the window are kept too, as
@@ -44,11 +41,11 @@ impl Pbft {
         Ok(())
     }
 
-    /// Whether votes of a view are kept: of this one and the next, and of older ones whose round is there until the height
-    /// commits.
+    /// Whether votes of a view are kept: of this one and the next, and of older ones of which some are held, the newest of
+    /// them, until the height commits.
     pub(super) fn hears(&self, view: View, height: Height) -> bool {
         let near = view == self.view || Some(view) == self.next_view();
-        near || self.slots.get(&height).is_some_and(|slot| slot.rounds.contains_key(&view))
+        near || self.slots.get(&height).is_some_and(|slot| slot.counts(view))
     }
 
     /// COMMITs of an older view may still commit a height here although nothing else of that view was seen: so many views
