@@ -71,6 +71,8 @@ pub(crate) struct Process<E: Deceptive> {
     hand_out: Option<Mono>,
     /// What the engine was told last; none when it has to be told anew.
     backlog: Option<Backlog>,
+    /// What the engine had in flight then, which does not count as waiting.
+    in_flight: Vec<Hash>,
     /// Whether the engine has stepped since it was told.
     stepped: bool,
     /// Blocks that the engine wants from others.
@@ -175,6 +177,7 @@ impl<E: Deceptive> Process<E> {
             idle_ticks: (Mono(0), 0),
             hand_out: None,
             backlog: None,
+            in_flight: Vec::new(),
             stepped: true,
             wanted: BTreeSet::new(),
             follow: Follow::default(),
@@ -279,14 +282,19 @@ impl<E: Deceptive> Process<E> {
 
     /// Tells the engine what waits, if that has changed: the pool says so itself, and the engine when it has stepped.
     fn tell_backlog(&mut self) {
-        let changed = self.pool.take_changed() | std::mem::take(&mut self.stepped);
-        if !changed && self.backlog.is_some() {
+        let (changed, stepped) = (self.pool.take_changed(), std::mem::take(&mut self.stepped));
+        if !changed && !stepped && self.backlog.is_some() {
             return;
         }
         let backlog = if self.pool.is_empty() {
             Backlog::default()
         } else {
             let in_flight = self.replica.current().in_flight();
+            if !changed && self.backlog.is_some() && in_flight == self.in_flight {
+                return;
+            }
+            self.in_flight = in_flight;
+            let in_flight = &self.in_flight;
             let blocks: Vec<_> = in_flight.iter().filter_map(|hash| self.candidates.block(hash)).collect();
             let included = blocks.iter().flat_map(|block| block.transactions());
             let ids: Vec<Hash> = included.map(|transaction| transaction.id()).collect();

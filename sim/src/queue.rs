@@ -3,7 +3,7 @@
 //! Events of the same instant come out in the order in which they were put in, so nothing depends on how a heap breaks
 //! ties. Time only moves when an event is taken out.
 
-use std::cmp::{Ordering, Reverse};
+use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
 use quorate_consensus::Mono;
@@ -14,48 +14,19 @@ const MICROSECOND: u64 = 1_000;
 /// A discrete-event queue, and with it the clock of the simulated world.
 #[derive(Debug)]
 pub(crate) struct Queue<T> {
-    heap: BinaryHeap<Reverse<Entry<T>>>,
+    /// When, as the how manieth that was put in, and where in `events`: the heap moves these about, which are small.
+    heap: BinaryHeap<Reverse<(Mono, u64, usize)>>,
+    events: Vec<Option<T>>,
+    /// Places in there that are empty.
+    free: Vec<usize>,
     now: Mono,
     next: u64,
-}
-
-#[derive(Debug)]
-struct Entry<T> {
-    at: Mono,
-    sequence: u64,
-    event: T,
-}
-
-impl<T> Entry<T> {
-    fn key(&self) -> (Mono, u64) {
-        (self.at, self.sequence)
-    }
-}
-
-impl<T> PartialEq for Entry<T> {
-    fn eq(&self, other: &Self) -> bool {
-        self.key() == other.key()
-    }
-}
-
-impl<T> Eq for Entry<T> {}
-
-impl<T> PartialOrd for Entry<T> {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl<T> Ord for Entry<T> {
-    fn cmp(&self, other: &Self) -> Ordering {
-        self.key().cmp(&other.key())
-    }
 }
 
 impl<T> Queue<T> {
     /// An empty queue at time 0.
     pub(crate) fn new() -> Self {
-        Self { heap: BinaryHeap::new(), now: Mono(0), next: 0 }
+        Self { heap: BinaryHeap::new(), events: Vec::new(), free: Vec::new(), now: Mono(0), next: 0 }
     }
 
     /// The virtual time.
@@ -65,9 +36,13 @@ impl<T> Queue<T> {
 
     /// Lets `event` happen at `at`, or now if that has passed.
     pub(crate) fn at(&mut self, at: Mono, event: T) {
-        let entry = Entry { at: at.max(self.now), sequence: self.next, event };
+        let place = self.free.pop().unwrap_or_else(|| {
+            self.events.push(None);
+            self.events.len() - 1
+        });
+        self.events[place] = Some(event);
+        self.heap.push(Reverse((at.max(self.now), self.next, place)));
         self.next += 1;
-        self.heap.push(Reverse(entry));
     }
 
     /// Lets `event` happen in `micros` microseconds.
@@ -78,9 +53,10 @@ impl<T> Queue<T> {
 
     /// The next event; time moves to it.
     pub(crate) fn pop(&mut self) -> Option<T> {
-        let Reverse(entry) = self.heap.pop()?;
-        self.now = entry.at;
-        Some(entry.event)
+        let Reverse((at, _, place)) = self.heap.pop()?;
+        self.now = at;
+        self.free.push(place);
+        self.events[place].take()
     }
 }
 

@@ -136,7 +136,7 @@ impl Pbft {
         // Looked at first, since it also says when a due block will be late: an old answer would be a deadline in the past.
         let late = self.due_block_is_late(now);
         let waits = self.backlog.eligible.is_some() || late;
-        let asking = || self.asked.values().filter(|it| it.request.payload.view >= self.view).count();
+        let asking = self.asked.values().filter(|it| it.request.payload.view >= self.view).count();
         let set = |timer: &mut Option<Mono>, holds: bool| {
             *timer = if holds { timer.or(Some(now.mono)) } else { None };
         };
@@ -144,7 +144,7 @@ impl Pbft {
         set(&mut self.timers.proposal, active && backup && waits && room);
         set(&mut self.timers.progress, active && in_flight);
         let changing = matches!(self.mode, Mode::Changing) && self.signing().is_some();
-        set(&mut self.timers.new_view, changing && asking() >= self.quorum.q());
+        set(&mut self.timers.new_view, changing && asking >= self.quorum.q());
     }
 
     /// When the next timer runs out.

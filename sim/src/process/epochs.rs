@@ -129,7 +129,7 @@ where
 impl<E: Deceptive> Process<E> {
     /// Whether the ledger stands at the last block of an epoch.
     pub(super) fn has_ended(&self) -> bool {
-        let tip = self.ledger.tip().height;
+        let tip = self.ledger.height();
         self.ledger.epoch().base().0 == tip && tip > Height(0)
     }
 
