@@ -146,6 +146,8 @@ impl Pbft {
                         out.act(Action::Check { proposal: Arc::clone(&message.proposal), from });
                         Stage::Checking(message)
                     }
+                    // Others have committed another block than this view's primary built on, which it could not know.
+                    Err(Rejection::WrongParent(_)) if !self.is_of_this_view(&parent) => Stage::Empty,
                     Err(why) => {
                         // The header is its signer's; the certificate beside it was for whoever sent this to add.
                         let whom = if why == ANCHOR_UNCERTIFIED { from } else { message.prepare.signer };
@@ -306,6 +308,14 @@ impl Pbft {
         let below = Height(height.0.checked_sub(1)?);
         let accepted = self.slots.get(&below)?.rounds.get(&self.view)?.accepted()?;
         Some(Parent::of(&accepted.block))
+    }
+
+    /// Whether this view's primary proposes on top of this block or not at all: the view starts from it, or it was accepted
+    /// in it.
+    fn is_of_this_view(&self, parent: &Parent) -> bool {
+        let Mode::Active(start) = &self.mode else { return false };
+        let accepted = self.round(parent.height, self.view).accepted();
+        parent.height == start.closed() || accepted.is_some_and(|it| it.block.hash() == parent.hash)
     }
 
     /// When what waits is enough for a block: at once when it fills one, else when the oldest waited `batch_delay`.

@@ -149,6 +149,11 @@ impl Start {
         Self { closed: base, reproposed: BTreeMap::new(), counted_from: base }
     }
 
+    /// The height of the base that the view starts from.
+    pub(super) fn closed(&self) -> Height {
+        self.closed
+    }
+
     /// Up to where the view leaves nothing to propose freshly.
     pub(super) fn filled(&self) -> Height {
         self.reproposed.last_key_value().map_or(self.closed, |(height, _)| *height)

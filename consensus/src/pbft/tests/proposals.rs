@@ -173,6 +173,20 @@ fn child_of_another_block_is_refused() {
     assert_eq!(rejection(&bench.receive(0, message)), Rejection::WrongParent(Height(2)));
 }
 
+/// > nor when another block is committed below it meanwhile that was not accepted in this view
+#[test]
+fn a_proposal_on_a_block_that_lost_is_let_go_and_its_primary_is_not_blamed() {
+    let mut bench = Bench::new(4, 1);
+    let lost = bench.chain(2);
+    let committed = bench.block(Height(1), bench.scope.chain, START.plus_millis(9));
+    let message = bench.pre_prepare(&lost[1]);
+    assert!(bench.receive(0, message).is_empty(), "its parent is not here");
+    let event = bench.certified(&[committed], &[0, 2, 3]);
+    let actions = bench.step(event);
+    assert_eq!(delivered(&actions), [(1, true)]);
+    assert!(actions.iter().all(|it| !matches!(it, Action::Reject { .. } | Action::Check { .. })), "{actions:?}");
+}
+
 #[test]
 fn window_is_w_heights_above_the_executed_and_w_more_are_buffered() {
     let parameters = Parameters { window: 2, log_window: 4, ..Parameters::default() };
