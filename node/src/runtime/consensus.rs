@@ -183,7 +183,8 @@ impl<E: Engine> Consensus<E> {
         // The block below was judged by the parameters of the epoch before.
         let drift_max_ms = before.parameters.max_clock_drift_ms;
         self.part.begin(epoch.number, tip.time, drift_max_ms.max(epoch.parameters.max_clock_drift_ms));
-        let scope = Arc::new(scope_of(outlets.reader.chain(), &epoch, &outlets.reader));
+        let epochs = |number| outlets.reader.epoch_numbered(number);
+        let scope = Arc::new(scope_of(outlets.reader.chain(), &epoch, epochs));
         self.part.tell(&before.validators, &epoch);
         let setup = setup_of(&self.part, &scope, &epoch.parameters)?;
         outlets.epochs.begin(Arc::clone(&scope));

@@ -74,9 +74,13 @@ impl Epochs {
     }
 }
 
-/// What verifies the messages of an epoch.
-pub(super) fn scope_of(chain: Hash, epoch: &EpochStart, reader: &Reader) -> Scope {
-    let before = epoch.number.0.checked_sub(1).and_then(|number| reader.epoch_numbered(Epoch(number)));
+/// What verifies the messages of an epoch, where `epochs` tells those before it.
+pub(super) fn scope_of(
+    chain: Hash,
+    epoch: &EpochStart,
+    epochs: impl FnOnce(Epoch) -> Option<Arc<EpochStart>>,
+) -> Scope {
+    let before = epoch.number.0.checked_sub(1).and_then(|number| epochs(Epoch(number)));
     Scope {
         chain,
         epoch: epoch.number,
@@ -116,12 +120,16 @@ impl CurrentRules {
 #[cfg(test)]
 mod tests {
     use quorate_crypto::SecretKey;
-    use quorate_ledger::{Height, ValidatorSet};
+    use quorate_ledger::{Height, Parameters, ValidatorSet};
 
     use super::*;
 
+    fn set(seed: u8) -> ValidatorSet {
+        ValidatorSet::new(vec![SecretKey::from_seed([seed; 32]).public()]).expect("one key")
+    }
+
     fn scope(epoch: u64, seed: u8) -> Arc<Scope> {
-        let validators = ValidatorSet::new(vec![SecretKey::from_seed([seed; 32]).public()]).expect("one key");
+        let validators = set(seed);
         let start = (Height(0), Hash::ZERO);
         Arc::new(Scope {
             chain: Hash::ZERO,
@@ -161,5 +169,30 @@ mod tests {
         epochs.moved(&[(Epoch(2), Horizon::default())]);
         assert!(matches!(epochs.place_of(Epoch(1)), Place::Past), "it has closed");
         assert_eq!(epochs.validators().len(), 1);
+    }
+
+    fn epoch(number: u8) -> EpochStart {
+        EpochStart {
+            number: Epoch(number.into()),
+            start: Height(10 * u64::from(number)),
+            below: Hash::of(&[number]),
+            validators: set(number),
+            parameters: Parameters::default(),
+        }
+    }
+
+    /// A chain on which so many epochs have begun.
+    fn chain_of(count: u8) -> impl Fn(Epoch) -> Option<Arc<EpochStart>> {
+        move |number| (0..count).map(epoch).find(|epoch| epoch.number == number).map(Arc::new)
+    }
+
+    /// `docs/pbft.md` §7, of the checkpoint that closes an epoch: it "names the next set and is signed by the old one."
+    #[test]
+    fn a_closing_checkpoint_is_verified_by_the_set_of_the_epoch_before() {
+        let known = chain_of(3);
+        let scope = scope_of(Hash::ZERO, &epoch(2), &known);
+        assert_eq!((scope.epoch, scope.start), (Epoch(2), (Height(19), Hash::of(&[2]))));
+        assert_eq!((scope.validators, scope.previous), (set(2), Some(set(1))));
+        assert_eq!(scope_of(Hash::ZERO, &epoch(0), known).previous, None, "there is none before the first");
     }
 }

@@ -275,7 +275,7 @@ fn open_ledger(home: &Home, genesis: &Genesis) -> Result<Opened, StartError> {
     let ledger = tokio::task::block_in_place(open)?;
     let (reader, epoch) = (ledger.reader(), ledger.epoch());
     let chain = genesis.hash();
-    let scope = |epoch: &EpochStart| Arc::new(scope_of(chain, epoch, &reader));
+    let scope = |epoch: &EpochStart| Arc::new(scope_of(chain, epoch, |number| reader.epoch_numbered(number)));
     // Above the epoch's start a commit certificate of it was known, whether it was stored or not.
     let at_start = ledger.tip().height == epoch.base().0;
     let before = epoch.number.0.checked_sub(1).filter(|_| at_start);
