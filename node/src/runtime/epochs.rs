@@ -2,7 +2,10 @@
 //!
 //! The consensus thread alone writes; those who verify what comes in read it for each message.
 
-use std::sync::{Arc, RwLock};
+use std::{
+    iter,
+    sync::{Arc, RwLock},
+};
 
 use quorate_consensus::{Horizon, Scope};
 use quorate_crypto::{Hash, PublicKey};
@@ -88,6 +91,26 @@ pub(super) fn scope_of(
         start: epoch.base(),
         previous: before.map(|before| before.validators.clone()),
         window: u64::from(epoch.parameters.window),
+    }
+}
+
+/// Goes through the epochs of a chain, from the first on, and further once more have begun.
+#[derive(Debug, Default)]
+pub(crate) struct EpochWalk {
+    next: Epoch,
+}
+
+impl EpochWalk {
+    /// Those that have begun since it was asked last, where `epochs` tells them.
+    pub(crate) fn begun(
+        &mut self,
+        epochs: impl Fn(Epoch) -> Option<Arc<EpochStart>>,
+    ) -> impl Iterator<Item = Arc<EpochStart>> {
+        iter::from_fn(move || {
+            let epoch = epochs(self.next)?;
+            self.next = self.next.next();
+            Some(epoch)
+        })
     }
 }
 
@@ -184,6 +207,14 @@ mod tests {
     /// A chain on which so many epochs have begun.
     fn chain_of(count: u8) -> impl Fn(Epoch) -> Option<Arc<EpochStart>> {
         move |number| (0..count).map(epoch).find(|epoch| epoch.number == number).map(Arc::new)
+    }
+
+    #[test]
+    fn a_walk_meets_each_epoch_once_however_often_it_goes_on() {
+        let mut walk = EpochWalk::default();
+        let mut met =
+            |count| -> Vec<u64> { walk.begun(chain_of(count)).map(|epoch| epoch.number.0).collect() };
+        assert_eq!((met(2), met(2), met(4)), (vec![0, 1], vec![], vec![2, 3]));
     }
 
     /// `docs/pbft.md` §7, of the checkpoint that closes an epoch: it "names the next set and is signed by the old one."

@@ -53,7 +53,7 @@ use tokio::{
     sync::mpsc,
 };
 
-pub(crate) use epochs::CurrentRules;
+pub(crate) use epochs::{CurrentRules, EpochWalk};
 pub(crate) use evidence::FoundEvidence;
 pub(crate) use handle::{ConsensusView, NodeHandle, SubmitError, TipView};
 pub(crate) use node::{Keys, Node, StartError};
