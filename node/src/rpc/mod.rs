@@ -61,9 +61,6 @@ use server::Server;
 use sizes::Sizes;
 use verify::VerifyPool;
 
-/// What a refused caller is told to wait.
-pub(crate) const RETRY_AFTER_MS: u64 = 500;
-
 /// Threads that drive connections, at most.
 const WORKERS_MAX: usize = 4;
 

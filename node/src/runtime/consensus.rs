@@ -191,8 +191,8 @@ impl<E: Engine> Consensus<E> {
         outlets.scopes.truncate(1);
         outlets.scopes.insert(0, scope);
         sizes::raise_to(&outlets.network, &epoch.parameters);
-        outlets.network.set_validators(outlets.epochs.validators());
         outlets.network.set_clock_drift(epoch.parameters.max_clock_drift_ms);
+        outlets.network.set_validators(outlets.epochs.validators());
         let next = NextEpoch { votes: setup.voter.is_some(), epoch };
         outlets.ask_pool(PoolCommand::Epoch(Box::new(next)))?;
         Ok(Input::Begin { setup: Box::new(setup), tip: Box::new(tip) })

@@ -27,7 +27,7 @@ use super::{
     epochs::{CurrentRules, Epochs, scope_of},
     evidence::{self, Keeper, Recorder},
     executor::{self, Executor},
-    handle::{ConsensusView, NodeHandle, PoolHandle, PoolShared, Role, TipView},
+    handle::{ConsensusView, NodeHandle, PoolHandle, PoolShared, TipView},
     inbox::Inbox,
     intake::Intake,
     lanes::{Lanes, Serves},
@@ -129,7 +129,6 @@ impl Node {
         keys: Keys,
     ) -> Result<Self, StartError> {
         let started = clock::wall();
-        let role = if keys.validator.is_some() { Role::Validator } else { Role::Observer };
         let opened = open_ledger(home, &genesis)?;
         let mut registry = Registry::default();
         let metrics = Metrics::register(&mut registry);
@@ -229,7 +228,6 @@ impl Node {
             network,
             tip,
             consensus: view.subscribe(),
-            role,
             own,
             registry: Arc::new(Mutex::new(registry)),
             started,
