@@ -31,7 +31,7 @@ use std::{
 };
 
 use borsh::{BorshDeserialize, BorshSerialize};
-use quorate_crypto::durable::sync_directory;
+use quorate_crypto::durable::{replace, sync_directory};
 use quorate_ledger::Epoch;
 
 use self::{
@@ -320,13 +320,10 @@ impl<R: BorshSerialize + BorshDeserialize + Promised> Log<R> for VoteLog<R> {
         self.guarded(|log| {
             let next = log.directory.join(FILE_NEXT);
             let frame = encode_frame(log.id, log.next_sequence, records)?;
-            let mut file = File::create(&next)?;
-            file.write_all(&encode_header(log.id))?;
-            file.write_all(&frame)?;
-            file.sync_all()?;
-            fs::rename(&next, log.directory.join(FILE))?;
-            sync_directory(&log.directory)?;
-            log.file = file;
+            log.file = replace(&log.directory.join(FILE), &next, |file| {
+                file.write_all(&encode_header(log.id))?;
+                file.write_all(&frame)
+            })?;
             log.next_sequence += 1;
             log.bytes = HEADER_BYTES + u64::try_from(frame.len()).expect("a length fits 64 bits");
             log.compacted_bytes = log.bytes;

@@ -2,12 +2,12 @@
 //! others keep the newer announcement and would ignore one that goes back.
 
 use std::{
-    fs::{self, File},
-    io::{self, Write},
+    fs,
+    io::{self, Write as _},
     path::{Path, PathBuf},
 };
 
-use quorate_crypto::durable::{directory_of, sync_directory};
+use quorate_crypto::durable::replace;
 
 use crate::limits::ANNOUNCE_STEP_MS;
 
@@ -47,13 +47,7 @@ impl Sequence {
     /// clock went back. It is on disk when this returns.
     pub(crate) fn next(&mut self, now_ms: u64) -> io::Result<u64> {
         let next = now_ms.max(self.last.saturating_add(ANNOUNCE_STEP_MS));
-        let temporary = self.path.with_extension("new");
-        let mut file = File::create(&temporary)?;
-        writeln!(file, "{next}")?;
-        file.sync_all()?;
-        fs::rename(&temporary, &self.path)?;
-        // The rename is durable when its directory is.
-        sync_directory(directory_of(&self.path))?;
+        replace(&self.path, &self.path.with_extension("new"), |file| writeln!(file, "{next}"))?;
         self.last = next;
         Ok(next)
     }

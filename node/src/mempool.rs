@@ -19,6 +19,7 @@
 //! ordered maps, never from hashing.
 
 mod handing;
+mod incoming;
 #[cfg(test)]
 mod tests;
 mod turns;
@@ -30,7 +31,9 @@ use std::{
 
 use quorate_consensus::{Backlog, Mono};
 use quorate_crypto::Hash;
-use quorate_ledger::{Account, Amount, Block, Height, Operation, Transaction, TransactionRules, UnixMillis};
+use quorate_ledger::{Account, Amount, Block, Height, Transaction, TransactionRules, UnixMillis};
+
+use self::incoming::{Incoming, needed};
 
 /// The most transactions, bytes, and transactions of one account.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -143,10 +146,7 @@ pub(crate) struct Mempool {
     in_flight: HashMap<Hash, usize>,
     /// Fees that are owed until the block at that height is executed.
     settling: VecDeque<(Height, Account, Amount)>,
-    /// How many transfers to an account are here, or in blocks that are not executed yet.
-    incoming: HashMap<Account, usize>,
-    /// Blocks whose transfers count there until they are executed.
-    arriving: VecDeque<Arc<Block>>,
+    incoming: Incoming,
     bytes: usize,
     next_sequence: Sequence,
     next_turn: Turn,
@@ -170,8 +170,7 @@ impl Mempool {
             accepted: HashMap::new(),
             in_flight: HashMap::new(),
             settling: VecDeque::new(),
-            incoming: HashMap::new(),
-            arriving: VecDeque::new(),
+            incoming: Incoming::default(),
             bytes: 0,
             next_sequence: 0,
             next_turn: 0,
@@ -209,7 +208,7 @@ impl Mempool {
         self.bytes += transaction.size();
         self.ids.insert(transaction.hash(), id);
         self.expiry.insert((transaction.expires_at(), sequence), id);
-        self.expect(&transaction);
+        self.incoming.expect(&transaction);
         self.entries.insert(
             id,
             Entry { transaction, sequence, arrived: now, eligible: None, fit: true, waiting: false },
@@ -250,7 +249,7 @@ impl Mempool {
         balance: impl FnOnce() -> (Height, Amount),
     ) -> Result<(), Refusal> {
         let Some(needed) = needed(transaction) else { return Ok(()) };
-        if self.incoming.contains_key(&transaction.sender()) {
+        if self.incoming.is_expected_by(&transaction.sender()) {
             return Ok(());
         }
         let (height, balance) = balance();
@@ -300,9 +299,8 @@ impl Mempool {
 
     /// Forgets what a committed block holds. Its fees are owed until [`Mempool::settle`].
     pub(crate) fn include(&mut self, block: &Arc<Block>) {
-        self.arriving.push_back(Arc::clone(block));
+        self.incoming.commit(block);
         for transaction in block.transactions() {
-            self.expect(transaction);
             let Some(kept) = self.remove(&transaction.id()) else { continue };
             let fee = kept.payload().fee;
             let account = kept.sender();
@@ -318,12 +316,7 @@ impl Mempool {
 
     /// Says that balances now show what the blocks up to `height` cost.
     pub(crate) fn settle(&mut self, height: Height) {
-        while self.arriving.front().is_some_and(|block| block.height() <= height) {
-            let block = self.arriving.pop_front().expect("there is a first one");
-            for transaction in block.transactions() {
-                self.arrived(transaction);
-            }
-        }
+        self.incoming.execute(height);
         while let Some((owed, account, fee)) = self.settling.front().copied() {
             if owed > height {
                 break;
@@ -479,28 +472,10 @@ impl Mempool {
         self.ids.remove(&entry.transaction.hash());
         self.expiry.remove(&(entry.transaction.expires_at(), entry.sequence));
         self.bytes -= entry.transaction.size();
-        self.arrived(&entry.transaction);
+        self.incoming.forget(&entry.transaction);
         let sender = self.senders.get_mut(&entry.transaction.sender()).expect("it had one here until now");
         sender.count -= 1;
         Some(entry.transaction)
-    }
-
-    /// Counts the transfers of a transaction as on their way.
-    fn expect(&mut self, transaction: &Transaction) {
-        for (to, _) in transfers(transaction) {
-            *self.incoming.entry(to).or_default() += 1;
-        }
-    }
-
-    /// Counts them no longer: they have come, or will not.
-    fn arrived(&mut self, transaction: &Transaction) {
-        for (to, _) in transfers(transaction) {
-            let count = self.incoming.get_mut(&to).expect("each transfer was counted before");
-            *count -= 1;
-            if *count == 0 {
-                self.incoming.remove(&to);
-            }
-        }
     }
 
     /// Forgets a sender that has nothing here and owes nothing.
@@ -510,24 +485,4 @@ impl Mempool {
             assert!(sender.fees == 0, "a sender with nothing here owes nothing");
         }
     }
-}
-
-/// To whom a transaction moves how much; what it moves to its own sender is left out.
-fn transfers(transaction: &Transaction) -> impl Iterator<Item = (Account, Amount)> {
-    let sender = transaction.sender();
-    transaction.payload().operations.iter().filter_map(move |operation| match operation {
-        Operation::Transfer { to, amount } if *to != sender => Some((*to, *amount)),
-        Operation::Transfer { .. }
-        | Operation::Put { .. }
-        | Operation::Delete { .. }
-        | Operation::Check(_)
-        | Operation::Approve { .. } => None,
-    })
-}
-
-/// What a transaction takes from its sender, if it moves anything; whether the fee alone can be paid is another rule's.
-fn needed(transaction: &Transaction) -> Option<Amount> {
-    transfers(transaction)
-        .any(|(_, amount)| amount > 0)
-        .then(|| transaction.least_balance().unwrap_or(Amount::MAX))
 }

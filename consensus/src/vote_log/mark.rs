@@ -7,7 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use quorate_crypto::durable::{directory_of, sync_directory};
+use quorate_crypto::durable::{directory_of, replace, sync_directory};
 use quorate_ledger::{Epoch, View};
 
 use super::{VoteLogError, at};
@@ -86,11 +86,8 @@ impl Mark {
     /// Replaces the file in one step, durably.
     pub(super) fn write(self, path: &Path) -> io::Result<()> {
         let next = PathBuf::from(format!("{}.next", path.display()));
-        let mut file = File::create(&next)?;
-        writeln!(file, "{self}")?;
-        file.sync_all()?;
-        fs::rename(&next, path)?;
-        sync_directory(directory_of(path))
+        replace(path, &next, |file| writeln!(file, "{self}"))?;
+        Ok(())
     }
 
     pub(super) fn parse(text: &str) -> Option<Self> {

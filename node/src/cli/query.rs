@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 use clap::{Args, Subcommand};
 use quorate_crypto::{Hash, PublicKey};
-use quorate_ledger::{Account, Amount, Height, LedgerEvent, Outcome, Parameters, Receipt};
+use quorate_ledger::{Account, Amount, Height, Parameters};
 use serde::Serialize;
 
 use super::{Globals, block_on, epochs, evidence, init, output, ready, tx, values};
@@ -113,7 +113,7 @@ pub(super) fn run(globals: &Globals, command: QueryCommand) -> anyhow::Result<()
                 }
             };
             let known = (!matches!(status, TransactionStatus::Unknown { .. })).then_some(&status);
-            found(json, &status, known, transaction_text, || {
+            found(json, &status, known, tx::status::text, || {
                 "this node has not seen the transaction; ask with its signed bytes, which carry the expiry, or ask the \
                  node that took it"
                     .to_owned()
@@ -253,7 +253,7 @@ fn block_text(block: &BlockAnswer) -> String {
             table.add_row([
                 index.to_string(),
                 transaction.id.to_string(),
-                outcome_text(&transaction.receipt),
+                tx::status::outcome_text(&transaction.receipt),
                 operations.join("; "),
             ]);
         }
@@ -261,67 +261,6 @@ fn block_text(block: &BlockAnswer) -> String {
         text.push_str(&output::lines(&table));
     }
     text
-}
-
-pub(super) fn outcome_text(receipt: &Receipt) -> String {
-    match receipt.outcome {
-        Outcome::Ok => "ok".to_owned(),
-        Outcome::FeeUnpaid => "FEE_UNPAID".to_owned(),
-        Outcome::Failed { operation, reason } => format!("{} at operation {operation}", reason.reason()),
-    }
-}
-
-/// What is known of a transaction, for people.
-pub(super) fn transaction_text(status: &TransactionStatus) -> String {
-    match status {
-        TransactionStatus::Committed { id, height, block, time, index, payload, receipt, .. } => {
-            let mut pairs = vec![
-                ("status", format!("committed: {}", outcome_text(receipt))),
-                ("id", id.to_string()),
-                ("block", format!("{block}, height {height}, place {index}")),
-                ("time", values::shown_time(*time)),
-                ("sender", payload.sender.to_string()),
-                ("fee paid", receipt.fee_paid.to_string()),
-            ];
-            pairs.extend(
-                payload.operations.iter().map(|operation| ("operation", tx::operation_text(operation))),
-            );
-            pairs.extend(receipt.events.iter().map(|event| ("event", event_text(event))));
-            output::pairs(&pairs)
-        }
-        TransactionStatus::Pending { id, as_of } => output::pairs(&[
-            ("status", format!("pending at height {as_of}: in the node's pool, not in a block yet")),
-            ("id", id.to_string()),
-        ]),
-        TransactionStatus::Expired { id, expires_at, at, .. } => output::pairs(&[
-            (
-                "status",
-                format!(
-                    "expired: its time ended at {}; block {at} is past that, and no block up to it holds it",
-                    values::shown_time(*expires_at)
-                ),
-            ),
-            ("id", id.to_string()),
-        ]),
-        TransactionStatus::Unknown { id, as_of } => output::pairs(&[
-            ("status", format!("unknown at height {as_of}: this node has not seen it")),
-            ("id", id.to_string()),
-        ]),
-    }
-}
-
-fn event_text(event: &LedgerEvent) -> String {
-    match event {
-        LedgerEvent::Transferred { from, to, amount } => format!("transferred {amount} from {from} to {to}"),
-        LedgerEvent::KeyPut { key, version } => format!("put {}, version {version}", values::shown(key)),
-        LedgerEvent::KeyDeleted { key } => format!("deleted {}", values::shown(key)),
-        LedgerEvent::Approved { validator, change, approvals } => {
-            format!("{validator} approved of {change}, which {approvals} validators approve of now")
-        }
-        LedgerEvent::EpochEnds { last, change } => {
-            format!("decided: the epoch ends with block {last}, then {change} is in force")
-        }
-    }
 }
 
 fn account_text((answer, balance): (&AccountAnswer, Amount)) -> String {

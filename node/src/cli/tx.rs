@@ -6,6 +6,7 @@
 mod batch;
 mod send;
 mod show;
+pub(super) mod status;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;

@@ -149,7 +149,7 @@ fn a_table_where_a_value_belongs_is_refused_in_the_name_of_its_file() {
 #[test]
 fn numbers_are_taken_at_their_bounds_and_refused_one_past() {
     for key in &KEYS {
-        let Allowed::Number { min, max } = key.allowed else { continue };
+        let table::Allowed::Number { min, max } = key.allowed else { continue };
         let with = |number: u64| {
             load(Sources {
                 environment: BTreeMap::from([(key.variable(), number.to_string())]),
@@ -171,7 +171,7 @@ fn malformed_toml_is_refused_with_line_and_column() {
 
 #[test]
 fn an_oversized_file_is_refused() {
-    let at = "#".repeat(FILE_BYTES_MAX as usize);
+    let at = "#".repeat(layers::FILE_BYTES_MAX as usize);
     assert!(Layers::new(&at).load().is_ok());
     let refusal = Layers::new(&format!("{at}#")).refusal();
     assert!(refusal.contains("at most"), "{refusal}");

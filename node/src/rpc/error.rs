@@ -14,7 +14,7 @@ use jsonrpsee::types::{
 use quorate_ledger::{Height, TransactionError};
 use serde_json::{Map, Value, json};
 
-use crate::runtime::SubmitError;
+use crate::runtime::{RETRY_AFTER_MS, SubmitError};
 
 /// The codes that this interface uses for reasons of its own, the first nearest to zero.
 const CODE_FIRST: i32 = -32020;
@@ -213,7 +213,7 @@ impl RpcError {
 
     /// Too much is in hand.
     pub(crate) fn busy(message: impl Display) -> Self {
-        Self::refused(Reason::Busy, message, json!({ "retry_after_ms": super::RETRY_AFTER_MS }))
+        Self::refused(Reason::Busy, message, json!({ "retry_after_ms": RETRY_AFTER_MS }))
     }
 
     /// The node is stopping.

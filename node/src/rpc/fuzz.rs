@@ -143,7 +143,7 @@ impl Bench {
         assert!([StatusCode::OK, StatusCode::BAD_REQUEST].contains(&status), "{status}");
         let bytes = to_bytes(response.into_body(), self.response_bytes_max).await.expect("within its limit");
         let answer: Value = serde_json::from_slice(&bytes).expect("answers are JSON");
-        // The library's word for no answer: to a notification, and to what has no id that it can read.
+        // The library's word for no answer, to notifications.
         (!answer.is_null()).then_some(answer)
     }
 
@@ -164,6 +164,16 @@ fn call(method: &str, parameters: &Value) -> Vec<u8> {
         call["params"] = parameters.clone();
     }
     call.to_string().into_bytes()
+}
+
+/// Whether JSON-RPC asks for an answer: something in a body has an `id`, whatever that is.
+fn asks(body: &[u8]) -> bool {
+    let has_id = |call: &Value| call.get("id").is_some();
+    match serde_json::from_slice(body) {
+        Ok(Value::Array(calls)) => calls.iter().any(has_id),
+        Ok(call) => has_id(&call),
+        Err(_) => false,
+    }
 }
 
 /// An answer is a result or an error, in words that are not the node's own failure.
@@ -188,9 +198,10 @@ fn http_body() {
     let samples = bench.samples();
     // Not used again after a panic, but to say what led to it.
     let feed = AssertUnwindSafe(|body: Vec<u8>| {
+        let asks = asks(&body);
         let answered = runtime.block_on(async { tokio::time::timeout(PATIENCE, bench.post(body)).await });
         match answered.expect("a call ends") {
-            None => {}
+            None => assert!(!asks, "what has an id is answered"),
             Some(Value::Array(answers)) => answers.iter().for_each(judge),
             Some(answer) => judge(&answer),
         }

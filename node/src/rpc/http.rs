@@ -24,6 +24,7 @@ use tower::layer::util::Identity;
 
 use super::discover;
 use super::guard::{Guard, Shared, Transport};
+use super::id;
 use super::metrics::Metrics;
 use super::sizes::{Allowed, Sizes};
 use crate::config::RpcConfig;
@@ -147,9 +148,13 @@ impl Site {
         if announced_length(&request).is_some_and(|length| length > u64::from(max)) {
             return too_large();
         }
-        let (parts, body) = request.into_parts();
+        let (mut parts, body) = request.into_parts();
         match tokio::time::timeout(BODY_TIMEOUT, to_bytes(body, max as usize)).await {
-            Ok(Ok(bytes)) => self.call(Transport::Http, Request::from_parts(parts, Body::from(bytes))).await,
+            Ok(Ok(bytes)) => {
+                let bytes = id::refuse_unreadable(bytes);
+                parts.headers.insert(header::CONTENT_LENGTH, bytes.len().into());
+                self.call(Transport::Http, Request::from_parts(parts, Body::from(bytes))).await
+            }
             Ok(Err(_)) => too_large(),
             Err(_) => (StatusCode::REQUEST_TIMEOUT, "the body took too long\n").into_response(),
         }

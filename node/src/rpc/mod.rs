@@ -5,8 +5,8 @@
 //! finality is a read.
 //!
 //! ```text
-//! TCP ─▶ server (connections) ─▶ socket (stalls) ─▶ http (routes, bodies) ─▶ guard (calls, time) ─▶ call (parameters)
-//!                                                                             ─▶ a method: transactions, chain, state, …
+//! TCP ─▶ server (connections) ─▶ socket (stalls) ─▶ http (routes, bodies, ids) ─▶ guard (calls, time) ─▶ call (parameters)
+//!                                                                                 ─▶ a method: transactions, chain, state, …
 //! ```
 //!
 //! Whatever a stranger can make this node hold has a limit: those an operator may set are in [`RpcConfig`], the others
@@ -24,6 +24,7 @@ pub(crate) mod error;
 mod fuzz;
 mod guard;
 mod http;
+mod id;
 mod metrics;
 mod node;
 mod outcomes;
@@ -59,9 +60,6 @@ use outcomes::Outcomes;
 use server::Server;
 use sizes::Sizes;
 use verify::VerifyPool;
-
-/// What a refused caller is told to wait.
-pub(crate) const RETRY_AFTER_MS: u64 = 500;
 
 /// Threads that drive connections, at most.
 const WORKERS_MAX: usize = 4;

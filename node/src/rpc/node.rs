@@ -37,7 +37,7 @@ pub(crate) fn status(context: &Context, _: NoParameters) -> Result<NodeStatus, R
         chain: node.genesis.name().to_owned(),
         genesis_hash: rules.chain,
         version: env!("CARGO_PKG_VERSION").to_owned(),
-        role: node.role.name().to_owned(),
+        role: node.started_as().to_owned(),
         peer: node.network.local_peer().to_string(),
         listen: node.network.listen_addresses().iter().map(ToString::to_string).collect(),
         height: tip.height,

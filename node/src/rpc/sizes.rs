@@ -3,7 +3,9 @@
 
 use std::sync::{Arc, Mutex};
 
-use quorate_ledger::{Epoch, Parameters, Reader};
+use quorate_ledger::{Parameters, Reader};
+
+use crate::runtime::EpochWalk;
 
 /// A response may be this many times as large as a block: decoded, with names, hex and receipts, the smallest
 /// operations grow most.
@@ -76,16 +78,14 @@ fn response_bytes_max(block_bytes_max: u32) -> u32 {
 #[derive(Debug, Default)]
 struct LargestBlock {
     bytes: u32,
-    /// The first epoch that was not looked at.
-    next: Epoch,
+    /// Over the epochs that were looked at.
+    walk: EpochWalk,
 }
 
 impl LargestBlock {
     fn up_to(&mut self, reader: &Reader) -> u32 {
-        while let Some(epoch) = reader.epoch_numbered(self.next) {
-            self.bytes = self.bytes.max(epoch.parameters.block_bytes_max);
-            self.next = self.next.next();
-        }
+        let begun = self.walk.begun(|number| reader.epoch_numbered(number));
+        self.bytes = begun.map(|epoch| epoch.parameters.block_bytes_max).fold(self.bytes, u32::max);
         self.bytes
     }
 }

@@ -23,7 +23,7 @@ use super::types::{
     Bytes, Submitted, TransactionParameters, TransactionStatus, TxGetParameters, WaitParameters,
 };
 use super::verify::Source;
-use crate::runtime::SubmitError;
+use crate::runtime::{RETRY_AFTER_MS, SubmitError};
 
 /// Calls of `tx_submitAndWait` that may wait at a time.
 pub(crate) const WAITS_MAX: usize = 4_096;
@@ -78,7 +78,7 @@ async fn submit_and_wait(
         return Err(RpcError::refused(
             Reason::TooManyWaits,
             format_args!("{WAITS_MAX} calls wait already"),
-            json!({ "max": WAITS_MAX, "retry_after_ms": super::RETRY_AFTER_MS }),
+            json!({ "max": WAITS_MAX, "retry_after_ms": RETRY_AFTER_MS }),
         ));
     };
     let interest = context.outcomes.register(transaction.id(), transaction.expires_at());

@@ -183,15 +183,16 @@ impl<E: Engine> Consensus<E> {
         // The block below was judged by the parameters of the epoch before.
         let drift_max_ms = before.parameters.max_clock_drift_ms;
         self.part.begin(epoch.number, tip.time, drift_max_ms.max(epoch.parameters.max_clock_drift_ms));
-        let scope = Arc::new(scope_of(outlets.reader.chain(), &epoch, &outlets.reader));
+        let epochs = |number| outlets.reader.epoch_numbered(number);
+        let scope = Arc::new(scope_of(outlets.reader.chain(), &epoch, epochs));
         self.part.tell(&before.validators, &epoch);
         let setup = setup_of(&self.part, &scope, &epoch.parameters)?;
         outlets.epochs.begin(Arc::clone(&scope));
         outlets.scopes.truncate(1);
         outlets.scopes.insert(0, scope);
         sizes::raise_to(&outlets.network, &epoch.parameters);
-        outlets.network.set_validators(outlets.epochs.validators());
         outlets.network.set_clock_drift(epoch.parameters.max_clock_drift_ms);
+        outlets.network.set_validators(outlets.epochs.validators());
         let next = NextEpoch { votes: setup.voter.is_some(), epoch };
         outlets.ask_pool(PoolCommand::Epoch(Box::new(next)))?;
         Ok(Input::Begin { setup: Box::new(setup), tip: Box::new(tip) })

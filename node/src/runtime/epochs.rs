@@ -2,7 +2,10 @@
 //!
 //! The consensus thread alone writes; those who verify what comes in read it for each message.
 
-use std::sync::{Arc, RwLock};
+use std::{
+    iter,
+    sync::{Arc, RwLock},
+};
 
 use quorate_consensus::{Horizon, Scope};
 use quorate_crypto::{Hash, PublicKey};
@@ -74,9 +77,13 @@ impl Epochs {
     }
 }
 
-/// What verifies the messages of an epoch.
-pub(super) fn scope_of(chain: Hash, epoch: &EpochStart, reader: &Reader) -> Scope {
-    let before = epoch.number.previous().and_then(|number| reader.epoch_numbered(number));
+/// What verifies the messages of an epoch, where `epochs` tells those before it.
+pub(super) fn scope_of(
+    chain: Hash,
+    epoch: &EpochStart,
+    epochs: impl FnOnce(Epoch) -> Option<Arc<EpochStart>>,
+) -> Scope {
+    let before = epoch.number.previous().and_then(epochs);
     Scope {
         chain,
         epoch: epoch.number,
@@ -84,6 +91,26 @@ pub(super) fn scope_of(chain: Hash, epoch: &EpochStart, reader: &Reader) -> Scop
         start: epoch.base(),
         previous: before.map(|before| before.validators.clone()),
         window: u64::from(epoch.parameters.window),
+    }
+}
+
+/// Goes through the epochs of a chain, from the first on, and further once more have begun.
+#[derive(Debug, Default)]
+pub(crate) struct EpochWalk {
+    next: Epoch,
+}
+
+impl EpochWalk {
+    /// Those that have begun since it was asked last, where `epochs` tells them.
+    pub(crate) fn begun(
+        &mut self,
+        epochs: impl Fn(Epoch) -> Option<Arc<EpochStart>>,
+    ) -> impl Iterator<Item = Arc<EpochStart>> {
+        iter::from_fn(move || {
+            let epoch = epochs(self.next)?;
+            self.next = self.next.next();
+            Some(epoch)
+        })
     }
 }
 
@@ -116,12 +143,16 @@ impl CurrentRules {
 #[cfg(test)]
 mod tests {
     use quorate_crypto::SecretKey;
-    use quorate_ledger::{Height, ValidatorSet};
+    use quorate_ledger::{Height, Parameters, ValidatorSet};
 
     use super::*;
 
+    fn set(seed: u8) -> ValidatorSet {
+        ValidatorSet::new(vec![SecretKey::from_seed([seed; 32]).public()]).expect("one key")
+    }
+
     fn scope(epoch: u64, seed: u8) -> Arc<Scope> {
-        let validators = ValidatorSet::new(vec![SecretKey::from_seed([seed; 32]).public()]).expect("one key");
+        let validators = set(seed);
         let start = (Height(0), Hash::ZERO);
         Arc::new(Scope {
             chain: Hash::ZERO,
@@ -161,5 +192,38 @@ mod tests {
         epochs.moved(&[(Epoch(2), Horizon::default())]);
         assert!(matches!(epochs.place_of(Epoch(1)), Place::Past), "it has closed");
         assert_eq!(epochs.validators().len(), 1);
+    }
+
+    fn epoch(number: u8) -> EpochStart {
+        EpochStart {
+            number: Epoch(number.into()),
+            start: Height(10 * u64::from(number)),
+            below: Hash::of(&[number]),
+            validators: set(number),
+            parameters: Parameters::default(),
+        }
+    }
+
+    /// A chain on which so many epochs have begun.
+    fn chain_of(count: u8) -> impl Fn(Epoch) -> Option<Arc<EpochStart>> {
+        move |number| (0..count).map(epoch).find(|epoch| epoch.number == number).map(Arc::new)
+    }
+
+    #[test]
+    fn a_walk_meets_each_epoch_once_however_often_it_goes_on() {
+        let mut walk = EpochWalk::default();
+        let mut met =
+            |count| -> Vec<u64> { walk.begun(chain_of(count)).map(|epoch| epoch.number.0).collect() };
+        assert_eq!((met(2), met(2), met(4)), (vec![0, 1], vec![], vec![2, 3]));
+    }
+
+    /// `docs/pbft.md` §7, of the checkpoint that closes an epoch: it "names the next set and is signed by the old one."
+    #[test]
+    fn a_closing_checkpoint_is_verified_by_the_set_of_the_epoch_before() {
+        let known = chain_of(3);
+        let scope = scope_of(Hash::ZERO, &epoch(2), &known);
+        assert_eq!((scope.epoch, scope.start), (Epoch(2), (Height(19), Hash::of(&[2]))));
+        assert_eq!((scope.validators, scope.previous), (set(2), Some(set(1))));
+        assert_eq!(scope_of(Hash::ZERO, &epoch(0), known).previous, None, "there is none before the first");
     }
 }

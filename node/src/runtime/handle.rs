@@ -15,7 +15,7 @@ use std::{
 };
 
 use prometheus_client::registry::Registry;
-use quorate_consensus::{self as consensus, Status};
+use quorate_consensus::{Role, Status};
 use quorate_crypto::{Hash, PublicKey};
 use quorate_genesis::Genesis;
 use quorate_ledger::{
@@ -29,7 +29,7 @@ use super::{clock, evidence::EvidenceShelf, pool::PoolCommand};
 /// Expired transactions that are remembered; beyond it the one that expired first is forgotten.
 const EXPIRED_MAX: usize = 16_384;
 
-/// What a refused client is told to wait when the pool or its queue is full.
+/// What a client is told to wait that is refused because too much is under way.
 pub(crate) const RETRY_AFTER_MS: u64 = 500;
 
 /// A running node, as its servers see it.
@@ -47,9 +47,7 @@ pub(crate) struct NodeHandle {
     pub(crate) tip: watch::Receiver<TipView>,
     /// What the consensus thread last said of itself.
     pub(crate) consensus: watch::Receiver<Arc<ConsensusView>>,
-    /// Whether this node was started with a validator's key.
-    pub(crate) role: Role,
-    /// The key that it was started with, if it was.
+    /// The validator's key that this node was started with, if it was.
     pub(crate) own: Option<PublicKey>,
     /// The registry that `GET /metrics` encodes.
     pub(crate) registry: Arc<Mutex<Registry>>,
@@ -60,31 +58,18 @@ pub(crate) struct NodeHandle {
 }
 
 impl NodeHandle {
+    /// What the node was started as, in the word that users see. A validator may still be kept from voting:
+    /// [`ConsensusView::role`] tells.
+    pub(crate) fn started_as(&self) -> &'static str {
+        if self.own.is_some() { "validator" } else { "observer" }
+    }
+
     /// By how many milliseconds the chain's time is ahead of this machine's clock, if that is more than the chain's clocks
     /// may differ: no honest validator accepts a block of this node then.
     pub(crate) fn ahead_ms(&self) -> Option<u64> {
         let (time, now) = (self.tip.borrow().time, clock::wall());
         let drift = self.reader.epoch().parameters.max_clock_drift_ms;
         (time > now.plus_millis(drift)).then(|| time.millis_since(now))
-    }
-}
-
-/// What a node was started as. A validator may still be kept from voting: [`ConsensusView::role`] tells.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Role {
-    /// It has a key that may vote.
-    Validator,
-    /// It follows.
-    Observer,
-}
-
-impl Role {
-    /// The word that users see.
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::Validator => "validator",
-            Self::Observer => "observer",
-        }
     }
 }
 
@@ -109,7 +94,7 @@ pub(crate) struct ConsensusView {
     /// Who leads it.
     pub(crate) primary: Option<ValidatorIndex>,
     /// What this node is in it.
-    pub(crate) role: consensus::Role,
+    pub(crate) role: Role,
     /// This node's place in the epoch's set, if its key stands there.
     pub(crate) index: Option<ValidatorIndex>,
     /// Highest height that a known commit certificate covers.

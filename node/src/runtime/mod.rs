@@ -53,9 +53,9 @@ use tokio::{
     sync::mpsc,
 };
 
-pub(crate) use epochs::CurrentRules;
+pub(crate) use epochs::{CurrentRules, EpochWalk};
 pub(crate) use evidence::FoundEvidence;
-pub(crate) use handle::{ConsensusView, NodeHandle, SubmitError, TipView};
+pub(crate) use handle::{ConsensusView, NodeHandle, RETRY_AFTER_MS, SubmitError, TipView};
 pub(crate) use node::{Keys, Node, StartError};
 
 use self::threads::Failure;
@@ -88,7 +88,7 @@ pub(crate) async fn run(home: Home, config: Config, genesis: Genesis, keys: Keys
             return Err(Fault::Usage(error.to_string()).into());
         }
     };
-    tracing::info!(rpc = %rpc.address(), role = node.handle().role.name(), "started");
+    tracing::info!(rpc = %rpc.address(), role = node.handle().started_as(), "started");
     let failure = tokio::select! {
         failure = node.failure() => Some(failure),
         name = stop.recv() => {

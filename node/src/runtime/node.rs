@@ -27,7 +27,7 @@ use super::{
     epochs::{CurrentRules, Epochs, scope_of},
     evidence::{self, Keeper, Recorder},
     executor::{self, Executor},
-    handle::{ConsensusView, NodeHandle, PoolHandle, PoolShared, Role, TipView},
+    handle::{ConsensusView, NodeHandle, PoolHandle, PoolShared, TipView},
     inbox::Inbox,
     intake::Intake,
     lanes::{Lanes, Serves},
@@ -129,7 +129,6 @@ impl Node {
         keys: Keys,
     ) -> Result<Self, StartError> {
         let started = clock::wall();
-        let role = if keys.validator.is_some() { Role::Validator } else { Role::Observer };
         let opened = open_ledger(home, &genesis)?;
         let mut registry = Registry::default();
         let metrics = Metrics::register(&mut registry);
@@ -229,7 +228,6 @@ impl Node {
             network,
             tip,
             consensus: view.subscribe(),
-            role,
             own,
             registry: Arc::new(Mutex::new(registry)),
             started,
@@ -275,7 +273,7 @@ fn open_ledger(home: &Home, genesis: &Genesis) -> Result<Opened, StartError> {
     let ledger = tokio::task::block_in_place(open)?;
     let (reader, epoch) = (ledger.reader(), ledger.epoch());
     let chain = genesis.hash();
-    let scope = |epoch: &EpochStart| Arc::new(scope_of(chain, epoch, &reader));
+    let scope = |epoch: &EpochStart| Arc::new(scope_of(chain, epoch, |number| reader.epoch_numbered(number)));
     // Above the epoch's start a commit certificate of it was known, whether it was stored or not.
     let at_start = ledger.tip().height == epoch.base().0;
     let before = epoch.number.previous().filter(|_| at_start);

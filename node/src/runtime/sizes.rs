@@ -1,9 +1,10 @@
 //! How large the network's messages may be: as the chain's parameters ask for, of every epoch so far. Old blocks stay to be
 //! served whatever epochs follow, and a later epoch may allow larger ones.
 
-use quorate_ledger::{BLOCK_BYTES_LIMIT, Epoch, Parameters, Reader, TRANSACTION_BYTES_LIMIT};
+use quorate_ledger::{BLOCK_BYTES_LIMIT, Parameters, Reader, TRANSACTION_BYTES_LIMIT};
 use quorate_network::{Limits, Network, limits::MESSAGE_BYTES_CEILING};
 
+use super::epochs::EpochWalk;
 use crate::wire::{ANSWER_BYTES, BUNDLE_BYTES};
 
 /// What a message may be beyond the transactions in it: headers, lengths, certificates.
@@ -11,8 +12,7 @@ const MESSAGE_BYTES_SLACK: usize = 256 << 10;
 
 /// Lets pass what the parameters of all epochs so far allow.
 pub(super) fn raise_to_all(network: &Network, reader: &Reader) {
-    let epochs = (0..=reader.epoch().number.0).filter_map(|number| reader.epoch_numbered(Epoch(number)));
-    for epoch in epochs {
+    for epoch in EpochWalk::default().begun(|number| reader.epoch_numbered(number)) {
         raise_to(network, &epoch.parameters);
     }
 }

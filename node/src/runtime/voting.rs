@@ -155,3 +155,6 @@ fn advice(error: &VoteLogError) -> &'static str {
         VoteLogError::Io { .. } => "Mend what the message names, and start again.",
     }
 }
+
+#[cfg(test)]
+mod tests;

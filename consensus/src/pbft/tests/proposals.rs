@@ -184,7 +184,10 @@ fn a_proposal_on_a_block_that_lost_is_let_go_and_its_primary_is_not_blamed() {
     let event = bench.certified(&[committed], &[0, 2, 3]);
     let actions = bench.step(event);
     assert_eq!(delivered(&actions), [(1, true)]);
-    assert!(actions.iter().all(|it| !matches!(it, Action::Reject { .. } | Action::Check { .. })), "{actions:?}");
+    assert!(
+        actions.iter().all(|it| !matches!(it, Action::Reject { .. } | Action::Check { .. })),
+        "{actions:?}"
+    );
 }
 
 #[test]

@@ -2,10 +2,12 @@
 //!
 //! It is made beside its place and renamed there, so that what has the name is whole.
 
+use std::io::Write as _;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
+use quorate_crypto::durable::replace;
 use quorate_crypto::{Hash, PublicKey, SecretKey, write_key_file};
 use quorate_genesis::{Genesis, GenesisBuilder};
 use quorate_ledger::{Account, Amount};
@@ -274,9 +276,9 @@ fn write_description(dir: &Path, description: &Description) -> anyhow::Result<()
     text.push('\n');
     let draft = dir.join(format!(".testnet.json.{}", std::process::id()));
     let file = dir.join("testnet.json");
-    std::fs::write(&draft, text)
-        .and_then(|()| std::fs::rename(&draft, &file))
-        .with_context(|| format!("{} cannot be written", file.display()))
+    replace(&file, &draft, |draft| draft.write_all(text.as_bytes()))
+        .with_context(|| format!("{} cannot be written", file.display()))?;
+    Ok(())
 }
 
 #[cfg(test)]

@@ -11,12 +11,12 @@ use anyhow::Context as _;
 use clap::{Args, Parser, Subcommand};
 use futures::{StreamExt as _, stream};
 use quorate_crypto::{Hash, encode};
-use quorate_ledger::{Operation, Outcome, Transaction};
+use quorate_ledger::{Operation, Transaction};
 use serde::Serialize;
 
-use super::super::{Globals, block_on, output, query};
+use super::super::{Globals, block_on, output};
 use super::send::{PAUSE, WaitingArgs, outcome};
-use super::{Chain, DeleteArgs, PutArgs, Signer, TermsArgs, TransferArgs};
+use super::{Chain, DeleteArgs, PutArgs, Signer, TermsArgs, TransferArgs, status};
 use crate::client::{Client, ClientError};
 use crate::exit::{self, usage};
 use crate::rpc::types::TransactionStatus;
@@ -146,12 +146,7 @@ impl Told {
     fn is_success(&self) -> bool {
         match &self.end {
             End::Taken => true,
-            End::Transaction(status) => match &**status {
-                TransactionStatus::Committed { receipt, .. } => receipt.outcome == Outcome::Ok,
-                TransactionStatus::Pending { .. }
-                | TransactionStatus::Expired { .. }
-                | TransactionStatus::Unknown { .. } => false,
-            },
+            End::Transaction(status) => status::is_success(status),
             End::Error(_) => false,
         }
     }
@@ -159,15 +154,7 @@ impl Told {
     fn text(&self) -> String {
         let what = match &self.end {
             End::Taken => "taken".to_owned(),
-            End::Transaction(status) => match &**status {
-                TransactionStatus::Committed { height, receipt, .. } => {
-                    format!("{} at height {height}", query::outcome_text(receipt))
-                }
-                TransactionStatus::Expired { .. } => "expired: it never will be included".to_owned(),
-                TransactionStatus::Pending { .. } | TransactionStatus::Unknown { .. } => {
-                    "no outcome yet".to_owned()
-                }
-            },
+            End::Transaction(status) => status::line(status),
             End::Error(words) => format!("error: {words}"),
         };
         format!("{}  {}  {what}", self.line, self.id)

@@ -7,7 +7,7 @@ use clap::Args;
 use quorate_crypto::{Hash, encode};
 use quorate_ledger::{Account, Condition, Height, Operation, Outcome, Transaction, UnixMillis};
 
-use super::super::{Globals, approve, block_on, output, query, values};
+use super::super::{Globals, approve, block_on, output, values};
 use crate::client::{Client, ClientError, DEFAULT_URL};
 use crate::rpc::types::TransactionStatus;
 
@@ -50,7 +50,7 @@ pub(super) fn send(
     let status = status.with_context(|| format!("transaction {}", transaction.id()))?;
     output::result(globals.json, &status, |status| {
         let told = tell(status).map_or(String::new(), |told| format!("\n{told}"));
-        query::transaction_text(status) + &told
+        super::status::text(status) + &told
     })?;
     verdict(&client, transaction, &status)
 }

@@ -66,7 +66,7 @@ async fn a_connection_has_as_many_calls_in_hand_as_allowed_and_not_one_more() {
     assert!(held.as_mut().now_or_never().is_none());
     let refused = guard.call(request("node_status")).now_or_never().expect("refused at once");
     assert_eq!(json(&refused)["error"]["data"]["reason"], "BUSY");
-    assert_eq!(json(&refused)["error"]["data"]["retry_after_ms"], crate::rpc::RETRY_AFTER_MS);
+    assert_eq!(json(&refused)["error"]["data"]["retry_after_ms"], crate::runtime::RETRY_AFTER_MS);
 }
 
 #[tokio::test(start_paused = true)]

@@ -174,6 +174,29 @@ async fn every_entry_of_a_batch_is_answered_and_notifications_are_not() {
     assert_eq!(answers[1]["error"]["code"], -32600);
 }
 
+/// JSON-RPC 2.0 §4: an id "MUST contain a String, Number, or NULL value if included. If it is not included it is assumed to
+/// be a notification"; §5: "If there was an error in detecting the id in the Request object (e.g. Parse error/Invalid
+/// Request), it MUST be Null."
+#[tokio::test]
+async fn a_call_whose_id_is_no_id_is_answered_that_it_is_no_request() {
+    let bench = start(limits()).await;
+    let call = |id: &str| format!(r#"{{"jsonrpc":"2.0","id":{id},"method":"length"}}"#);
+    for id in ["{}", "[1]", "true", "-1", "1.5"] {
+        let answer = json_of(&post(bench.address(), &call(id)).await);
+        assert_eq!(answer["error"]["code"], -32600, "{id}: {answer}");
+        assert_eq!(answer.get("id"), Some(&Value::Null), "{id}: {answer}");
+
+        let body = format!("[{},{},{}]", call("1"), call(id), call("null"));
+        let answers = json_of(&post(bench.address(), &body).await);
+        let answers = answers.as_array().expect("a list");
+        let told: Vec<_> = answers.iter().map(|it| (&it["id"], &it["error"]["code"])).collect();
+        assert_eq!(
+            told,
+            [(&json!(1), &json!(null)), (&json!(null), &json!(-32600)), (&json!(null), &json!(null))]
+        );
+    }
+}
+
 #[tokio::test]
 async fn a_response_over_its_limit_becomes_an_error() {
     let bench = start(limits()).await;
@@ -265,6 +288,7 @@ async fn what_is_not_json_rpc_is_answered_as_the_standard_says() {
     let code = async |body: &str| json_of(&post(bench.address(), body).await)["error"]["code"].clone();
     assert_eq!(code("{").await, -32700);
     assert_eq!(code("[1").await, -32700);
+    assert_eq!(code(r#"{"jsonrpc":"2.0","id":{},"method":"length"} {"#).await, -32700);
     assert_eq!(code("[]").await, -32600);
     assert_eq!(code(r#"{"id":1}"#).await, -32600);
     assert_eq!(code(r#"{"jsonrpc":"2.0","id":1,"method":"nothing"}"#).await, -32601);

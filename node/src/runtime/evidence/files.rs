@@ -7,13 +7,13 @@
 //! So a damaged file is told by its name, and damages no other. A file is written beside its place, synced and renamed.
 
 use std::{
-    fs::{self, File},
+    fs,
     io::{self, Write as _},
     path::{Path, PathBuf},
 };
 
 use quorate_consensus::Evidence;
-use quorate_crypto::{Hash, decode, durable::sync_directory, encode, to_hex};
+use quorate_crypto::{Hash, decode, durable::replace, encode, to_hex};
 use quorate_ledger::UnixMillis;
 
 use super::{FoundEvidence, KEPT_BYTES_MAX};
@@ -69,14 +69,10 @@ impl Files {
     pub(super) fn write(&self, found: &FoundEvidence) -> Result<(), FileError> {
         let draft = self.dir.join(DRAFT);
         let path = self.path(found);
-        let write = || -> io::Result<()> {
-            let mut file = File::create(&draft)?;
-            file.write_all(&encode(&*found.evidence))?;
-            file.sync_all()?;
-            fs::rename(&draft, &path)?;
-            sync_directory(&self.dir)
-        };
-        write().map_err(|source| FileError { path: path.clone(), source })
+        match replace(&path, &draft, |file| file.write_all(&encode(&*found.evidence))) {
+            Ok(_) => Ok(()),
+            Err(source) => Err(FileError { path, source }),
+        }
     }
 
     /// Drops a piece that is no longer kept.
