@@ -45,7 +45,15 @@ pub(super) fn verify(
     message: Message,
 ) -> Result<Verified<Message>, Rejection> {
     let message = match message {
-        Message::PrePrepare(it) => {
+        Message::PrePrepare(mut it) => {
+            // Closed, and old: that costs no quorum of signatures each time that it is repeated.
+            let teaches = |it: &PrePrepare| {
+                it.height() > horizon.committed
+                    || it.anchor.as_ref().is_some_and(|it| it.payload.height > horizon.stable)
+            };
+            if !teaches(&it) {
+                it.anchor = None;
+            }
             pre_prepare(scope, &it)?;
             Message::PrePrepare(it)
         }

@@ -3,15 +3,17 @@
 //! > The certificates that prove a VIEW-CHANGE are verified by whoever is to start its view; a NEW-VIEW by which a view has
 //! > started here is not verified again
 
+use std::sync::Arc;
+
 use quorate_ledger::{Height, View};
 
 use super::bench::{Bench, index, sent};
 use crate::{
-    engine::{Action, Engine as _, Event, Horizon},
-    evidence::Evidence,
+    engine::{Action, Engine as _, Event, Horizon, Verified},
+    evidence::{Evidence, VoteKind},
     pbft::{
         Message, Pbft,
-        message::{Base, NewView, StatusReport, ViewChange},
+        message::{Base, NewView, PrePrepare, StatusReport, ViewChange},
     },
     rejection::Rejection,
 };
@@ -42,6 +44,30 @@ fn new_views(actions: &[Action<Message>]) -> Vec<NewView> {
         _ => None,
     });
     sent.collect()
+}
+
+/// > with a proposal for a committed height, the certificate of an anchor that is not above what is stable here
+#[test]
+fn the_anchor_of_a_closed_height_is_looked_at_where_it_teaches() {
+    let bench = Bench::new(4, 1);
+    let blocks = bench.chain(2);
+    let short = bench.checkpoint_certificate(bench.result(&blocks[0]), &[0, 1]);
+    let time = blocks[1].time();
+    let block = bench.block_with(Height(2), blocks[0].hash(), time, short.payload.anchor());
+    let message = || {
+        let prepare = bench.vote(VoteKind::Prepare, 0, &block);
+        Message::PrePrepare(PrePrepare::of(&block, prepare, Some(Arc::new(short.clone()))))
+    };
+    for (committed, stable, looks) in [(2, 1, false), (1, 1, true), (2, 0, true)] {
+        let horizon = Horizon { committed: Height(committed), stable: Height(stable), ..Horizon::default() };
+        match Pbft::verify(&bench.scope, horizon, message()).map(Verified::into_inner) {
+            Ok(Message::PrePrepare(it)) => assert!(!looks && it.anchor.is_none(), "{horizon:?}"),
+            Ok(other) => panic!("a PRE-PREPARE stays one: {other:?}"),
+            Err(why) => {
+                assert!(looks && matches!(why, Rejection::BadCertificate { .. }), "{horizon:?}: {why}")
+            }
+        }
+    }
 }
 
 #[test]
