@@ -127,6 +127,12 @@ impl<E: Deceptive> Process<E> {
         now: Mono,
         out: &mut Effects<E::Message>,
     ) {
+        if machine.doom == Some(Point::BeforeMark) && machine.log.raises_promise() {
+            machine.log.sync_log_alone();
+            out.count("died between log and mark");
+            out.die(Death::BeforeActions);
+            return;
+        }
         let votes = match machine.log.sync() {
             Ok(votes) => votes,
             Err(why) => {

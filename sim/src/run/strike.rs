@@ -52,6 +52,18 @@ impl<E: Deceptive> Simulation<'_, E> {
                 }
                 self.restart_ms[node] = restart_after_ms;
             }
+            Fault::MarkSyncFails { node, restart_after_ms } => {
+                if self.nodes[node].is_up() {
+                    self.nodes[node].machine.log.fail(Failing::Mark);
+                }
+                self.restart_ms[node] = restart_after_ms;
+            }
+            Fault::Mark { node, what, restart_after_ms } => {
+                let torn = self.nodes[node].crash();
+                self.has_died(torn);
+                self.nodes[node].machine.strike_mark(what);
+                self.start_in(node, restart_after_ms);
+            }
             Fault::DiskFull { node, ledger, restart_after_ms } => {
                 match (self.nodes[node].is_up(), ledger) {
                     (true, true) => self.nodes[node].machine.fill_store(),
@@ -116,6 +128,8 @@ impl<E: Deceptive> Simulation<'_, E> {
             | Fault::PowerCutAll { .. }
             | Fault::Pause { .. }
             | Fault::SyncFails { .. }
+            | Fault::MarkSyncFails { .. }
+            | Fault::Mark { .. }
             | Fault::DiskFull { .. }
             | Fault::BitRot { .. }
             | Fault::LogRestored { .. }
