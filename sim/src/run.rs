@@ -158,6 +158,8 @@ struct Calm {
     since: Mono,
     /// The height then.
     height: Height,
+    /// How many blocks some correct node lacked that runs.
+    behind: u64,
     /// When the first block was committed since.
     recovered: Option<Mono>,
 }
