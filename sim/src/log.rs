@@ -325,8 +325,11 @@ mod tests {
         Vote { signer: ValidatorIndex(0), slot, target: Hash::of(&record.to_le_bytes()) }
     }
 
+    /// A log that its key's mark names: a process has started once.
     fn empty() -> DiskLog<u32> {
-        DiskLog::new(0, |record| vec![vote(record)], |_| None)
+        let mut log = DiskLog::new(0, |record| vec![vote(record)], |_| None);
+        assert!(found(&mut log).is_empty());
+        log
     }
 
     fn appended(records: &[u32]) -> DiskLog<u32> {
