@@ -145,6 +145,8 @@ struct Simulation<'a, E: Deceptive> {
     epochs: Vec<Mono>,
     /// When everything that was to be made was made, and when everything had its outcome.
     done: Option<Mono>,
+    /// When every node knew it.
+    quiet: Option<Mono>,
     /// The height at which every transaction had its outcome.
     goal: Option<Height>,
     happenings: u64,
@@ -200,6 +202,7 @@ impl<'a, E: Deceptive> Simulation<'a, E> {
             silent_since: None,
             epochs: Vec::new(),
             done: None,
+            quiet: None,
             goal: None,
             happenings: 0,
             spare: Vec::new(),

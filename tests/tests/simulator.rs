@@ -529,7 +529,8 @@ fn a_primary_that_lies_about_itself_in_its_own_new_view_is_refused_or_accused() 
     for what in told {
         assert!(report.coverage.of(what) > 0, "{what}: {}", report.coverage);
     }
-    let refused = report.trace.text().matches("refuses what comes from n1: a message does not verify").count();
+    let refused =
+        report.trace.text().matches("refuses what comes from n1: a message does not verify").count();
     assert!(refused > 0, "{}", report.coverage);
     for what in ["evidence: two VIEW-CHANGEs", "evidence: two NEW-VIEWs", "evidence: false NEW-VIEW"] {
         assert!(report.coverage.of(what) > 0, "{what}: {}", report.coverage);

@@ -11,6 +11,8 @@ const RECOVERS: &str =
 const INCLUDED: &str = "once faults have stopped what is submitted is committed in bounded time";
 const VOTES: &str = "once faults have stopped every correct validator comes to vote in bounded time";
 const CAUGHT_UP: &str = "once everything has its outcome every node comes to know it in bounded time";
+/// Within so long whoever was told two things accuses.
+const ACCUSED_MS: u64 = 2_000;
 /// How often a node's sizes are looked at: every so many probes.
 const SIZES_EVERY: u64 = 16;
 
@@ -142,7 +144,11 @@ impl<E: Deceptive> Simulation<'_, E> {
             .filter(|index| self.checks.is_correct(*index) && !self.gone[*index])
             .find(|index| self.nodes[*index].certified().is_none_or(|height| height < goal));
         match behind {
-            None => Ok(true),
+            // What was heard just now is answered when the disk comes back.
+            None => {
+                let quiet = *self.quiet.get_or_insert(now);
+                Ok(!self.checks.evidence.is_owed() || now > quiet.plus_millis(ACCUSED_MS))
+            }
             Some(behind) if now > self.bound(since) => {
                 let executed = self.nodes[behind].certified();
                 Err(Violation::new(
