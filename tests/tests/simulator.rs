@@ -14,8 +14,8 @@ use std::thread;
 use quorate_consensus::pbft::Pbft;
 use quorate_ledger::{Height, Parameters};
 use quorate_sim::{
-    Approvers, Change, Failure, Fault, Lie, Link, MarkFault, NetworkFaults, Point, Report, Scenario, Timing,
-    Workload,
+    Approvers, Change, Failure, Fault, Lasting, Lie, Link, MarkFault, NetworkFaults, Point, Report, Scenario,
+    Timing, Workload,
 };
 
 /// The sizes that matter: alone, `3f + 1`, and those between, where `2f + 1` would be too few.
@@ -220,6 +220,33 @@ fn a_replica_that_was_cut_off_catches_up_by_certified_blocks() {
         let report = hold(&scenario);
         assert!(report.trace.text().contains("CERTIFIED"), "blocks were served");
         assert!(report.settled_after_ms < 2_000, "it is back soon: {} ms", report.settled_after_ms);
+    }
+}
+
+/// The bound knows nothing of how long the outage was, and holds after each.
+#[test]
+fn the_chain_recovers_within_its_bound_however_long_the_outage_was() {
+    for (outage_ms, gone) in [10_000, 60_000, 300_000].into_iter().flat_map(|ms| [(ms, false), (ms, true)]) {
+        let name = "the_chain_recovers_within_its_bound_however_long_the_outage_was";
+        let parameters = Parameters { timeout_cap_ms: 2_000, ..Parameters::default() };
+        let scenario = Scenario::new(name, 4, seed(68))
+            .parameters(parameters)
+            .chaos_ms(2_000 + outage_ms)
+            .workload(Workload {
+                lasting: Some(Lasting { for_ms: 3_000 + outage_ms, blocks: 0 }),
+                transactions: u32::MAX,
+                every_ms: 100..=500,
+                ..Workload::default()
+            })
+            // A message comes through now and then: views have a quorum, commit nothing, and waits rise to their cap.
+            .fault(2_000, Fault::Network(NetworkFaults::calm().losing(800)));
+        let scenario = match gone {
+            true => scenario.fault(2_000, Fault::Crash { node: 3, restart_after_ms: None }),
+            false => scenario,
+        };
+        let report = hold(&scenario);
+        let (after_ms, bound_ms) = (report.recovered_after_ms, report.recovery_bound_ms);
+        assert!((1..=bound_ms).contains(&after_ms), "{outage_ms} {gone}: {after_ms} ms of {bound_ms} ms");
     }
 }
 
