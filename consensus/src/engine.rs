@@ -11,7 +11,7 @@
 use std::{fmt, io, sync::Arc};
 
 use borsh::{BorshDeserialize, BorshSerialize};
-use quorate_crypto::{Hash, SecretKey, codec::bounded_list};
+use quorate_crypto::{Hash, SecretKey, Signature, codec::bounded_list};
 use quorate_ledger::{
     Anchor, BLOCK_TRANSACTIONS_LIMIT, Block, CertifiedBlocks, CheckpointCertificate, CommitCertificate,
     Epoch, ExecutionOutcome, Header, Height, Parameters, Quorum, Tip, UnixMillis, ValidatorIndex,
@@ -36,13 +36,15 @@ pub trait Engine: Sized {
     /// That records of any epochs do not contradict each other: all that can be said of them before their instance begins.
     ///
     /// # Errors
-    /// [`OpenError::Contradiction`].
+    /// [`OpenError::Contradiction`] or [`OpenError::ContradictionOfViews`].
     fn check_records(records: &[Self::Record]) -> Result<(), OpenError>;
 
     /// The epoch that a message belongs to, and so the instance that it is for.
     fn epoch_of(message: &Self::Message) -> Epoch;
 
     /// Checks all that can be checked of a message without the engine's state: shape, epoch, signatures.
+    ///
+    /// A message that proves by itself that its signer is faulty passes, to be accused of ([`Verified::fault`]).
     ///
     /// # Errors
     /// [`Rejection`], which names the rule that the message breaks.
@@ -158,7 +160,8 @@ pub struct Setup {
     pub nonce: u64,
 }
 
-/// How far this replica has come: certificates at or below need not be verified again, only dropped.
+/// How far this replica has come: what teaches it nothing need not be verified, only dropped. One that knows nothing (the
+/// default) has all verified.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Horizon {
     /// Highest committed height.
@@ -167,26 +170,45 @@ pub struct Horizon {
     pub stable: Height,
     /// The view it is in or asks for.
     pub view: View,
+    /// Its place in the set, if it votes: it is nobody else's view that it starts, and proofs that only the one who starts a
+    /// view needs it need not look at.
+    pub voter: Option<ValidatorIndex>,
+    /// The view that it last entered, with its primary's signature over how: whoever repeats that tells nothing new.
+    pub entered: Option<(View, Signature)>,
 }
 
-/// A message that has passed [`Engine::verify`].
+/// A message that has passed [`Engine::verify`]: it is well made, or its signer is to be accused of it.
 #[derive(Clone, Debug)]
-pub struct Verified<M>(M);
+pub struct Verified<M> {
+    message: M,
+    fault: Option<Rejection>,
+}
 
 impl<M> Verified<M> {
     /// Only an engine's `verify` may say so.
     pub(crate) fn new(message: M) -> Self {
-        Self(message)
+        Self { message, fault: None }
+    }
+
+    /// A message that its signer has signed and no correct validator signs, as anybody can see: nothing that it holds is to be
+    /// believed.
+    pub(crate) fn provably_false(message: M, why: Rejection) -> Self {
+        Self { message, fault: Some(why) }
     }
 
     /// The message.
     pub fn inner(&self) -> &M {
-        &self.0
+        &self.message
+    }
+
+    /// The rule that its signer broke, if it must be accused.
+    pub fn fault(&self) -> Option<&Rejection> {
+        self.fault.as_ref()
     }
 
     /// The message itself.
     pub fn into_inner(self) -> M {
-        self.0
+        self.message
     }
 }
 
@@ -501,6 +523,14 @@ pub enum OpenError {
     Contradiction {
         /// Where.
         height: Height,
+        /// What.
+        what: &'static str,
+    },
+    /// The records contradict each other about a view.
+    #[error("the vote log contradicts itself about view {view}: {what}")]
+    ContradictionOfViews {
+        /// Which view.
+        view: View,
         /// What.
         what: &'static str,
     },

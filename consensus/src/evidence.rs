@@ -10,6 +10,7 @@ use quorate_ledger::{CheckpointPayload, CommitPayload, Epoch, Height, ValidatorS
 use crate::pbft::{
     message::{NewViewPayload, ViewChangePayload},
     reproposal::follows,
+    verify::{Electorate, sound},
 };
 
 /// The kinds of vote that name a block in a view.
@@ -86,7 +87,8 @@ pub enum Evidence {
         /// The one that contradicts it.
         second: Box<Signed<NewViewPayload>>,
     } = 3,
-    /// A NEW-VIEW whose blocks do not follow from its VIEW-CHANGEs.
+    /// A NEW-VIEW that no correct validator signs: of a view that is another's to start, or not resting on Q valid VIEW-CHANGEs
+    /// for it and certificates that prove exactly what its choice looks at, or proposing other blocks than those that follow.
     FalseNewView {
         /// Who signed it.
         signer: PublicKey,
@@ -139,9 +141,7 @@ impl Evidence {
     /// is the same, and what they say differs.
     #[must_use]
     pub fn holds(&self, chain: &Hash, validators: &ValidatorSet) -> bool {
-        if validators.index_of(self.signer()).is_none() {
-            return false;
-        }
+        let Some(place) = validators.index_of(self.signer()) else { return false };
         match self {
             Self::DoubleVote { signer, kind, first, second } => {
                 let (a, b) = (&first.payload, &second.payload);
@@ -172,7 +172,11 @@ impl Evidence {
                     && signs(Domain::NewView, chain, signer, second)
             }
             Self::FalseNewView { signer, new_view } => {
-                !follows(&new_view.payload) && signs(Domain::NewView, chain, signer, new_view)
+                let payload = &new_view.payload;
+                let electorate = Electorate { chain, epoch: payload.epoch, validators };
+                // The signature first: all else is as much work as its author likes.
+                signs(Domain::NewView, chain, signer, new_view)
+                    && (sound(electorate, place, payload).is_err() || !follows(payload))
             }
         }
     }

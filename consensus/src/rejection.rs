@@ -33,8 +33,8 @@ pub enum Rejection {
     /// Its parts do not belong together.
     #[error("its parts contradict each other: {0}")]
     Malformed(&'static str),
-    /// It asks for a view that this replica has left behind.
-    #[error("view {0} is over")]
+    /// It is of a view that this replica has left behind, or starts one again as it was started here.
+    #[error("view {0} is over, or has started here already")]
     OldView(View),
     /// The proposal is not the primary's.
     #[error("validator {signer} is not the primary of view {view}")]

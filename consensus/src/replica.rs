@@ -24,12 +24,33 @@ use crate::engine::{
 /// The line of a replica's instances.
 #[derive(Debug)]
 pub struct Replica<E: Engine> {
-    current: E,
-    closing: Option<E>,
+    current: Instance<E>,
+    closing: Option<Instance<E>>,
     /// What the log holds of epochs above the current one.
     later: Vec<E::Record>,
     /// An instance halted: none of them signs anything more.
     halted: bool,
+}
+
+/// An instance, and what it may add to the log.
+#[derive(Debug)]
+struct Instance<E: Engine> {
+    engine: E,
+    /// Of one without a voice what the log holds of its epoch, which is kept as it is. It signs nothing, so it has nothing to
+    /// add; and if it added that it knows of nothing, a later start would take that for all that was ever signed, and give it
+    /// a voice. What was signed before it fell silent it may not leave out.
+    kept: Option<Vec<E::Record>>,
+}
+
+impl<E: Engine> Instance<E> {
+    fn open(setup: Setup, tip: Tip, records: Vec<E::Record>) -> Result<Self, OpenError> {
+        let kept = setup.voter.is_none().then(|| records.clone());
+        Ok(Self { engine: E::open(setup, tip, records)?, kept })
+    }
+
+    fn records(&self) -> Vec<E::Record> {
+        self.kept.clone().unwrap_or_else(|| self.engine.records())
+    }
 }
 
 impl<E: Engine> Replica<E> {
@@ -54,13 +75,13 @@ impl<E: Engine> Replica<E> {
         // Their instance begins in the middle of a run, when it would be too late to refuse them.
         E::check_records(&later)?;
         let setup = silent_below(setup, &later);
-        let current = E::open(setup, tip.clone(), of(epoch))?;
-        let closing = closing.filter(|_| !current.has_begun()).map(|setup| {
+        let current: Instance<E> = Instance::open(setup, tip.clone(), of(epoch))?;
+        let closing = closing.filter(|_| !current.engine.has_begun()).map(|setup| {
             assert_eq!(setup.scope.epoch.next(), epoch, "the epoch before closes");
             let setup = silent_below(setup, &later);
             let records: Vec<E::Record> = of(setup.scope.epoch);
             let setup = if records.is_empty() { silent_before(setup, &of(epoch)) } else { setup };
-            E::open(setup, tip.clone(), records)
+            Instance::open(setup, tip.clone(), records)
         });
         let closing = closing.transpose()?;
         let replica = Self { current, closing, later, halted: false };
@@ -83,7 +104,7 @@ impl<E: Engine> Replica<E> {
         }
         self.hand_over(now, before, out);
         self.halted = out.acted_since(before).iter().any(|(_, it)| matches!(it, Action::Halt { .. }));
-        if self.current.has_begun() {
+        if self.current.engine.has_begun() {
             self.closing = None;
         }
         self.assert_invariants();
@@ -94,15 +115,15 @@ impl<E: Engine> Replica<E> {
         let epoch = match &event {
             Event::Tick => {
                 if let Some(closing) = &mut self.closing {
-                    out.turn_to(closing.epoch());
-                    closing.step(now, Event::Tick, out);
+                    out.turn_to(closing.engine.epoch());
+                    closing.engine.step(now, Event::Tick, out);
                 }
-                self.current.epoch()
+                self.epoch()
             }
             Event::Message { message, .. } => E::epoch_of(message.inner()),
             // A closing instance wants no blocks and builds none.
             Event::Backlog(_) | Event::Built { .. } | Event::Checked { .. } | Event::Fetched { .. } => {
-                self.current.epoch()
+                self.epoch()
             }
             Event::Executed { outcome } => outcome.checkpoint.epoch,
             Event::Certified(certified) => certified.certificate.payload.epoch,
@@ -116,24 +137,25 @@ impl<E: Engine> Replica<E> {
 
     fn begin(&mut self, now: Now, setup: Setup, tip: Tip, out: &mut Output<E>) {
         let epoch = setup.scope.epoch;
-        assert_eq!(self.current.epoch().next(), epoch, "epochs follow each other");
-        assert!(self.current.has_ended(), "an epoch begins when the one before has ended");
+        assert_eq!(self.epoch().next(), epoch, "epochs follow each other");
+        assert!(self.current.engine.has_ended(), "an epoch begins when the one before has ended");
         let own: Vec<_> = self.later.extract_if(.., |it| it.epoch() == epoch).collect();
         let setup = silent_below(setup, &self.later);
-        let next = E::open(setup, tip, own).expect("the log's records were checked when it was opened");
+        let next =
+            Instance::open(setup, tip, own).expect("the log's records were checked when it was opened");
         self.closing = Some(std::mem::replace(&mut self.current, next));
         out.turn_to(epoch);
-        self.current.step(now, Event::Tick, out);
+        self.current.engine.step(now, Event::Tick, out);
         // The checkpoint that closes the epoch may have been stable before the next one began.
-        let closed = self.closing.as_ref().and_then(E::stable_certificate).cloned();
+        let closed = self.closing().and_then(E::stable_certificate).cloned();
         if let Some(certificate) = closed {
-            self.current.step(now, Event::Checkpoint(certificate), out);
+            self.current.engine.step(now, Event::Checkpoint(certificate), out);
         }
     }
 
     /// The checkpoint that closes an epoch is what the next one starts from.
     fn hand_over(&mut self, now: Now, before: usize, out: &mut Output<E>) {
-        let Some(closing) = &self.closing else { return };
+        let Some(closing) = self.closing() else { return };
         let epoch = closing.epoch();
         let stable = out.acted_since(before).iter().rev().find_map(|(of, action)| {
             if let Action::Stable { certificate } = action {
@@ -143,19 +165,19 @@ impl<E: Engine> Replica<E> {
             }
         });
         if let Some(certificate) = stable {
-            out.turn_to(self.current.epoch());
-            self.current.step(now, Event::Checkpoint(certificate), out);
+            out.turn_to(self.epoch());
+            self.current.engine.step(now, Event::Checkpoint(certificate), out);
         }
     }
 
     fn instance_mut(&mut self, epoch: Epoch) -> Option<&mut E> {
         let instances = std::iter::once(&mut self.current).chain(&mut self.closing);
-        instances.into_iter().find(|it| it.epoch() == epoch)
+        instances.into_iter().map(|it| &mut it.engine).find(|it| it.epoch() == epoch)
     }
 
     /// What an operator may want to know: of the current instance, and of what only the line of them knows.
     pub fn status(&self) -> Status {
-        let mut status = self.current.status();
+        let mut status = self.current().status();
         if let Some(record) = self.later.iter().max_by_key(|it| it.epoch()) {
             let reached = record.epoch();
             let why =
@@ -167,22 +189,22 @@ impl<E: Engine> Replica<E> {
 
     /// The current epoch.
     pub fn epoch(&self) -> Epoch {
-        self.current.epoch()
+        self.current.engine.epoch()
     }
 
     /// The instance of the current epoch.
     pub fn current(&self) -> &E {
-        &self.current
+        &self.current.engine
     }
 
     /// The instance of the epoch before, until the current one has begun.
     pub fn closing(&self) -> Option<&E> {
-        self.closing.as_ref()
+        self.closing.as_ref().map(|it| &it.engine)
     }
 
     /// How far each instance has come, the current one first.
     pub fn horizons(&self) -> impl Iterator<Item = (Epoch, Horizon)> {
-        std::iter::once(&self.current).chain(&self.closing).map(|it| (it.epoch(), it.horizon()))
+        std::iter::once(self.current()).chain(self.closing()).map(|it| (it.epoch(), it.horizon()))
     }
 
     /// When [`Event::Tick`] is due next.
@@ -190,18 +212,18 @@ impl<E: Engine> Replica<E> {
         if self.halted {
             return None;
         }
-        std::iter::once(&self.current).chain(&self.closing).filter_map(E::deadline).min()
+        std::iter::once(self.current()).chain(self.closing()).filter_map(E::deadline).min()
     }
 
     /// What still matters of every record ever written.
     pub fn records(&self) -> Vec<E::Record> {
         let instances = self.closing.iter().chain([&self.current]);
-        instances.flat_map(E::records).chain(self.later.iter().cloned()).collect()
+        instances.flat_map(Instance::records).chain(self.later.iter().cloned()).collect()
     }
 
     fn assert_invariants(&self) {
-        if let Some(closing) = &self.closing {
-            assert_eq!(closing.epoch().next(), self.current.epoch(), "neighbouring epochs");
+        if let Some(closing) = self.closing() {
+            assert_eq!(closing.epoch().next(), self.epoch(), "neighbouring epochs");
             assert!(closing.has_ended(), "an epoch that closes has ended");
         }
     }

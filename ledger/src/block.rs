@@ -12,7 +12,7 @@ use borsh::{BorshDeserialize, BorshSerialize};
 use quorate_crypto::{Domain, Hash, codec, merkle};
 
 use crate::bounded::invalid;
-use crate::parameters::{BLOCK_BYTES_LIMIT, BLOCK_TRANSACTIONS_LIMIT};
+use crate::parameters::{BLOCK_BYTES_LIMIT, BLOCK_TRANSACTIONS_LIMIT, Parameters};
 use crate::primitives::{Account, Epoch, Height, UnixMillis};
 use crate::transaction::Transaction;
 
@@ -169,6 +169,16 @@ impl Block {
     #[must_use]
     pub fn transaction_bytes(&self) -> usize {
         self.transactions.iter().map(|transaction| transaction.size()).sum()
+    }
+
+    /// Whether what waits may have been left out of it for want of room: it holds as many transactions as it may, or the
+    /// largest that there can be would not have fitted. Whoever looks at a block does not know the size of what its proposer
+    /// left out: with room for the largest, there was room for it.
+    #[must_use]
+    pub fn is_full(&self, parameters: &Parameters) -> bool {
+        let bytes = self.transaction_bytes().saturating_add(parameters.transaction_bytes_max as usize);
+        bytes > parameters.block_bytes_max as usize
+            || self.transactions.len() >= parameters.block_transactions_max as usize
     }
 
     /// Encoded size in bytes.

@@ -82,6 +82,12 @@ impl Epoch {
     pub fn next(self) -> Epoch {
         Epoch(self.0.checked_add(1).expect("no chain reaches an epoch of 2^64"))
     }
+
+    /// The epoch before this one; none before the first.
+    #[must_use]
+    pub fn previous(self) -> Option<Epoch> {
+        self.0.checked_sub(1).map(Epoch)
+    }
 }
 
 impl ValidatorIndex {

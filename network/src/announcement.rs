@@ -13,6 +13,10 @@
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     io,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use borsh::{BorshDeserialize, BorshSerialize};
@@ -219,11 +223,33 @@ pub struct Merged {
     pub displaced: Option<Binding>,
 }
 
+/// How far a sequence may be ahead of this machine's clock: a parameter of the chain, which later epochs may change. Clones
+/// are the same one.
+#[derive(Clone, Debug)]
+pub struct ClockDrift(Arc<AtomicU64>);
+
+impl ClockDrift {
+    /// So many milliseconds, to begin with.
+    pub fn new(max_ms: u64) -> Self {
+        Self(Arc::new(AtomicU64::new(max_ms)))
+    }
+
+    /// So many milliseconds from now on.
+    pub fn set(&self, max_ms: u64) {
+        self.0.store(max_ms, Ordering::Relaxed);
+    }
+
+    /// Whether a sequence is ahead of the clock by more.
+    pub fn is_ahead(&self, sequence: u64, now_ms: u64) -> bool {
+        sequence > now_ms.saturating_add(self.0.load(Ordering::Relaxed))
+    }
+}
+
 /// The announcements in force.
 #[derive(Debug)]
 pub struct Book {
     chain: Hash,
-    drift_ms: u64,
+    drift: ClockDrift,
     /// The node that this process is, and the validator key it signs with.
     own: Option<(PublicKey, PeerId)>,
     validators: BTreeSet<PublicKey>,
@@ -233,10 +259,10 @@ pub struct Book {
 
 impl Book {
     /// An empty book of a chain. `own` is this process's validator key and peer id, if it is a validator.
-    pub fn new(chain: Hash, drift_ms: u64, own: Option<(PublicKey, PeerId)>) -> Self {
+    pub fn new(chain: Hash, drift: ClockDrift, own: Option<(PublicKey, PeerId)>) -> Self {
         Self {
             chain,
-            drift_ms,
+            drift,
             own,
             validators: BTreeSet::new(),
             bindings: BTreeMap::new(),
@@ -272,7 +298,7 @@ impl Book {
                 Refusal::TooSoon { sequence, known }
             });
         }
-        if sequence > now_ms.saturating_add(self.drift_ms) {
+        if self.drift.is_ahead(sequence, now_ms) {
             return Err(Refusal::Ahead { sequence, now_ms });
         }
         let binding = signed.check(&self.chain)?;

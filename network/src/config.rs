@@ -28,6 +28,7 @@ pub struct Config {
     pub sequence_file: PathBuf,
     /// Sizes and counts.
     pub limits: Limits,
-    /// How far the sequence of an announcement may be ahead of this machine's clock.
+    /// How far the sequence of an announcement may be ahead of this machine's clock, until
+    /// [`Network::set_clock_drift`](crate::Network::set_clock_drift) says otherwise.
     pub max_clock_drift_ms: u64,
 }

@@ -14,6 +14,7 @@ use tracing::{debug, error, info};
 
 use crate::{
     Class, Disconnection, GossipToken, GossipVerdict, Limits, NetworkError, PeerInfo, RequestError, Topic,
+    announcement::ClockDrift,
     bound::Bound,
     limits::{DISCONNECTIONS_MAX, VALIDATORS_MAX},
     metrics::{GossipOutcome, Metrics},
@@ -71,6 +72,7 @@ pub(crate) struct Shared {
     pub(crate) own_validator: Option<PublicKey>,
     pub(crate) limits: Limits,
     pub(crate) sizes: Sizes,
+    pub(crate) drift: ClockDrift,
     pub(crate) metrics: Metrics,
     pub(crate) status: Status,
     /// A queue for every other validator of the set, whether its peer is known yet or not.
@@ -88,6 +90,7 @@ impl Shared {
         own_validator: Option<PublicKey>,
         limits: Limits,
         sizes: Sizes,
+        drift: ClockDrift,
         metrics: Metrics,
     ) -> Self {
         Self {
@@ -95,6 +98,7 @@ impl Shared {
             own_validator,
             limits,
             sizes,
+            drift,
             status: Status::new(metrics.clone()),
             metrics,
             queues: RwLock::default(),
@@ -217,6 +221,11 @@ impl Network {
         limits.check()?;
         self.shared.sizes.raise(limits);
         Ok(())
+    }
+
+    /// Sets how far the sequence of an announcement may be ahead of this machine's clock. What is in force stays so.
+    pub fn set_clock_drift(&self, max_ms: u64) {
+        self.shared.drift.set(max_ms);
     }
 
     /// Queues a frame for a validator and returns at once; a full queue drops its oldest frame. What cannot be sent

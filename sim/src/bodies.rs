@@ -28,15 +28,15 @@ impl Bodies {
         self.waiting.len()
     }
 
-    /// Begins to gather the bodies of a proposal that `source` sent, with those that `here` finds at once.
+    /// Begins to gather the bodies of `block`, which a proposal of `source` names, with those that `here` finds at once.
     pub(crate) fn begin(
         &mut self,
+        block: Hash,
         proposal: Arc<Proposal>,
         source: usize,
         here: impl Fn(&Hash) -> Option<Arc<Transaction>>,
     ) {
         let found = proposal.transactions.iter().filter_map(|hash| Some((*hash, here(hash)?))).collect();
-        let block = proposal.header.hash();
         self.waiting.insert(block, Waiting { proposal, source, asked: 0, found });
     }
 

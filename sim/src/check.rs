@@ -97,8 +97,8 @@ impl Checks {
             }
             Sighting::Kept(votes) => {
                 // Those of others are none of its promises.
-                let own = votes.iter().filter(|vote| self.chain.epochs.signer(vote) == Some(node));
-                own.copied().collect::<Vec<_>>().iter().try_for_each(|vote| self.votes.kept(node, vote))?;
+                let mut own = votes.iter().filter(|vote| self.chain.epochs.signer(vote) == Some(node));
+                own.try_for_each(|vote| self.votes.kept(node, vote))?;
                 self.entered(node, votes);
                 Ok(())
             }

@@ -11,7 +11,7 @@ use crate::observe::{Accusation, Vote};
 use crate::wire::Parcel;
 
 /// Why a node wants to be woken.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Wake {
     /// Its engine takes the events that have gathered.
     Turn,
@@ -25,8 +25,8 @@ pub(crate) enum Wake {
     Lie,
     /// The engine's deadline; stale if the engine has changed its mind since.
     Tick(Mono),
-    /// Bodies of this proposal should have come by now.
-    Refetch(Hash),
+    /// Bodies of this proposal should have come by now. Beside the queue: all else that waits there is small.
+    Refetch(Box<Hash>),
     /// Transactions may have waited long enough to be handed to everybody.
     HandOut,
     /// A node without a place in the set asks for blocks.

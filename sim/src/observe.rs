@@ -16,7 +16,7 @@ use crate::check::choice::Claimed;
 use crate::trace::Short;
 
 /// Kinds of vote; a validator casts at most one of a kind in one place.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum VoteKind {
     /// First vote on a block.
     Prepare,
@@ -31,7 +31,7 @@ pub enum VoteKind {
 }
 
 /// Where a vote is cast: in each such place a correct validator signs one thing for ever.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Slot {
     /// Of which kind.
     pub kind: VoteKind,
@@ -114,6 +114,9 @@ pub trait Observed: Engine {
     /// The votes that a message carries.
     fn votes(message: &Self::Message) -> Vec<Vote>;
 
+    /// Who signed a message, in which epoch; nobody signs a few.
+    fn signer(message: &Self::Message) -> Option<(Epoch, ValidatorIndex)>;
+
     /// The votes that come inside of it, and count as if they came by themselves: VIEW-CHANGEs in a NEW-VIEW.
     fn carried(message: &Self::Message) -> Vec<Vote>;
 
@@ -138,6 +141,17 @@ impl Observed for Pbft {
             Message::NewView(it) => vec![new_view(it)],
             // What others hold of somebody was sent before.
             Message::Status(_) | Message::Recall(_) | Message::Holdings(_) => Vec::new(),
+        }
+    }
+
+    fn signer(message: &Message) -> Option<(Epoch, ValidatorIndex)> {
+        match message {
+            Message::PrePrepare(it) => Some((it.prepare.payload.epoch, it.prepare.signer)),
+            Message::Prepare(it) | Message::Commit(it) => Some((it.payload.epoch, it.signer)),
+            Message::Checkpoint(it) => Some((it.payload.epoch, it.signer)),
+            Message::ViewChange(it) => Some((it.payload.epoch, it.signer)),
+            Message::NewView(it) => Some((it.payload.epoch, it.signer)),
+            Message::Status(_) | Message::Recall(_) | Message::Holdings(_) => None,
         }
     }
 

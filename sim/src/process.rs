@@ -156,7 +156,7 @@ impl<E: Deceptive> Process<E> {
         let parent = Parent { height: tip.height, hash: tip.hash, time: tip.time };
         let mut candidates =
             Candidates::new(TransactionRules::of(machine.chain.genesis.chain, &epoch), parent);
-        let blocks = stored_blocks(&ledger, tip.height);
+        let blocks = stored_blocks(&ledger);
         blocks.iter().for_each(|block| candidates.remember(block));
         replica.current().accepted().into_iter().for_each(|block| candidates.insert(block));
         let hashes = blocks.iter().map(|block| block.hash()).collect();
@@ -245,7 +245,7 @@ impl<E: Deceptive> Process<E> {
                     self.tick_if_due(now, out);
                 }
             }
-            Wake::Refetch(block) => self.fetch(machine, now, block, out),
+            Wake::Refetch(block) => self.fetch(machine, now, *block, out),
             Wake::HandOut => self.hand_out(machine, now, out),
             Wake::Follow => self.follow(machine, now, out),
             Wake::Lie => self.lie(machine, now, out),

@@ -88,7 +88,7 @@ enum Happening<M> {
     /// A machine's process of that life asked to be woken when its own clock shows this.
     Wake { node: usize, life: u32, local: Mono, why: Wake },
     /// A packet arrives, over the connection of that number.
-    Arrive(Box<Arrival<M>>),
+    Arrive(Arrival<M>),
     /// The fault at this place of the script.
     Fault(usize),
     /// A node is started, unless it runs.
@@ -118,6 +118,8 @@ struct Arrival<M> {
 
 struct Simulation<'a, E: Deceptive> {
     scenario: &'a Scenario,
+    /// [`Scenario::bound_ms`], which every probe asks for.
+    bound_ms: u64,
     chain: Arc<Chain>,
     queue: Queue<Happening<E::Message>>,
     network: Network,
@@ -185,6 +187,7 @@ impl<'a, E: Deceptive> Simulation<'a, E> {
         coverage.add("runs with several liars", u64::from(scenario.liars.len() > 1));
         Self {
             scenario,
+            bound_ms: scenario.bound_ms(),
             queue: Queue::new(),
             network: Network::new(scenario.seed, machines, scenario.network.clone()),
             nodes: members.enumerate().map(machine).map(Node::new).collect(),
@@ -270,9 +273,9 @@ impl<'a, E: Deceptive> Simulation<'a, E> {
         Ok(())
     }
 
-    fn arrive(&mut self, arrival: Box<Arrival<E::Message>>) -> Result<(), Violation> {
+    fn arrive(&mut self, arrival: Arrival<E::Message>) -> Result<(), Violation> {
         let now = self.queue.now();
-        let Arrival { from, to, connection, .. } = *arrival;
+        let Arrival { from, to, connection, .. } = arrival;
         if let Some(until) = self.nodes[to].paused(now) {
             self.queue.at(until, Happening::Arrive(arrival));
         } else if connection == self.network.connection(from, to) {
@@ -342,7 +345,7 @@ impl<'a, E: Deceptive> Simulation<'a, E> {
                     Rc::clone(parcel)
                 };
                 let connection = self.network.connection(from, machine);
-                let arrive = Happening::Arrive(Box::new(Arrival { from, to: machine, connection, parcel }));
+                let arrive = Happening::Arrive(Arrival { from, to: machine, connection, parcel });
                 self.queue.after_micros(arrival.micros + after_us, arrive);
             }
         }

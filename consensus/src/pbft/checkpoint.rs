@@ -114,7 +114,7 @@ impl Pbft {
 
     /// Signs the result of the highest executed height, once, unless Q others are known to have done so already.
     pub(super) fn cast_checkpoint(&mut self, out: &mut Output<Self>) -> bool {
-        let payload = self.executed.checkpoint;
+        let payload = &self.executed.checkpoint;
         let height = payload.height;
         let settled = height <= self.checkpoints.stable.height || self.checkpoints.heard_at_or_above(height);
         // What an epoch starts from is signed by the set of the epoch before.
@@ -122,14 +122,14 @@ impl Pbft {
             return false;
         }
         let Some(voter) = self.witness() else { return false };
-        if let Some(own) = self.checkpoints.vote_of(height, voter.index) {
-            if own.payload != payload {
+        if let Some(own) = self.checkpoints.tallies.get(&height).and_then(|tally| tally.of(voter.index)) {
+            if own.payload != *payload {
                 self.halt(format!("executing height {height} again came to another result than before"), out);
             }
             return false;
         }
-        let signature = voter.key.sign(quorate_crypto::Domain::Checkpoint, &self.setup.scope.chain, &payload);
-        let vote = CheckpointVote { payload, signer: voter.index, signature };
+        let signature = voter.key.sign(quorate_crypto::Domain::Checkpoint, &self.setup.scope.chain, payload);
+        let vote = CheckpointVote { payload: *payload, signer: voter.index, signature };
         let n = self.quorum.n();
         let tally = self.checkpoints.tallies.entry(height).or_insert_with(|| Tally::new(n));
         let counted = tally.count(vote.signer, &vote.payload, &vote.signature);

@@ -109,7 +109,7 @@ impl Pbft {
     ) {
         let certified = certificate.payload.block;
         for block in path {
-            if self.is_full(&block) {
+            if block.is_full(&self.setup.parameters) {
                 self.timers.full(now);
             }
             let height = block.height();

@@ -67,7 +67,7 @@ use quorate_ledger::{
 
 use self::{
     checkpoint::Checkpoints,
-    message::{Base, NewView, ViewChange},
+    message::{Base, NewView, Statement, ViewChange},
     participation::Participation,
     proposal::{Building, Parent},
     ration::Ration,
@@ -254,7 +254,10 @@ impl Engine for Pbft {
         }
         match event {
             Event::Tick => self.expire_timers(now, out),
-            Event::Message { from, message } => self.on_message(now, from, message.into_inner(), out),
+            Event::Message { from, message } => match message.fault().cloned() {
+                Some(why) => self.on_false(from, message.into_inner(), why, out),
+                None => self.on_message(now, from, message.into_inner(), out),
+            },
             Event::Backlog(backlog) => self.backlog = backlog,
             Event::Built { block } => self.on_built(now, &block, out),
             Event::Checked { block, verdict } => self.on_checked(block, verdict, out),
@@ -297,7 +300,13 @@ impl Engine for Pbft {
     }
 
     fn horizon(&self) -> Horizon {
-        Horizon { committed: self.committed(), stable: self.checkpoints.stable.height, view: self.view }
+        Horizon {
+            committed: self.committed(),
+            stable: self.checkpoints.stable.height,
+            view: self.view,
+            voter: self.setup.voter.as_ref().map(|it| it.index),
+            entered: self.new_view.as_ref().map(|it| (it.payload.view, it.signature)),
+        }
     }
 
     fn records(&self) -> Vec<Record> {
@@ -389,6 +398,25 @@ impl Pbft {
         if let Err(why) = judged {
             out.act(Action::Reject { from, why });
         }
+    }
+
+    /// Takes a message that no correct validator signs: its signer is accused, and nothing that it holds is believed.
+    fn on_false(&mut self, from: ValidatorIndex, message: Message, why: Rejection, out: &mut Output<Self>) {
+        if self.has_ended() || self.meets_own(from, Statement::of(&message), out) {
+            return;
+        }
+        match message {
+            Message::NewView(new_view) => self.on_false_new_view(*new_view, out),
+            Message::PrePrepare(_)
+            | Message::Prepare(_)
+            | Message::Commit(_)
+            | Message::Checkpoint(_)
+            | Message::ViewChange(_)
+            | Message::Status(_)
+            | Message::Recall(_)
+            | Message::Holdings(_) => {}
+        }
+        out.act(Action::Reject { from, why });
     }
 
     /// Draws what follows from what is known, one round of it; whether anything did.

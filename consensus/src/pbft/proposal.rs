@@ -291,11 +291,7 @@ impl Pbft {
     /// The highest height accepted in this view without a hole below, else the committed one.
     pub(super) fn highest_accepted(&self) -> Height {
         let mut height = self.committed();
-        while self
-            .slots
-            .get(&height.next())
-            .is_some_and(|slot| slot.rounds.get(&self.view).is_some_and(|round| round.accepted().is_some()))
-        {
+        while self.round(height.next(), self.view).accepted().is_some() {
             height = height.next();
         }
         height

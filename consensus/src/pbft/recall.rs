@@ -134,8 +134,19 @@ impl Pbft {
             | Message::Holdings(_) => None,
         };
         let inside = inside.map(|it| Statement::ViewChange(Box::new(it.clone())));
-        let outer = || (message.signer() == Some(own)).then(|| Statement::of(message)).flatten();
-        let strange = inside.into_iter().chain(outer()).find(|it| !self.knows(it));
+        let outer = (message.signer() == Some(own)).then(|| Statement::of(message)).flatten();
+        self.meets_own(from, inside.into_iter().chain(outer), out)
+    }
+
+    /// Whether one of these statements, whose signatures were verified, is such a one.
+    pub(super) fn meets_own(
+        &mut self,
+        from: ValidatorIndex,
+        statements: impl IntoIterator<Item = Statement>,
+        out: &mut Output<Self>,
+    ) -> bool {
+        let Some(own) = self.setup.voter.as_ref().map(|it| it.index) else { return false };
+        let strange = statements.into_iter().find(|it| it.signer() == own && !self.knows(it));
         let Some(statement) = strange else { return false };
         if !matches!(self.standing, Standing::Forgetful(_)) {
             self.abstain(from, &statement, out);

@@ -6,7 +6,7 @@ use std::{
 };
 
 use borsh::{BorshDeserialize, BorshSerialize};
-use quorate_crypto::{Hash, MultiSignature};
+use quorate_crypto::{Hash, MultiSignature, encode};
 use quorate_ledger::{Block, CheckpointCertificate, CommitPayload, Epoch, Height, ValidatorIndex, View};
 
 use super::message::{CheckpointVote, NewView, ViewChange, Vote};
@@ -67,11 +67,11 @@ pub enum Record {
     } = 7,
 }
 
-/// That no two of these records say what one log never says: two blocks accepted at one place, two statements of one signer
-/// that exclude each other. Others' PREPAREs among them came with the one block that was accepted there.
+/// That no two of these records say what one log never says: two blocks accepted at one place, one view started in two ways,
+/// two statements of one signer that exclude each other. Others' PREPAREs among them came with the one block that was accepted there.
 ///
 /// # Errors
-/// [`OpenError::Contradiction`], with the first place where they do.
+/// [`OpenError::Contradiction`] or [`OpenError::ContradictionOfViews`], with the first place where they do.
 pub fn check(records: &[Record]) -> Result<(), OpenError> {
     let mut said: BTreeMap<(Epoch, Place), Hash> = BTreeMap::new();
     let mut say = |epoch, place: Place, what: Hash| match said.entry((epoch, place)) {
@@ -104,11 +104,14 @@ pub fn check(records: &[Record]) -> Result<(), OpenError> {
                 let place = Place::Checkpoint(it.payload.height, it.signer);
                 say(it.payload.epoch, place, it.payload.hash())?;
             }
-            Record::Dropped { .. }
-            | Record::Prepared { .. }
-            | Record::ViewChanged(_)
-            | Record::NewView(_)
-            | Record::Abstained { .. } => {}
+            Record::ViewChanged(it) => {
+                let place = Place::Asked(it.payload.view, it.signer);
+                say(it.payload.epoch, place, Hash::of(&encode(&it.payload)))?;
+            }
+            Record::NewView(it) => {
+                say(it.payload.epoch, Place::Started(it.payload.view), Hash::of(&encode(&it.payload)))?;
+            }
+            Record::Dropped { .. } | Record::Prepared { .. } | Record::Abstained { .. } => {}
         }
     }
     Ok(())
@@ -120,16 +123,21 @@ enum Place {
     Accepted(Height, View),
     Vote(Height, View, VoteKind, ValidatorIndex),
     Checkpoint(Height, ValidatorIndex),
+    Asked(View, ValidatorIndex),
+    Started(View),
 }
 
 impl Place {
     fn contradiction(self) -> OpenError {
-        let (height, what) = match self {
-            Self::Accepted(height, _) => (height, "two blocks were accepted in one view"),
-            Self::Vote(height, ..) => (height, "two different votes of one kind were cast in one view"),
-            Self::Checkpoint(height, _) => (height, "two different CHECKPOINTs were cast"),
-        };
-        OpenError::Contradiction { height, what }
+        let at = |height, what| OpenError::Contradiction { height, what };
+        let of = |view, what| OpenError::ContradictionOfViews { view, what };
+        match self {
+            Self::Accepted(height, _) => at(height, "two blocks were accepted in one view"),
+            Self::Vote(height, ..) => at(height, "two different votes of one kind were cast in one view"),
+            Self::Checkpoint(height, _) => at(height, "two different CHECKPOINTs were cast"),
+            Self::Asked(view, _) => of(view, "it was asked for in two ways"),
+            Self::Started(view) => of(view, "it was started in two ways"),
+        }
     }
 }
 

@@ -83,11 +83,11 @@ impl Pbft {
 
     /// The view's start for whoever has not entered it, and the own request for whoever is below.
     fn repeat_view(&self, to: ValidatorIndex, report: &StatusReport, out: &mut Output<Self>) {
-        let behind = report.view < self.view || (report.view == self.view && !report.active);
-        if let Some(new_view) = self.new_view.as_ref().filter(|it| behind && it.payload.view >= report.view) {
+        let lacks = |view| report.view < view || (report.view == view && !report.active);
+        if let Some(new_view) = self.new_view.as_ref().filter(|it| lacks(it.payload.view)) {
             send(to, Message::NewView(Box::new(new_view.clone())), out);
         }
-        if let Some(own) = self.own_change.as_ref().filter(|_| behind && !self.is_active()) {
+        if let Some(own) = self.own_change.as_ref().filter(|it| lacks(it.payload.view) && !self.is_active()) {
             send(to, Message::ViewChange(Box::new(own.clone())), out);
         }
     }

@@ -1,7 +1,5 @@
 //! Counting votes: one per validator, the first one, whatever comes after it (`docs/pbft.md` §8).
 
-use std::collections::BTreeMap;
-
 use quorate_crypto::{MultiSignature, Signature, Signers};
 use quorate_ledger::ValidatorIndex;
 
@@ -21,24 +19,26 @@ pub(super) enum Counted<T> {
 /// The votes for one place: at most one a validator.
 #[derive(Clone, Debug)]
 pub(super) struct Tally<T> {
-    votes: BTreeMap<ValidatorIndex, Signed<T>>,
+    /// Rising by signer. A list, since every step walks over it and it is as long as there are votes.
+    votes: Vec<(ValidatorIndex, Signed<T>)>,
     accused: Signers,
 }
 
 impl<T: Clone + PartialEq> Tally<T> {
     pub(super) fn new(n: usize) -> Self {
-        Self { votes: BTreeMap::new(), accused: Signers::new(n) }
+        Self { votes: Vec::new(), accused: Signers::new(n) }
     }
 
     /// Counts a vote whose signature was verified; a contradiction is returned once a signer.
     pub(super) fn count(&mut self, signer: ValidatorIndex, payload: &T, signature: &Signature) -> Counted<T> {
-        match self.votes.get(&signer) {
-            None => {
-                self.votes.insert(signer, Signed { payload: payload.clone(), signature: *signature });
+        match self.place(signer).map(|place| &self.votes[place].1) {
+            Err(place) => {
+                let vote = Signed { payload: payload.clone(), signature: *signature };
+                self.votes.insert(place, (signer, vote));
                 Counted::New
             }
-            Some(first) if first.payload == *payload => Counted::Known,
-            Some(first) => {
+            Ok(first) if first.payload == *payload => Counted::Known,
+            Ok(first) => {
                 if self.accused.insert(signer.as_usize()) {
                     Counted::Contradicts(first.clone())
                 } else {
@@ -48,15 +48,34 @@ impl<T: Clone + PartialEq> Tally<T> {
         }
     }
 
+    /// Who voted.
+    pub(super) fn voters(&self) -> impl Iterator<Item = ValidatorIndex> + '_ {
+        self.votes.iter().map(|(voter, _)| *voter)
+    }
+
+    /// Lets go of the votes of all whom this does not name.
+    pub(super) fn keep_of(&mut self, named: impl Fn(ValidatorIndex) -> bool) {
+        self.votes.retain(|(voter, _)| named(*voter));
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.votes.is_empty()
+    }
+
     /// This validator's vote.
     pub(super) fn of(&self, signer: ValidatorIndex) -> Option<&Signed<T>> {
-        self.votes.get(&signer)
+        self.place(signer).ok().map(|place| &self.votes[place].1)
+    }
+
+    /// Where this validator's vote stands, or would.
+    fn place(&self, signer: ValidatorIndex) -> Result<usize, usize> {
+        self.votes.binary_search_by_key(&signer, |(signer, _)| *signer)
     }
 
     /// Who voted, whatever for.
     pub(super) fn signers(&self) -> Signers {
         let mut signers = Signers::new(self.accused.size());
-        for signer in self.votes.keys() {
+        for (signer, _) in &self.votes {
             signers.insert(signer.as_usize());
         }
         signers
@@ -74,9 +93,9 @@ impl<T: Clone + PartialEq> Tally<T> {
         }
         // At most one payload can have a quorum, since each validator counts once and two quorums intersect.
         self.votes
-            .values()
-            .map(|vote| &vote.payload)
-            .find(|payload| self.votes.values().filter(|vote| vote.payload == **payload).count() >= quorum)
+            .iter()
+            .map(|(_, vote)| &vote.payload)
+            .find(|payload| self.votes.iter().filter(|(_, vote)| vote.payload == **payload).count() >= quorum)
     }
 
     /// Exactly `quorum` signatures over `payload`, of the lowest indices, if there are that many.

@@ -12,7 +12,7 @@
 //! quorum nobody climbs: a replica alone repeats its request and waits. Waits double with each view that had its quorum
 //! and failed, up to a cap, and a commit makes them short again.
 
-use quorate_ledger::{Block, UnixMillis, View};
+use quorate_ledger::{UnixMillis, View};
 
 use super::{
     Pbft,
@@ -88,7 +88,7 @@ impl Timers {
         self.fruitful = true;
     }
 
-    /// A block that was full has committed: what waits longer does not wait because it was left out.
+    /// A block that was full has committed: what waits longer may not have fitted.
     pub(super) fn full(&mut self, now: Now) {
         self.full = now.mono;
     }
@@ -136,7 +136,7 @@ impl Pbft {
         // Looked at first, since it also says when a due block will be late: an old answer would be a deadline in the past.
         let late = self.due_block_is_late(now);
         let waits = self.backlog.eligible.is_some() || late;
-        let asking = self.asked.values().filter(|it| it.request.payload.view >= self.view).count();
+        let asking = || self.asked.values().filter(|it| it.request.payload.view >= self.view).count();
         let set = |timer: &mut Option<Mono>, holds: bool| {
             *timer = if holds { timer.or(Some(now.mono)) } else { None };
         };
@@ -144,7 +144,7 @@ impl Pbft {
         set(&mut self.timers.proposal, active && backup && waits && room);
         set(&mut self.timers.progress, active && in_flight);
         let changing = matches!(self.mode, Mode::Changing) && self.signing().is_some();
-        set(&mut self.timers.new_view, changing && asking >= self.quorum.q());
+        set(&mut self.timers.new_view, changing && asking() >= self.quorum.q());
     }
 
     /// When the next timer runs out.
@@ -190,16 +190,6 @@ impl Pbft {
             self.timers.late = Some(now.mono.plus_millis(late.millis_since(now.wall)));
         }
         late <= now.wall
-    }
-
-    /// Whether a committed block left no room for more.
-    pub(super) fn is_full(&self, block: &Block) -> bool {
-        let parameters = &self.setup.parameters;
-        let bytes = u64::try_from(block.transaction_bytes()).expect("a block's size fits 64 bits");
-        // A block is full when the largest transaction would not have fitted any more.
-        bytes + u64::from(parameters.transaction_bytes_max) > u64::from(parameters.block_bytes_max)
-            || block.transactions().len()
-                >= usize::try_from(parameters.block_transactions_max).unwrap_or(usize::MAX)
     }
 
     /// When this view has served, and for which it is left then: at once with its blocks, or with its time while it has

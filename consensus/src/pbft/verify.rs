@@ -4,10 +4,10 @@
 use std::collections::BTreeSet;
 
 use borsh::BorshSerialize;
-use quorate_crypto::{Domain, Signature, verify as verify_signature};
+use quorate_crypto::{Domain, Hash, Signature, verify as verify_signature};
 use quorate_ledger::{
     BLOCK_TRANSACTIONS_LIMIT, Block, CheckpointCertificate, CommitCertificate, Epoch, Header, ValidatorIndex,
-    View,
+    ValidatorSet, View,
 };
 
 use super::{
@@ -24,6 +24,20 @@ use crate::{
     evidence::VoteKind,
     rejection::Rejection,
 };
+
+/// What signatures are checked against: all that a reader of evidence knows, and more than that no reader needs.
+#[derive(Clone, Copy)]
+pub(crate) struct Electorate<'a> {
+    pub(crate) chain: &'a Hash,
+    pub(crate) epoch: Epoch,
+    pub(crate) validators: &'a ValidatorSet,
+}
+
+impl Scope {
+    fn electorate(&self) -> Electorate<'_> {
+        Electorate { chain: &self.chain, epoch: self.epoch, validators: &self.validators }
+    }
+}
 
 pub(super) fn verify(
     scope: &Scope,
@@ -51,19 +65,21 @@ pub(super) fn verify(
             if it.payload.view < horizon.view {
                 return Err(Rejection::OldView(it.payload.view));
             }
-            view_change(scope, &it)?;
-            Message::ViewChange(it)
+            Message::ViewChange(Box::new(view_change(scope, horizon, *it)?))
         }
         Message::NewView(it) => {
-            if it.payload.view < horizon.view {
+            let known = horizon.entered == Some((it.payload.view, it.signature));
+            if it.payload.view < horizon.view || known {
                 return Err(Rejection::OldView(it.payload.view));
             }
-            new_view(scope, &it)?;
+            if let Some(why) = new_view(scope, &it)? {
+                return Ok(Verified::provably_false(Message::NewView(it), why));
+            }
             Message::NewView(it)
         }
         Message::Status(it) => Message::Status(Box::new(status(scope, horizon, *it)?)),
         Message::Recall(it) => {
-            epoch(scope, it.epoch)?;
+            epoch(scope.electorate(), it.epoch)?;
             Message::Recall(it)
         }
         Message::Holdings(it) => {
@@ -90,7 +106,7 @@ fn pre_prepare(scope: &Scope, message: &PrePrepare) -> Result<(), Rejection> {
         return Err(Rejection::Malformed("the PREPARE with it names another block"));
     }
     vote(scope, VoteKind::Prepare, &message.prepare)?;
-    must_be_primary(scope, payload.view, message.prepare.signer)?;
+    must_be_primary(scope.electorate(), payload.view, message.prepare.signer)?;
     // The PREPARE signs the header alone, so whoever relays it could name other transactions.
     let transactions = &message.proposal.transactions;
     if u32::try_from(transactions.len()).is_ok_and(|count| count > BLOCK_TRANSACTIONS_LIMIT)
@@ -107,8 +123,8 @@ fn pre_prepare(scope: &Scope, message: &PrePrepare) -> Result<(), Rejection> {
     Ok(())
 }
 
-fn must_be_primary(scope: &Scope, view: View, signer: ValidatorIndex) -> Result<(), Rejection> {
-    if signer == primary(view, scope.validators.len()) {
+fn must_be_primary(electorate: Electorate<'_>, view: View, signer: ValidatorIndex) -> Result<(), Rejection> {
+    if signer == primary(view, electorate.validators.len()) {
         Ok(())
     } else {
         Err(Rejection::NotPrimary { signer, view })
@@ -116,19 +132,21 @@ fn must_be_primary(scope: &Scope, view: View, signer: ValidatorIndex) -> Result<
 }
 
 fn vote(scope: &Scope, kind: VoteKind, vote: &Vote) -> Result<(), Rejection> {
-    epoch(scope, vote.payload.epoch)?;
-    signed(scope, kind.domain(), vote.signer, &vote.payload, &vote.signature)
+    let electorate = scope.electorate();
+    epoch(electorate, vote.payload.epoch)?;
+    signed(electorate, kind.domain(), vote.signer, &vote.payload, &vote.signature)
 }
 
 fn checkpoint(scope: &Scope, vote: &CheckpointVote) -> Result<(), Rejection> {
-    epoch(scope, vote.payload.epoch)?;
-    signed(scope, Domain::Checkpoint, vote.signer, &vote.payload, &vote.signature)
+    let electorate = scope.electorate();
+    epoch(electorate, vote.payload.epoch)?;
+    signed(electorate, Domain::Checkpoint, vote.signer, &vote.payload, &vote.signature)
 }
 
 /// Certificates at or below the horizon are dropped instead of verified: they would teach nothing, and in a large set
 /// they are what STATUS costs.
 fn status(scope: &Scope, horizon: Horizon, mut status: StatusReport) -> Result<StatusReport, Rejection> {
-    epoch(scope, status.epoch)?;
+    epoch(scope.electorate(), status.epoch)?;
     let n = scope.validators.len();
     if status.heights.len() > STATUS_HEIGHTS_MAX || status.checkpoints.len() > STATUS_HEIGHTS_MAX {
         return Err(Rejection::Malformed("it reports on too many heights"));
@@ -143,7 +161,7 @@ fn status(scope: &Scope, horizon: Horizon, mut status: StatusReport) -> Result<S
     }
     status.certificate = status.certificate.filter(|it| it.payload.height > horizon.committed);
     if let Some(certificate) = &status.certificate {
-        commit_certificate(scope, certificate)?;
+        commit_certificate(scope.electorate(), certificate)?;
     }
     status.checkpoint = status.checkpoint.filter(|it| it.payload.height > horizon.stable);
     if let Some(certificate) = &status.checkpoint {
@@ -152,33 +170,53 @@ fn status(scope: &Scope, horizon: Horizon, mut status: StatusReport) -> Result<S
     Ok(status)
 }
 
-/// VIEW-CHANGE (`docs/pbft.md` §4.2): a request that is proven claim by claim.
-fn view_change(scope: &Scope, change: &ViewChange) -> Result<(), Rejection> {
-    let ViewChange { payload, signer, signature, proof } = change;
-    request(scope, payload, *signer, signature)?;
+/// VIEW-CHANGE (`docs/pbft.md` §4.2): a request that is proven claim by claim, to whoever is to start the view. Nobody else
+/// needs the proof, which is a quorum of signatures for each claim and comes again each time that the request is repeated:
+/// it is dropped unverified. But a certificate teaches the same wherever it comes from, so that of a base above what is
+/// committed here stays.
+fn view_change(scope: &Scope, horizon: Horizon, mut change: ViewChange) -> Result<ViewChange, Rejection> {
+    let electorate = scope.electorate();
+    request(electorate, &change.payload, change.signer, &change.signature)?;
+    fits(scope, &change.payload)?;
+    if starts(scope, horizon, change.payload.view) {
+        fully_proven(scope, &change)?;
+    } else {
+        let base = change.proof.base.filter(|it| it.payload.height > horizon.committed);
+        change.proof = Proof { base, prepared: Vec::new() };
+        proven(electorate, change.payload.base, &change.proof)?;
+    }
+    Ok(change)
+}
+
+/// Whether this replica may still have to start a view. One that does not say who it is may.
+fn starts(scope: &Scope, horizon: Horizon, view: View) -> bool {
+    let leads = horizon.voter.is_none_or(|own| own == primary(view, scope.validators.len()));
+    leads && horizon.entered.is_none_or(|(entered, _)| entered < view)
+}
+
+fn fully_proven(scope: &Scope, change: &ViewChange) -> Result<(), Rejection> {
+    let ViewChange { payload, proof, .. } = change;
     if !payload.prepared.iter().eq(proof.prepared.iter().map(|it| &it.payload)) {
         return Err(Rejection::Malformed("its certificates are not those that it claims"));
     }
-    proven(scope, payload.base, proof)
+    proven(scope.electorate(), payload.base, proof)?;
+    stands(scope, payload.base, proof)
 }
 
 /// What a VIEW-CHANGE claims, as far as it needs no proof. Not demanded: links, absence of gaps, anything about this
 /// replica's own state, since each of these refuses honest ones.
 fn request(
-    scope: &Scope,
+    electorate: Electorate<'_>,
     payload: &ViewChangePayload,
     signer: ValidatorIndex,
     signature: &Signature,
 ) -> Result<(), Rejection> {
     let ViewChangePayload { view, base, prepared, .. } = payload;
-    epoch(scope, payload.epoch)?;
-    signed(scope, Domain::ViewChange, signer, payload, signature)?;
-    if u64::try_from(prepared.len()).is_ok_and(|count| count > 2 * scope.window) {
-        return Err(Rejection::Malformed("it reports more heights than can be in flight"));
-    }
+    epoch(electorate, payload.epoch)?;
+    signed(electorate, Domain::ViewChange, signer, payload, signature)?;
     let mut below = base.height;
     for claim in prepared {
-        epoch(scope, claim.epoch)?;
+        epoch(electorate, claim.epoch)?;
         if claim.height <= below || claim.view >= *view {
             return Err(Rejection::Malformed(
                 "its heights do not rise, or a certificate is not of an earlier view",
@@ -189,62 +227,97 @@ fn request(
     Ok(())
 }
 
-/// That a base is what its certificate says, or where the epoch starts, and that all certificates above it hold.
-fn proven(scope: &Scope, base: BaseClaim, proof: &Proof) -> Result<(), Rejection> {
-    match &proof.base {
-        Some(certificate) => {
-            if (certificate.payload.height, certificate.payload.block) != (base.height, base.block) {
-                return Err(Rejection::Malformed("the base's certificate is for another block"));
-            }
-            commit_certificate(scope, certificate)?;
-        }
-        None if (base.height, base.block) == scope.start => {}
-        None => return Err(Rejection::Malformed("the base has no certificate")),
+/// That no more is claimed than the chain's window lets be in flight.
+fn fits(scope: &Scope, payload: &ViewChangePayload) -> Result<(), Rejection> {
+    if u64::try_from(payload.prepared.len()).is_ok_and(|count| count > 2 * scope.window) {
+        return Err(Rejection::Malformed("it reports more heights than can be in flight"));
     }
-    proof.prepared.iter().try_for_each(|it| prepared_certificate(scope, it))
+    Ok(())
 }
 
-fn prepared_certificate(scope: &Scope, certificate: &PreparedCertificate) -> Result<(), Rejection> {
+/// That a base without a certificate is where the epoch starts.
+fn stands(scope: &Scope, base: BaseClaim, proof: &Proof) -> Result<(), Rejection> {
+    if proof.base.is_none() && (base.height, base.block) != scope.start {
+        return Err(Rejection::Malformed("the base has no certificate"));
+    }
+    Ok(())
+}
+
+/// That a base is what its certificate says, and that all certificates above it hold.
+fn proven(electorate: Electorate<'_>, base: BaseClaim, proof: &Proof) -> Result<(), Rejection> {
+    if let Some(certificate) = &proof.base {
+        if (certificate.payload.height, certificate.payload.block) != (base.height, base.block) {
+            return Err(Rejection::Malformed("the base's certificate is for another block"));
+        }
+        commit_certificate(electorate, certificate)?;
+    }
+    proof.prepared.iter().try_for_each(|it| prepared_certificate(electorate, it))
+}
+
+fn prepared_certificate(
+    electorate: Electorate<'_>,
+    certificate: &PreparedCertificate,
+) -> Result<(), Rejection> {
     let PreparedCertificate { header, payload, signatures } = certificate;
-    epoch(scope, payload.epoch)?;
+    epoch(electorate, payload.epoch)?;
     if (header.height, header.hash()) != (payload.height, payload.block) {
         return Err(Rejection::Malformed("a prepared certificate comes with another block's header"));
     }
-    let message = Domain::Prepare.message(&scope.chain, payload);
+    let message = Domain::Prepare.message(electorate.chain, payload);
     signatures
-        .verify(scope.validators.keys(), scope.quorum().q(), &message)
+        .verify(electorate.validators.keys(), electorate.validators.quorum().q(), &message)
         .map_err(|why| Rejection::BadCertificate { height: payload.height, why: why.to_string() })
 }
 
-/// NEW-VIEW, all but what follows from its VIEW-CHANGEs: that is the engine's to judge, since it is evidence.
-fn new_view(scope: &Scope, message: &NewView) -> Result<(), Rejection> {
-    let NewViewPayload { view, changes, proof, .. } = &message.payload;
-    epoch(scope, message.payload.epoch)?;
-    must_be_primary(scope, *view, message.signer)?;
-    signed(scope, Domain::NewView, message.signer, &message.payload, &message.signature)?;
+/// NEW-VIEW, all but what follows from its VIEW-CHANGEs, which the engine compares once it has taken these. All that it holds
+/// is under its signer's signature, so nobody else can have made it false: the fault that anybody sees is returned, to
+/// accuse its signer of. What only those see who know the epoch's window and where it starts is refused.
+fn new_view(scope: &Scope, message: &NewView) -> Result<Option<Rejection>, Rejection> {
+    let NewViewPayload { changes, proof, .. } = &message.payload;
+    let electorate = scope.electorate();
+    epoch(electorate, message.payload.epoch)?;
+    signed(electorate, Domain::NewView, message.signer, &message.payload, &message.signature)?;
+    if let Err(why) = sound(electorate, message.signer, &message.payload) {
+        return Ok(Some(why));
+    }
+    changes.iter().try_for_each(|it| fits(scope, &it.payload))?;
+    let highest = changes.iter().map(|it| it.payload.base).max_by_key(|it| it.height);
+    highest.map_or(Ok(()), |base| stands(scope, base, proof))?;
+    Ok(None)
+}
+
+/// Whether a correct validator may have signed this NEW-VIEW, but for the blocks that it proposes
+/// ([`follows`](super::reproposal::follows)): it is the view's primary, and whatever it rests on is there and holds.
+pub(crate) fn sound(
+    electorate: Electorate<'_>,
+    signer: ValidatorIndex,
+    payload: &NewViewPayload,
+) -> Result<(), Rejection> {
+    let NewViewPayload { view, changes, proof, .. } = payload;
+    must_be_primary(electorate, *view, signer)?;
     let signers: BTreeSet<ValidatorIndex> = changes.iter().map(|it| it.signer).collect();
-    if changes.len() != scope.quorum().q() || signers.len() != changes.len() {
+    if changes.len() != electorate.validators.quorum().q() || signers.len() != changes.len() {
         return Err(Rejection::Malformed("it does not rest on Q different replicas' VIEW-CHANGEs"));
     }
     for change in changes {
         if change.payload.view != *view {
             return Err(Rejection::Malformed("one of its VIEW-CHANGEs asks for another view"));
         }
-        request(scope, &change.payload, change.signer, &change.signature)?;
+        request(electorate, &change.payload, change.signer, &change.signature)?;
     }
     // What the choice looks at is proven, and nothing else comes along: so a NEW-VIEW is small, and judged once.
     let unproven = Rejection::Malformed("it does not prove exactly what its blocks follow from");
-    let start = reproposal_of(&message.payload).ok_or_else(|| unproven.clone())?;
+    let start = reproposal_of(payload).ok_or_else(|| unproven.clone())?;
     if start.proof() != *proof {
         return Err(unproven);
     }
-    proven(scope, start.base.claim(), proof)
+    proven(electorate, start.base.claim(), proof)
 }
 
 /// What is held of the asker, whose engine looks at the signature of the one statement that would mean something to it
 /// ([`statement`]): an answer that nobody asked for must not cost a thousand of them.
 fn holdings(scope: &Scope, message: &Holdings) -> Result<(), Rejection> {
-    epoch(scope, message.epoch)?;
+    epoch(scope.electorate(), message.epoch)?;
     if message.statements.len() > STATEMENTS_MAX {
         return Err(Rejection::Malformed("it holds too many messages"));
     }
@@ -253,36 +326,38 @@ fn holdings(scope: &Scope, message: &Holdings) -> Result<(), Rejection> {
 
 /// That its signer made a statement in this epoch: who signed what is all that matters, so nothing inside is verified.
 pub(super) fn statement(scope: &Scope, statement: &Statement) -> Result<(), Rejection> {
+    let electorate = scope.electorate();
     match statement {
         Statement::Prepare(it) => vote(scope, VoteKind::Prepare, it),
         Statement::Commit(it) => vote(scope, VoteKind::Commit, it),
         Statement::Checkpoint(it) => checkpoint(scope, it),
         Statement::ViewChange(it) => {
-            epoch(scope, it.payload.epoch)?;
-            signed(scope, Domain::ViewChange, it.signer, &it.payload, &it.signature)
+            epoch(electorate, it.payload.epoch)?;
+            signed(electorate, Domain::ViewChange, it.signer, &it.payload, &it.signature)
         }
         Statement::NewView(it) => {
-            epoch(scope, it.payload.epoch)?;
-            signed(scope, Domain::NewView, it.signer, &it.payload, &it.signature)
+            epoch(electorate, it.payload.epoch)?;
+            signed(electorate, Domain::NewView, it.signer, &it.payload, &it.signature)
         }
     }
 }
 
-fn commit_certificate(scope: &Scope, certificate: &CommitCertificate) -> Result<(), Rejection> {
-    epoch(scope, certificate.payload.epoch)?;
+fn commit_certificate(electorate: Electorate<'_>, certificate: &CommitCertificate) -> Result<(), Rejection> {
+    epoch(electorate, certificate.payload.epoch)?;
     certificate
-        .verify(&scope.chain, &scope.validators)
+        .verify(electorate.chain, electorate.validators)
         .map_err(|why| Rejection::BadCertificate { height: certificate.payload.height, why: why.to_string() })
 }
 
 /// A checkpoint of this epoch, or the one that it starts from, which the set of the epoch before has signed.
 fn checkpoint_certificate(scope: &Scope, certificate: &CheckpointCertificate) -> Result<(), Rejection> {
     let payload = &certificate.payload;
-    let closes_the_one_before = payload.height == scope.start.0 && payload.epoch.next() == scope.epoch;
+    let closes_the_one_before =
+        payload.height == scope.start.0 && Some(payload.epoch) == scope.epoch.previous();
     let validators = match &scope.previous {
         Some(previous) if closes_the_one_before => previous,
         Some(_) | None => {
-            epoch(scope, payload.epoch)?;
+            epoch(scope.electorate(), payload.epoch)?;
             &scope.validators
         }
     };
@@ -291,19 +366,20 @@ fn checkpoint_certificate(scope: &Scope, certificate: &CheckpointCertificate) ->
         .map_err(|why| Rejection::BadCertificate { height: certificate.payload.height, why: why.to_string() })
 }
 
-fn epoch(scope: &Scope, got: Epoch) -> Result<(), Rejection> {
-    if got == scope.epoch { Ok(()) } else { Err(Rejection::WrongEpoch { got, want: scope.epoch }) }
+fn epoch(electorate: Electorate<'_>, got: Epoch) -> Result<(), Rejection> {
+    let want = electorate.epoch;
+    if got == want { Ok(()) } else { Err(Rejection::WrongEpoch { got, want }) }
 }
 
 fn signed<T: BorshSerialize>(
-    scope: &Scope,
+    electorate: Electorate<'_>,
     domain: Domain,
     signer: ValidatorIndex,
     payload: &T,
     signature: &Signature,
 ) -> Result<(), Rejection> {
-    let key = scope.validators.key(signer).ok_or(Rejection::UnknownSigner(signer))?;
-    if verify_signature(key, &domain.message(&scope.chain, payload), signature) {
+    let key = electorate.validators.key(signer).ok_or(Rejection::UnknownSigner(signer))?;
+    if verify_signature(key, &domain.message(electorate.chain, payload), signature) {
         Ok(())
     } else {
         Err(Rejection::BadSignature(signer))

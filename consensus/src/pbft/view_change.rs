@@ -98,8 +98,8 @@ pub(super) struct Reproposed {
 #[derive(Clone, Debug)]
 pub(super) struct Asked {
     pub(super) request: Request,
-    /// Kept where this replica is to start the view, and of its own; none of one that came inside a NEW-VIEW, whose view has
-    /// started. A proof may take megabytes, and nobody else needs it once it is verified.
+    /// Kept where this replica is to start the view, and of its own, until the view has started; none of one that came inside
+    /// a NEW-VIEW. A proof may take megabytes, and nobody else needs it.
     proof: Option<Proof>,
 }
 
@@ -214,6 +214,8 @@ impl Pbft {
         self.view = view;
         self.mode = Mode::Changing;
         self.timers.left();
+        let own = self.setup.voter.as_ref().map(|it| it.index);
+        self.slots.values_mut().for_each(|slot| slot.thin(own));
     }
 
     /// For each height above the base the prepared certificate of the highest view, whether it still links or not.
@@ -250,8 +252,10 @@ impl Pbft {
         if let Some(certificate) = change.proof.base.clone() {
             self.learn_commit(certificate, out);
         }
-        let starts =
-            self.setup.voter.as_ref().map(|it| it.index) == Some(self.primary_of(change.payload.view));
+        // Verification has looked at the proof for the one who is to start the view alone.
+        let view = change.payload.view;
+        let leads = self.setup.voter.as_ref().map(|it| it.index) == Some(self.primary_of(view));
+        let starts = leads && self.new_view.as_ref().is_none_or(|it| it.payload.view < view);
         let proof = starts.then(|| change.proof.clone());
         self.take_request(Asked { request: change.request(), proof }, out);
     }
@@ -332,16 +336,7 @@ impl Pbft {
         }
         let Some(start) = reproposal_of(&new_view.payload) else { return };
         if !start.blocks.iter().map(|it| &it.payload.block).eq(&new_view.payload.blocks) {
-            if self.accused.starts_wrongly(&new_view) {
-                let evidence = Evidence::FalseNewView {
-                    signer: self.key_of(new_view.signer),
-                    new_view: Box::new(Signed { payload: new_view.payload, signature: new_view.signature }),
-                };
-                out.act(Action::Accuse { evidence: Box::new(evidence) });
-            }
-            if view == self.view {
-                self.suspect(Cause::FalseNewView, out);
-            }
+            self.on_false_new_view(new_view, out);
             return;
         }
         if view > self.view && !self.join(out) && self.signing().is_none() {
@@ -365,11 +360,31 @@ impl Pbft {
         }
     }
 
+    /// Accuses whoever signed a false NEW-VIEW, and leaves the view if it is its primary's.
+    pub(super) fn on_false_new_view(&mut self, new_view: NewView, out: &mut Output<Self>) {
+        let NewView { ref payload, signer, .. } = new_view;
+        let failed = payload.view == self.view && signer == self.primary();
+        if self.accused.starts_wrongly(&new_view) {
+            let evidence = Evidence::FalseNewView {
+                signer: self.key_of(signer),
+                new_view: Box::new(Signed { payload: new_view.payload, signature: new_view.signature }),
+            };
+            out.act(Action::Accuse { evidence: Box::new(evidence) });
+        }
+        if failed {
+            self.suspect(Cause::FalseNewView, out);
+        }
+    }
+
     /// Starts the current view by its NEW-VIEW, which is recorded first.
     fn enter(&mut self, now: Now, new_view: NewView, start: &Reproposal, out: &mut Output<Self>) {
         out.record(Record::NewView(Box::new(new_view.clone())));
         if let Some(certificate) = start.base.certificate.clone() {
             self.learn_commit(certificate, out);
+        }
+        // Views rise: nobody starts this one or an earlier one again.
+        for asked in self.asked.values_mut().filter(|it| it.request.payload.view <= self.view) {
+            asked.proof = None;
         }
         self.new_view = Some(new_view);
         self.mode = Mode::Active(Start::of(start));
@@ -388,7 +403,8 @@ impl Pbft {
             Mode::Changing
         };
         if let Some(own) = &self.own_change {
-            self.asked.insert(own.signer, Asked::of(own));
+            let proof = (started < own.payload.view).then(|| own.proof.clone());
+            self.asked.insert(own.signer, Asked { request: own.request(), proof });
         }
     }
 

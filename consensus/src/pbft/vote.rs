@@ -7,7 +7,7 @@ use super::{
     Pbft,
     message::{Message, Vote},
     record::Record,
-    slot::{Prepared, Round},
+    slot::{Prepared, ROUNDS_MAX, Round},
     tally::Counted,
 };
 use crate::{
@@ -15,9 +15,6 @@ use crate::{
     evidence::{Evidence, Signed, VoteKind},
     rejection::Rejection,
 };
-
-/// Views of one height beyond which COMMITs of further old ones are not kept; certified blocks bring the height then.
-const ROUNDS_MAX: usize = 16;
 
 impl Pbft {
     /// Takes a vote at a height that is still open or not yet the ledger's alone. Votes above the window are kept too, as
@@ -44,11 +41,11 @@ impl Pbft {
         Ok(())
     }
 
-    /// Whether votes of a view are kept: of this one and the next, and of older ones whose round is there until the height
-    /// commits.
+    /// Whether votes of a view are kept: of this one and the next, and of older ones of which some are held, the newest of
+    /// them, until the height commits.
     pub(super) fn hears(&self, view: View, height: Height) -> bool {
         let near = view == self.view || Some(view) == self.next_view();
-        near || self.slots.get(&height).is_some_and(|slot| slot.rounds.contains_key(&view))
+        near || self.slots.get(&height).is_some_and(|slot| slot.counts(view))
     }
 
     /// COMMITs of an older view may still commit a height here although nothing else of that view was seen: so many views
@@ -166,15 +163,14 @@ impl Pbft {
 
     /// What is accepted in this view above the committed height, as votes name it; lowest first, without holes.
     fn accepted_payloads(&self) -> Vec<(Height, CommitPayload)> {
-        let mut payloads = Vec::new();
-        let mut height = self.committed().next();
-        while let Some(accepted) =
-            self.slots.get(&height).and_then(|slot| slot.rounds.get(&self.view)).and_then(Round::accepted)
-        {
-            payloads.push((height, self.payload_of(height, accepted.block.hash(), self.view)));
-            height = height.next();
-        }
-        payloads
+        let mut next = self.committed().next();
+        let above = self.slots.range(next..);
+        let accepted = above.map_while(|(height, slot)| {
+            let accepted = slot.rounds.get(&self.view)?.accepted()?;
+            let payload = self.payload_of(*height, accepted.block.hash(), self.view);
+            (std::mem::replace(&mut next, height.next()) == *height).then_some((*height, payload))
+        });
+        accepted.collect()
     }
 
     /// Whether the parent of what is accepted at `height` in this view is prepared in it, or committed.
@@ -193,7 +189,8 @@ impl Pbft {
     }
 
     fn voted(&self, kind: VoteKind, height: Height) -> bool {
-        self.own_vote(self.round(height, self.view), kind).is_some()
+        let voter = self.setup.voter.as_ref();
+        voter.is_some_and(|voter| self.round(height, self.view).votes(kind).of(voter.index).is_some())
     }
 
     /// This replica's vote of a kind in a round.
@@ -211,13 +208,13 @@ impl Pbft {
     /// The round of a height in a view, to be read.
     pub(super) fn round(&self, height: Height, view: View) -> &Round {
         let round = self.slots.get(&height).and_then(|slot| slot.rounds.get(&view));
-        round.unwrap_or(&self.no_round)
+        round.map_or(&self.no_round, |round| round)
     }
 
     /// The round of a height in a view, made if there is none.
     pub(super) fn round_mut(&mut self, height: Height, view: View) -> &mut Round {
         let n = self.quorum.n();
         let slot = self.slots.entry(height).or_default();
-        slot.rounds.entry(view).or_insert_with(|| Round::new(n))
+        slot.rounds.entry(view).or_insert_with(|| Box::new(Round::new(n)))
     }
 }

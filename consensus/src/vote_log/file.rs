@@ -48,18 +48,30 @@ pub(super) fn encode_frame<R: BorshSerialize>(
     sequence: u64,
     records: &[R],
 ) -> io::Result<Vec<u8>> {
-    // The body is written behind room for the header, which says how long it came to be.
     let mut frame = Vec::with_capacity(FRAME_BYTES);
-    frame.resize(FRAME_HEADER_BYTES, 0);
-    records.serialize(&mut frame)?;
-    let (header, body) = frame.split_at_mut(FRAME_HEADER_BYTES);
+    append_frame(&mut frame, id, sequence, records)?;
+    Ok(frame)
+}
+
+/// Adds a frame to others; what an error leaves behind them is no frame.
+pub(super) fn append_frame<R: BorshSerialize>(
+    frames: &mut Vec<u8>,
+    id: LogId,
+    sequence: u64,
+    records: &[R],
+) -> io::Result<()> {
+    // The body is written behind room for the header, which says how long it came to be.
+    let start = frames.len();
+    frames.resize(start + FRAME_HEADER_BYTES, 0);
+    records.serialize(frames)?;
+    let (header, body) = frames[start..].split_at_mut(FRAME_HEADER_BYTES);
     let length = u32::try_from(body.len())
         .map_err(|_| io::Error::new(io::ErrorKind::FileTooLarge, "a frame of the vote log is above 4 GiB"))?;
     header[..4].copy_from_slice(&FRAME_MAGIC);
     header[4..12].copy_from_slice(&sequence.to_le_bytes());
     header[12..16].copy_from_slice(&length.to_le_bytes());
     header[16..].copy_from_slice(&checksum(id, sequence, body).to_le_bytes());
-    Ok(frame)
+    Ok(())
 }
 
 /// Reads a whole log: every frame in sequence up to the end, or up to one that was being written when the machine

@@ -7,7 +7,7 @@ use borsh::{BorshDeserialize, BorshSerialize};
 
 use super::{
     Mark, TakenUp, VoteLogError,
-    file::{Contents, encode_frame, encode_header, scan},
+    file::{Contents, append_frame, encode_header, scan},
     kept_promise,
     mark::LogId,
     take_up,
@@ -45,8 +45,9 @@ impl Image {
     /// # Errors
     /// When they are more than a frame can hold.
     pub fn append<R: BorshSerialize>(&mut self, records: &[R]) -> io::Result<()> {
-        let frame = encode_frame(self.id, self.next_sequence, records)?;
-        self.bytes.extend(frame);
+        let end = self.bytes.len();
+        append_frame(&mut self.bytes, self.id, self.next_sequence, records)
+            .inspect_err(|_| self.bytes.truncate(end))?;
         self.next_sequence += 1;
         Ok(())
     }

@@ -125,6 +125,34 @@ fn decoding_bounds_the_number_of_transactions() {
     assert!(decode::<Block>(&with(BLOCK_TRANSACTIONS_LIMIT + 1)).is_err());
 }
 
+/// `docs/pbft.md` §5: a block is full if it holds as many transactions as it may, or so many bytes that the largest transaction
+/// would not have fitted any more.
+#[test]
+fn a_block_is_full_when_what_waits_may_not_have_fitted() {
+    let parameters = |count, bytes| Parameters {
+        block_transactions_max: count,
+        block_bytes_max: bytes,
+        transaction_bytes_max: 1_024,
+        ..Parameters::default()
+    };
+    let of = |sizes: &[u32]| {
+        let transactions = sizes.iter().zip(1..).map(|(size, nonce)| sized(nonce, *size)).collect();
+        block_on(genesis(), transactions)
+    };
+    for (sizes, count, bytes, full) in [
+        (&[300, 300][..], 2, 1 << 20, true),
+        (&[300, 300], 3, 1 << 20, false),
+        (&[300, 300], 10, 600 + 1_024, false),
+        (&[300, 301], 10, 600 + 1_024, true),
+        (&[], 1, 1_024, false),
+        // Nine tenths of what it may hold, and room for any transaction.
+        (&[1_024; 9], 100, 10 * 1_024, false),
+    ] {
+        let parameters = parameters(count, bytes);
+        assert_eq!(of(sizes).is_full(&parameters), full, "{sizes:?} of {count} and {bytes}");
+    }
+}
+
 proptest! {
     #[test]
     fn blocks_survive_their_encoding_and_nothing_else_does(nonces in vec(any::<u64>(), 0..4)) {

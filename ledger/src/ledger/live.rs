@@ -40,10 +40,10 @@ pub(super) struct Live {
     pub(super) epochs: Vec<Arc<EpochStart>>,
 }
 
-/// The reverse delta of a height: the records it changed, as they were before.
-#[derive(Debug, Default)]
+/// What one of the last heights came to, and its reverse delta: the records it changed, as they were before.
+#[derive(Debug)]
 pub(super) struct Replaced {
-    pub(super) height: Height,
+    pub(super) outcome: ExecutionOutcome,
     pub(super) records: BTreeMap<RecordKey, Option<Arc<Record>>>,
 }
 
@@ -82,8 +82,18 @@ impl Shared {
         if height == Height(0) {
             return Ok(self.genesis);
         }
+        // Asked of the last heights, of each of them twice.
+        if let Some(known) = self.live().replaced.iter().rfind(|it| it.height() == height) {
+            return Ok(known.outcome);
+        }
         let header: StoredHeader = rows::must(&*self.store, Family::Headers, height)?;
         Ok(header.outcome)
+    }
+}
+
+impl Replaced {
+    pub(super) fn height(&self) -> Height {
+        self.outcome.checkpoint.height
     }
 }
 
@@ -112,7 +122,7 @@ impl Live {
         key: &RecordKey,
         height: Height,
     ) -> Result<Option<Arc<Record>>, StoreError> {
-        let above = self.replaced.iter().filter(|replaced| replaced.height > height);
+        let above = self.replaced.iter().filter(|replaced| replaced.height() > height);
         match above.filter_map(|replaced| replaced.records.get(key)).next() {
             Some(record) => Ok(record.clone()),
             None => self.record(store, key),

@@ -25,7 +25,7 @@ fn honest() -> [SignedAnnouncement; 3] {
 
 /// What nobody signed changes nothing; what is bound is what was signed.
 fn learn(signed: SignedAnnouncement) {
-    let mut book = Book::new(chain(), DRIFT_MS, None);
+    let mut book = Book::new(chain(), ClockDrift::new(DRIFT_MS), None);
     book.set_validators((1..=3).map(|seed| secret(seed).public()).collect());
     let validator = signed.announcement.validator;
     match book.merge(signed.clone(), NOW_MS) {

@@ -36,9 +36,17 @@ fn peer(node: u8) -> PeerId {
     peer_id(&secret(node).public()).expect("a key")
 }
 
+fn drift() -> ClockDrift {
+    ClockDrift::new(DRIFT_MS)
+}
+
 /// A book of the validators 1 to 4.
 fn book() -> Book {
-    let mut book = Book::new(chain(), DRIFT_MS, None);
+    book_within(drift())
+}
+
+fn book_within(drift: ClockDrift) -> Book {
+    let mut book = Book::new(chain(), drift, None);
     let removed = book.set_validators((1..=4).map(|seed| secret(seed).public()).collect());
     assert!(removed.is_empty());
     book
@@ -106,6 +114,19 @@ fn sequence_may_be_ahead_by_the_drift_and_no_more() {
     assert!(!refusal.is_fault(), "clocks differ");
 }
 
+/// The chain's parameters change with its epochs, while the node runs.
+#[test]
+fn the_drift_that_was_set_last_counts() {
+    let drift = drift();
+    let mut book = book_within(drift.clone());
+    drift.set(2 * DRIFT_MS);
+    book.merge(announce(1, 101, NOW_MS + 2 * DRIFT_MS), NOW_MS).expect("at the new bound");
+    drift.set(1);
+    let refusal = book.merge(announce(2, 102, NOW_MS + 2), NOW_MS).expect_err("one past the newest");
+    assert_eq!(refusal, Refusal::Ahead { sequence: NOW_MS + 2, now_ms: NOW_MS });
+    book.merge(announce(2, 102, NOW_MS + 1), NOW_MS).expect("at the newest bound");
+}
+
 #[test]
 fn only_validators_of_the_set_are_bound() {
     let mut book = book();
@@ -130,7 +151,7 @@ fn both_keys_must_sign() {
     for refusal in [Refusal::ValidatorSignature, Refusal::NodeSignature] {
         assert!(refusal.is_fault());
     }
-    let other_chain = Book::new(Hash::of(b"other"), DRIFT_MS, None);
+    let other_chain = Book::new(Hash::of(b"other"), drift(), None);
     let mut other_chain = other_chain;
     other_chain.set_validators(BTreeSet::from([secret(1).public()]));
     assert_eq!(other_chain.merge(sign(announcement, 1, 101), NOW_MS), Err(Refusal::ValidatorSignature));
@@ -151,7 +172,7 @@ fn peer_serves_the_validator_it_signed_for_last() {
 #[test]
 fn own_key_is_not_bound_to_another_node() {
     let own = secret(1).public();
-    let mut book = Book::new(chain(), DRIFT_MS, Some((own, peer(101))));
+    let mut book = Book::new(chain(), drift(), Some((own, peer(101))));
     book.set_validators(BTreeSet::from([own]));
     assert_eq!(book.merge(announce(1, 102, NOW_MS), NOW_MS), Err(Refusal::OurKey(peer(102))));
     book.merge(announce(1, 101, NOW_MS), NOW_MS).expect("our node");

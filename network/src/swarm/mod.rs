@@ -48,7 +48,7 @@ use self::{
 };
 use crate::{
     Config, Inbound, Network, NetworkError, RequestError, Topic,
-    announcement::Book,
+    announcement::{Book, ClockDrift},
     behaviour::{self, Behaviour, BehaviourEvent},
     gossip::PendingGossip,
     handle::{Command, Shared, Sizes},
@@ -98,7 +98,9 @@ pub async fn start(
 
     let own_validator = config.validator.as_ref().map(SecretKey::public);
     let limits = config.limits.clone();
-    let shared = Arc::new(Shared::new(*swarm.local_peer_id(), own_validator, limits, sizes, own_metrics));
+    let drift = ClockDrift::new(config.max_clock_drift_ms);
+    let shared =
+        Arc::new(Shared::new(*swarm.local_peer_id(), own_validator, limits, sizes, drift, own_metrics));
     shared.set_listening(listening);
     let (lanes, receiver, forward) = inbox::inbox(shared.status.watch());
     let (commands, command_queue) = mpsc::channel(COMMANDS_MAX);
@@ -281,7 +283,7 @@ impl Loop {
             .filter(|bootstrap| bootstrap.peer != Some(local))
             .collect();
         let own = shared.own_validator.map(|validator| (validator, local));
-        let book = Book::new(config.chain, config.max_clock_drift_ms, own);
+        let book = Book::new(config.chain, shared.drift.clone(), own);
         Self {
             config,
             names,

@@ -102,7 +102,7 @@ impl Loop {
                 return;
             }
         };
-        if number > now_ms.saturating_add(self.config.max_clock_drift_ms) {
+        if self.shared.drift.is_ahead(number, now_ms) {
             warn!(
                 sequence = number,
                 now_ms, "the clock is behind our last announcement: others will not take this one"

@@ -125,7 +125,7 @@ pub(super) fn in_words(kind: &str) -> &'static str {
         "double_checkpoint" => "two CHECKPOINTs of one height with different results",
         "double_view_change" => "two different VIEW-CHANGEs for one view",
         "double_new_view" => "two different NEW-VIEWs for one view",
-        "false_new_view" => "a NEW-VIEW whose blocks do not follow from its VIEW-CHANGEs",
+        "false_new_view" => "a NEW-VIEW that no correct validator signs",
         _ => "of a kind that this version does not know",
     }
 }

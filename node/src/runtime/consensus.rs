@@ -178,8 +178,8 @@ impl<E: Engine> Consensus<E> {
     /// and nothing of the new epoch has been asked of it yet.
     fn begin(&mut self, epoch: EpochStart, tip: Tip) -> Result<Input<E::Message>, Ended> {
         let outlets = &mut self.outlets;
-        let before = epoch.number.0.checked_sub(1).expect("the first epoch began with the chain");
-        let before = outlets.reader.epoch_numbered(Epoch(before)).expect("it has ended here");
+        let before = epoch.number.previous().expect("the first epoch began with the chain");
+        let before = outlets.reader.epoch_numbered(before).expect("it has ended here");
         // The block below was judged by the parameters of the epoch before.
         let drift_max_ms = before.parameters.max_clock_drift_ms;
         self.part.begin(epoch.number, tip.time, drift_max_ms.max(epoch.parameters.max_clock_drift_ms));
@@ -191,6 +191,7 @@ impl<E: Engine> Consensus<E> {
         outlets.scopes.insert(0, scope);
         sizes::raise_to(&outlets.network, &epoch.parameters);
         outlets.network.set_validators(outlets.epochs.validators());
+        outlets.network.set_clock_drift(epoch.parameters.max_clock_drift_ms);
         let next = NextEpoch { votes: setup.voter.is_some(), epoch };
         outlets.ask_pool(PoolCommand::Epoch(Box::new(next)))?;
         Ok(Input::Begin { setup: Box::new(setup), tip: Box::new(tip) })

@@ -76,7 +76,7 @@ impl Epochs {
 
 /// What verifies the messages of an epoch.
 pub(super) fn scope_of(chain: Hash, epoch: &EpochStart, reader: &Reader) -> Scope {
-    let before = epoch.number.0.checked_sub(1).and_then(|number| reader.epoch_numbered(Epoch(number)));
+    let before = epoch.number.previous().and_then(|number| reader.epoch_numbered(number));
     Scope {
         chain,
         epoch: epoch.number,

@@ -14,7 +14,7 @@ use quorate_consensus::{Engine, OpenError, Replica, Scope, pbft::Pbft, vote_log:
 use quorate_crypto::{PublicKey, SecretKey};
 use quorate_genesis::Genesis;
 use quorate_ledger::{
-    Account, Candidates, Epoch, EpochStart, Ledger, LedgerError, Parent, Reader, RocksStore, StoreError,
+    Account, Candidates, EpochStart, Ledger, LedgerError, Parent, Reader, RocksStore, StoreError,
     TransactionRules, UnixMillis, VALIDATORS_MAX,
 };
 use quorate_network::{Inbound, Network, NetworkError};
@@ -278,8 +278,8 @@ fn open_ledger(home: &Home, genesis: &Genesis) -> Result<Opened, StartError> {
     let scope = |epoch: &EpochStart| Arc::new(scope_of(chain, epoch, &reader));
     // Above the epoch's start a commit certificate of it was known, whether it was stored or not.
     let at_start = ledger.tip().height == epoch.base().0;
-    let before = epoch.number.0.checked_sub(1).filter(|_| at_start);
-    let before = before.and_then(|number| reader.epoch_numbered(Epoch(number)));
+    let before = epoch.number.previous().filter(|_| at_start);
+    let before = before.and_then(|number| reader.epoch_numbered(number));
     let closing = before.map(|before| (Arc::clone(&before), scope(&before)));
     let scope = scope(&epoch);
     let rules = TransactionRules::of(chain, &epoch);

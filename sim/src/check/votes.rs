@@ -1,14 +1,15 @@
 //! One vote a place, and none before it is on disk (`docs/pbft.md` §6, §8).
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
+use foldhash::fast::FixedState;
 use quorate_crypto::Hash;
 use quorate_ledger::Epoch;
 
 use super::Violation;
 use crate::observe::{Slot, Vote, VoteKind};
 
-/// Remembers every vote that ever left a node, over all its lives.
+/// Remembers every vote that ever left a node, over all its lives. They are many, and only ever looked up.
 #[derive(Debug)]
 pub(crate) struct VoteCheck {
     nodes: Vec<Node>,
@@ -17,8 +18,8 @@ pub(crate) struct VoteCheck {
 
 #[derive(Clone, Debug, Default)]
 struct Node {
-    kept: BTreeSet<(Slot, Hash)>,
-    sent: BTreeMap<Slot, Hash>,
+    kept: HashSet<(Slot, Hash), FixedState>,
+    sent: HashMap<Slot, Hash, FixedState>,
     /// The epochs in which it has voted.
     voted: BTreeSet<Epoch>,
     /// The epoch that its current instance is of.

@@ -60,7 +60,7 @@ impl<E: Deceptive> Process<E> {
                 let block = proposal.header.hash();
                 let (pool, candidates) = (&self.pool, &self.candidates);
                 let here = |hash: &Hash| pool.by_hash(hash).or_else(|| candidates.transaction(hash));
-                self.bodies.begin(proposal, instance.member(from), here);
+                self.bodies.begin(block, proposal, instance.member(from), here);
                 self.judge_if_complete(machine, now, block, out);
                 self.fetch(machine, now, block, out);
             }

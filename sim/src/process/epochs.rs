@@ -83,7 +83,7 @@ impl Epochs {
 
 /// What verifies the messages of an epoch.
 fn scope_of(epoch: &EpochStart, reader: &Reader) -> Scope {
-    let before = epoch.number.0.checked_sub(1).and_then(|number| reader.epoch_numbered(Epoch(number)));
+    let before = epoch.number.previous().and_then(|number| reader.epoch_numbered(number));
     Scope {
         chain: reader.chain(),
         epoch: epoch.number,
@@ -114,8 +114,8 @@ where
     let (epoch, reader) = (ledger.epoch(), ledger.reader());
     let mut open = |epoch: &EpochStart| machine.setup(&scope_of(epoch, &reader), &epoch.parameters);
     let at_start = ledger.tip().height == epoch.base().0;
-    let before = epoch.number.0.checked_sub(1).filter(|_| at_start);
-    let before = before.and_then(|number| reader.epoch_numbered(Epoch(number)));
+    let before = epoch.number.previous().filter(|_| at_start);
+    let before = before.and_then(|number| reader.epoch_numbered(number));
     let (setup, closing) = (open(&epoch), before.map(|before| open(&before)));
     out.note(|| format!("opens in epoch {}, {}", epoch.number, part(&setup)));
     if closing.is_some() {

@@ -4,7 +4,9 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use quorate_consensus::{Event, Mono};
-use quorate_ledger::{Block, CommitCertificate, Delivered, Height, Ledger, LedgerError, MemoryStore};
+use quorate_ledger::{
+    Block, CommitCertificate, Delivered, Height, Ledger, LedgerError, MemoryStore, UnixMillis,
+};
 
 use super::Process;
 use crate::effect::{Death, Effects, Sighting, Wake};
@@ -120,12 +122,7 @@ impl<E: Deceptive> Process<E> {
 }
 
 /// All blocks of a ledger, lowest first.
-pub(super) fn stored_blocks(ledger: &Ledger<MemoryStore>, tip: Height) -> Vec<Arc<Block>> {
-    let reader = ledger.reader();
-    (1..=tip.0)
-        .map(|height| {
-            let stored = reader.block(Height(height)).expect("memory reads");
-            stored.expect("a ledger holds every block up to its tip").block
-        })
-        .collect()
+pub(super) fn stored_blocks(ledger: &Ledger<MemoryStore>) -> Vec<Arc<Block>> {
+    let blocks = ledger.reader().recent_blocks(UnixMillis(0)).expect("memory reads");
+    blocks.map(|block| block.expect("a ledger holds every block up to its tip")).collect()
 }

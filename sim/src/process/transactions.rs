@@ -103,7 +103,7 @@ impl<E: Deceptive> Process<E> {
             out.note(|| format!("-> n{source}  FETCH {} of {}", transactions.len(), Short(&block)));
             reply(source, &Packet::Fetch { block, transactions }, out);
         }
-        out.wake_after(now, REFETCH_US, Wake::Refetch(block));
+        out.wake_after(now, REFETCH_US, Wake::Refetch(Box::new(block)));
     }
 
     /// Judges a proposal that lacks nothing any more.

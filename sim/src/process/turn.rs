@@ -11,7 +11,7 @@ use crate::effect::{Death, Effects, Heard, Sighting, Wake};
 use crate::faults::Point;
 use crate::liar::Deceptive;
 use crate::machine::Machine;
-use crate::observe::{Slot, Vote, VoteKind};
+use crate::observe::{Slot, VoteKind};
 
 /// Where a node writes that has no right to vote: nowhere.
 struct NoLog;
@@ -108,14 +108,17 @@ impl<E: Deceptive> Process<E> {
             )
             | Input::Begin { .. } => None,
         });
-        let lies = |vote: &Vote| {
-            let instance = self.epochs.of(vote.slot.epoch).map(|(instance, _)| instance);
-            instance.is_some_and(|it| machine.chain.liars[it.member(vote.signer)])
+        let lies = |epoch, signer| {
+            let instance = self.epochs.of(epoch).map(|(instance, _)| instance);
+            instance.is_some_and(|it| machine.chain.liars[it.member(signer)])
         };
         let heard = messages.flat_map(|message| {
-            let own = E::votes(message).into_iter().map(|vote| (vote, false));
-            let all = own.chain(E::carried(message).into_iter().map(|vote| (vote, true)));
-            all.filter(|(vote, _)| lies(vote)).map(|(vote, inside)| {
+            // What a vote is for may have to be hashed: that is done for liars alone.
+            let of_liar = E::signer(message).is_some_and(|(epoch, signer)| lies(epoch, signer));
+            let own = if of_liar { E::votes(message) } else { Vec::new() };
+            let carried = E::carried(message).into_iter().filter(|it| lies(it.slot.epoch, it.signer));
+            let all = own.into_iter().map(|vote| (vote, false)).chain(carried.map(|vote| (vote, true)));
+            all.map(move |(vote, inside)| {
                 let is_false = vote.slot.kind == VoteKind::NewView && E::is_false(message);
                 Heard { vote, counted: false, inside, is_false }
             })

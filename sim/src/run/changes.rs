@@ -198,7 +198,7 @@ impl<E: Deceptive> Simulation<'_, E> {
         for (place, progress) in self.operators.plans.iter().enumerate() {
             let Progress::Runs { since, .. } = *progress else { continue };
             let plan = &self.scenario.plans[place];
-            let since = since.max(calm.since).plus_millis(self.scenario.bound_ms());
+            let since = since.max(calm.since).plus_millis(self.bound_ms);
             if plan.approvers == Approvers::All
                 && self.queue.now() > self.bound(since)
                 && !self.is_over(place)

@@ -51,7 +51,7 @@ impl<E: Deceptive> Simulation<'_, E> {
     /// Until when something must have come about that could from `since` on. With an epoch it may begin anew: what is
     /// bounded is the time within one.
     pub(super) fn bound(&self, since: Mono) -> Mono {
-        since.plus_millis(self.times(since) * self.scenario.bound_ms())
+        since.plus_millis(self.times(since) * self.bound_ms)
     }
 
     /// How many epochs there may have been since.
@@ -64,10 +64,13 @@ impl<E: Deceptive> Simulation<'_, E> {
 
     /// The first block after the storm.
     fn must_recover(&self, calm: Calm) -> Result<(), Violation> {
+        if calm.recovered.is_some() {
+            return Ok(());
+        }
         let bound_ms = self.times(calm.since) * self.scenario.recovery_ms(calm.behind);
         let late = self.queue.now() > calm.since.plus_millis(bound_ms);
         // Nothing to commit is no fault.
-        if late && calm.recovered.is_none() && self.has_waiting(calm) {
+        if late && self.has_waiting(calm) {
             let since_ms = calm.since.0 / 1_000_000;
             let detail =
                 format!("the height is {} since {since_ms} ms, and {bound_ms} ms have passed", calm.height);

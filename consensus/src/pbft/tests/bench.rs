@@ -169,6 +169,12 @@ impl Bench {
         self.step(Event::Message { from: index(from), message })
     }
 
+    /// Why nothing that a message holds is believed, although its signer signed it and is to be accused.
+    pub(super) fn falsehood(&self, message: Message) -> Rejection {
+        let verified = Pbft::verify(&self.scope, Horizon::default(), message);
+        verified.expect("whoever signed it is accused").fault().expect("it is false").clone()
+    }
+
     pub(super) fn refused(&self, message: Message) -> Rejection {
         Pbft::verify(&self.scope, Horizon::default(), message).expect_err("the message must be refused")
     }

@@ -311,6 +311,56 @@ fn a_log_that_begins_with_an_epoch_has_no_voice_in_the_one_that_closes() {
     }
 }
 
+/// The same key, whose new log is compacted before the epoch in which it begins has had its first commit: that the instance of
+/// the epoch before knows nothing is not all that the key ever signed there.
+#[test]
+fn a_log_that_begins_with_an_epoch_has_no_voice_in_the_one_before_when_it_is_compacted_either() {
+    for during_the_run in [true, false] {
+        let mut line = Line::begun(1, &[0, 1, 2, 3]);
+        let next = line.next_setup(&[0, 1, 2, 3]);
+        let begun = vec![crate::Promised::beginning(Epoch(1))];
+        if during_the_run {
+            // The log was refused in epoch 0, which the replica followed; it is renewed as epoch 1 begins.
+            let silent = Setup { voter: None, ..line.bench.setup() };
+            let genesis = super::bench::genesis_tip(&line.bench.scope);
+            line.replica = Replica::open(silent, None, &genesis, Vec::new()).expect("nothing is opened");
+            line.end();
+            line.bench.log.records = begun;
+            let tip = Box::new(line.tip());
+            line.input(Input::Begin { setup: Box::new(next.clone()), tip });
+        } else {
+            let setup = Some(line.bench.setup());
+            line.replica = Replica::open(next.clone(), setup, &line.tip(), begun).expect("its own log opens");
+        }
+        assert!(line.replica.closing().is_some());
+        let compacted = line.replica.records();
+        assert!(!compacted.is_empty());
+        let replica = Replica::open(next, Some(line.bench.setup()), &line.tip(), compacted);
+        line.replica = replica.expect("its own log opens");
+        let asked = sent(&line.event(Event::Tick))
+            .into_iter()
+            .filter_map(|(of, _, message)| matches!(message, Message::Recall(_)).then_some(of.0));
+        assert_eq!(asked.collect::<Vec<u64>>(), [1], "who has a voice asks before it uses it");
+    }
+}
+
+/// A ledger far below its log: what was signed in the epoch that it stands in is kept through a compaction, though nothing is
+/// signed there now.
+#[test]
+fn votes_of_an_epoch_that_is_followed_in_silence_are_kept() {
+    let mut line = Line::new(1);
+    let message = line.bench.pre_prepare(&line.blocks[0]);
+    line.receive(0, message);
+    let block = Arc::clone(&line.blocks[0]);
+    line.event(Event::Checked { block: block.hash(), verdict: crate::Verdict::Accept(block) });
+    let mut records = line.bench.log.records.clone();
+    assert!(records.iter().any(|it| matches!(it, Record::Voted { .. })));
+    records.push(crate::Promised::beginning(Epoch(1)));
+    let genesis = super::bench::genesis_tip(&line.bench.scope);
+    let replica = Replica::<Pbft>::open(line.bench.setup(), None, &genesis, records.clone());
+    assert_eq!(replica.expect("its own log opens").records(), records);
+}
+
 /// The ledger lost its tail and stands in the epoch before: what was signed since is found again when that epoch begins
 /// again.
 #[test]

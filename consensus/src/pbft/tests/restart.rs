@@ -355,3 +355,31 @@ fn a_log_that_contradicts_itself_is_refused() {
         [&bench.first(), &other].map(|it| Record::Checkpointed(bench.checkpoint(1, bench.result(it))));
     refused(records.to_vec());
 }
+
+/// > A log in which two records of one epoch contradict each other is refused when it is opened
+#[test]
+fn a_log_that_asks_for_or_starts_one_view_in_two_ways_is_refused() {
+    let bench = Bench::new(4, 1);
+    let asked = |view, prepared| Record::ViewChanged(Box::new(bench.change(1, view, prepared)));
+    let started = |view, signers: [usize; 3]| {
+        let changes = signers.map(|it| bench.change(it, view, Vec::new())).to_vec();
+        Record::NewView(Box::new(bench.new_view(view, changes, Vec::new())))
+    };
+    let prepared = || vec![bench.prepared(0, &bench.first(), &[0, 1, 2])];
+    let proven_by_others = vec![bench.prepared(0, &bench.first(), &[0, 1, 3])];
+    for (first, second, refused) in [
+        (asked(1, Vec::new()), asked(1, prepared()), Some(View(1))),
+        (asked(1, Vec::new()), asked(2, prepared()), None),
+        (asked(1, prepared()), asked(1, proven_by_others), None),
+        (started(2, [0, 1, 2]), started(2, [2, 1, 0]), Some(View(2))),
+        (started(2, [0, 1, 2]), started(2, [0, 1, 2]), None),
+        (started(1, [0, 1, 2]), started(2, [2, 1, 0]), None),
+    ] {
+        let opened = Pbft::open(bench.setup(), genesis_tip(&bench.scope), vec![first, second]);
+        match (opened.map(drop), refused) {
+            (Ok(()), None) => {}
+            (Err(OpenError::ContradictionOfViews { view, .. }), Some(expected)) => assert_eq!(view, expected),
+            (opened, _) => panic!("{opened:?} and not {refused:?}"),
+        }
+    }
+}

@@ -4,18 +4,19 @@ use std::sync::Arc;
 
 use proptest::prelude::*;
 use quorate_crypto::{Hash, codec};
-use quorate_ledger::{BLOCK_TRANSACTIONS_LIMIT, Epoch, Height, View};
+use quorate_ledger::{BLOCK_TRANSACTIONS_LIMIT, Block, CheckpointPayload, Epoch, Header, Height, View};
 
 use super::bench::{Bench, index};
 use crate::{
-    engine::{Engine as _, Horizon, Proposal},
+    engine::{Action, Engine as _, Event, Horizon, Proposal},
     evidence::VoteKind,
     pbft::{
         Message, Pbft, Record,
         message::{
-            CheckpointReport, HeightReport, PREPARED_MAX, PrePrepare, REPROPOSED_MAX, STATEMENTS_MAX,
+            CheckpointReport, HeightReport, PREPARED_MAX, PrePrepare, REPROPOSED_MAX, Recall, STATEMENTS_MAX,
             STATUS_HEIGHTS_MAX, Statement, StatusReport, VIEW_CHANGES_MAX,
         },
+        primary,
     },
     rejection::Rejection,
 };
@@ -111,9 +112,8 @@ fn the_prepare_with_a_proposal_must_be_for_it() {
 #[test]
 fn a_proposal_is_of_this_chain() {
     let bench = Bench::new(4, 1);
-    let header =
-        quorate_ledger::Header { chain: Hash::of(b"another chain"), ..bench.first().header().clone() };
-    let block = quorate_ledger::Block::new(header, Vec::new());
+    let header = Header { chain: Hash::of(b"another chain"), ..bench.first().header().clone() };
+    let block = Block::new(header, Vec::new());
     assert_eq!(bench.refused(bench.pre_prepare(&block)), Rejection::WrongChain);
 }
 
@@ -121,12 +121,85 @@ fn a_proposal_is_of_this_chain() {
 fn a_proposal_is_of_this_epoch_and_version() {
     let bench = Bench::new(4, 1);
     let header = bench.first().header().clone();
-    let epoch = quorate_ledger::Header { epoch: Epoch(1), ..header.clone() };
-    let version = quorate_ledger::Header { version: header.version + 1, ..header };
+    let epoch = Header { epoch: Epoch(1), ..header.clone() };
+    let version = Header { version: header.version + 1, ..header };
     for header in [epoch, version] {
-        let block = quorate_ledger::Block::new(header, Vec::new());
+        let block = Block::new(header, Vec::new());
         assert!(matches!(bench.refused(bench.pre_prepare(&block)), Rejection::Malformed(_)));
     }
+}
+
+/// A signature of one's own makes no number true: whatever a validator names, the others refuse or wait, and go on.
+#[test]
+fn no_number_that_a_liar_signs_stops_a_replica() {
+    for epoch in EXTREMES {
+        for view in EXTREMES {
+            for height in EXTREMES {
+                for message in says_alone(Epoch(epoch), View(view), Height(height)) {
+                    let mut bench = Bench::new(4, 1);
+                    let Ok(verified) = Pbft::verify(&bench.scope, Horizon::default(), message) else {
+                        continue;
+                    };
+                    let actions =
+                        bench.step(Event::Message { from: primary(View(view), 4), message: verified });
+                    assert!(actions.iter().all(|it| !matches!(it, Action::Halt { .. })), "{actions:?}");
+                    bench.after_millis(60_000);
+                    bench.step(Event::Tick);
+                }
+            }
+        }
+    }
+}
+
+const EXTREMES: [u64; 4] = [0, 1, u64::MAX - 1, u64::MAX];
+
+/// What the primary of a view can say of these numbers with its own key and nobody's help, whole or not.
+fn says_alone(epoch: Epoch, view: View, height: Height) -> Vec<Message> {
+    let mut bench = Bench::new(4, 1);
+    let first = bench.first();
+    let result = CheckpointPayload { epoch, height, ..bench.result(&first) };
+    let signer = primary(view, 4).as_usize();
+    let checkpoint = bench.checkpoint_certificate(result, &[signer]);
+    let time = first.time().plus_millis(1);
+    let anchored = bench.block_with(height, first.hash(), time, result.anchor());
+    let of_epoch = Block::new(Header { epoch, ..anchored.header().clone() }, Vec::new());
+    let proposals = [&anchored, &of_epoch].map(|block| {
+        let vote = bench.vote_in(view.0, VoteKind::Prepare, signer, block);
+        Message::PrePrepare(PrePrepare::of(block, vote, Some(Arc::new(checkpoint.clone()))))
+    });
+    bench.scope.epoch = epoch;
+    let report = StatusReport {
+        view,
+        delivered: height,
+        certificate: Some(bench.certificate(&anchored, &[signer])),
+        stable: height,
+        checkpoint: Some(checkpoint),
+        heights: vec![HeightReport {
+            height,
+            proposal: true,
+            prepares: bench.signers(&[signer]),
+            commits: bench.signers(&[signer]),
+        }],
+        checkpoints: vec![CheckpointReport { height, signers: bench.signers(&[signer]) }],
+        ..bench.empty_status()
+    };
+    let base = bench.base(&anchored, &[signer]);
+    let change = bench.change_from(signer, view.0, base, vec![bench.prepared(view.0, &anchored, &[signer])]);
+    let bare = StatusReport { certificate: None, checkpoint: None, ..report.clone() };
+    proposals
+        .into_iter()
+        .chain([
+            Message::Prepare(bench.vote_in(view.0, VoteKind::Prepare, signer, &anchored)),
+            Message::Commit(bench.vote_in(view.0, VoteKind::Commit, signer, &anchored)),
+            Message::Checkpoint(bench.checkpoint(signer, result)),
+            Message::ViewChange(Box::new(bench.change(signer, view.0, Vec::new()))),
+            Message::ViewChange(Box::new(change.clone())),
+            Message::NewView(Box::new(bench.new_view(view.0, vec![change], vec![anchored.hash()]))),
+            Message::Status(Box::new(report)),
+            Message::Status(Box::new(bare)),
+            Message::Recall(Recall { epoch, nonce: u64::MAX }),
+        ])
+        .collect()
 }
 
 /// `docs/pbft.md` §7: the checkpoint that an epoch starts from was signed by the set of the epoch before.
@@ -202,7 +275,7 @@ fn the_certificate_that_a_new_view_shows_is_verified_itself() {
     };
     assert!(Pbft::verify(&bench.scope, Horizon::default(), showing(whole.clone())).is_ok());
     let short = bench.prepared(0, &block, &[0, 1]);
-    let why = bench.refused(showing(short));
+    let why = bench.falsehood(showing(short));
     assert!(
         matches!(why, Rejection::BadCertificate { .. }),
         "another VIEW-CHANGE's would have held: {why:?}"

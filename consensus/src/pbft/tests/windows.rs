@@ -18,7 +18,10 @@ use crate::{
     evidence::VoteKind,
     pbft::{
         Message, Pbft, Record,
-        message::{Base, NewView, PrePrepare, PreparedCertificate, Proof, StatusReport, ViewChange},
+        message::{
+            Base, NewView, PrePrepare, PreparedCertificate, Proof, Recall, Statement, StatusReport,
+            ViewChange,
+        },
     },
     rejection::Rejection,
 };
@@ -26,7 +29,8 @@ use crate::{
 const SIGNERS: [usize; 3] = [0, 1, 3];
 
 fn taken(bench: &Bench, message: Message) -> Result<(), Rejection> {
-    Pbft::verify(&bench.scope, Horizon::default(), message).map(drop)
+    let verified = Pbft::verify(&bench.scope, Horizon::default(), message)?;
+    verified.fault().cloned().map_or(Ok(()), Err)
 }
 
 fn change_taken(bench: &Bench, change: ViewChange) -> bool {
@@ -331,8 +335,8 @@ fn a_new_view_is_the_primarys() {
     let NewView { payload, .. } = bench.new_view(1, changes, Vec::new());
     let signature = bench.keys[3].sign(Domain::NewView, &bench.scope.chain, &payload);
     let forged = NewView { payload: payload.clone(), signer: index(3), signature };
-    let why = bench.refused(Message::NewView(Box::new(forged)));
-    assert_eq!(why, Rejection::NotPrimary { signer: index(3), view: View(1) });
+    let why = taken(&bench, Message::NewView(Box::new(forged)));
+    assert_eq!(why, Err(Rejection::NotPrimary { signer: index(3), view: View(1) }));
     let forged = NewView { payload, signer: index(1), signature };
     assert_eq!(bench.refused(Message::NewView(Box::new(forged))), Rejection::BadSignature(index(1)));
 }
@@ -764,5 +768,78 @@ fn status_brings_the_request_to_whoever_is_below_it() {
         let told = sent(&bench.receive(3, Message::Status(Box::new(report.clone()))));
         let asked = told.iter().any(|(_, it)| matches!(it, Message::ViewChange(_)));
         assert_eq!(asked, wanted, "{report:?}");
+    }
+}
+
+/// > Of more than 16 views of a height a replica that leaves its view keeps of all but the newest 16 no more than its own votes,
+/// > the newest PREPARE and COMMIT of each other validator
+#[test]
+fn views_that_commit_nothing_do_not_fill_the_memory() {
+    for (views, counted) in [(16, true), (17, false)] {
+        let mut bench = Bench::with(4, 2, quiet());
+        let block = bench.first();
+        bench.propose(&block);
+        let vote = bench.prepare(1, &block);
+        bench.receive(1, vote);
+        let vote = bench.commit(1, &block);
+        bench.receive(1, vote);
+        // Views of one primary, which is not this replica: what it started it would know.
+        let nth = |count: u64| if count == 0 { 0 } else { 4 * count - 3 };
+        for count in 1..views {
+            let view = nth(count);
+            let again = bench.prepared(nth(count - 1), &block, &SIGNERS);
+            let changes = SIGNERS.map(|it| bench.change(it, view, vec![again.clone()])).to_vec();
+            let new_view = bench.new_view(view, changes, vec![block.hash()]);
+            enter(&mut bench, new_view);
+            for signer in [1, 3] {
+                let vote = bench.vote_in(view, VoteKind::Prepare, signer, &block);
+                bench.receive(signer, Message::Prepare(vote));
+            }
+        }
+        let leave = |bench: &mut Bench, view| {
+            for signer in [0, 1] {
+                let change = bench.change(signer, view, Vec::new());
+                bench.receive(signer, Message::ViewChange(Box::new(change)));
+            }
+        };
+        leave(&mut bench, nth(views));
+        // One's own votes of all views, one body for each of the views whose votes count.
+        let records = bench.engine.records();
+        let own = |kind| {
+            let cast =
+                records.iter().filter(|it| matches!(it, Record::Voted { kind: of, .. } if *of == kind));
+            u64::try_from(cast.count()).expect("a few")
+        };
+        assert_eq!((own(VoteKind::Prepare), own(VoteKind::Commit)), (views, views));
+        let bodies = records.iter().filter(|it| matches!(it, Record::Accepted { .. })).count();
+        let proofs = records.iter().filter(|it| matches!(it, Record::Prepared { .. })).count();
+        assert_eq!((bodies, proofs), (16, 16));
+        // The own request names the highest certificate.
+        let named = records.iter().find_map(|it| match it {
+            Record::ViewChanged(it) => Some(it.payload.prepared.clone()),
+            _ => None,
+        });
+        assert_eq!(named, Some(vec![bench.payload_in(nth(views - 1), &block)]));
+        // A vote of one's own in the first view is known all the same.
+        let held = Statement::Prepare(bench.vote(VoteKind::Prepare, 2, &block));
+        let told = bench.holdings(vec![held]);
+        assert!(bench.receive(0, told).iter().all(|it| !matches!(it, Action::Abstain { .. })));
+        // Nor is the newest COMMIT of another forgotten, which it may ask for.
+        let question = Message::Recall(Recall { epoch: Epoch(0), nonce: 1 });
+        let told = sent(&bench.receive(1, question)).into_iter().any(|(_, it)| {
+            let held = Statement::Commit(bench.vote(VoteKind::Commit, 1, &block));
+            matches!(it, Message::Holdings(it) if it.statements.contains(&held))
+        });
+        assert!(told, "{views} views");
+        // Of the first view's COMMITs this replica holds its own and one more, if they are still counted.
+        let vote = bench.commit(3, &block);
+        bench.receive(3, vote);
+        assert_eq!(bench.engine.status().committed == Height(1), counted, "{views} views");
+        // The highest view's commit it all the same.
+        for signer in [1, 3] {
+            let vote = bench.vote_in(nth(views - 1), VoteKind::Commit, signer, &block);
+            bench.receive(signer, Message::Commit(vote));
+        }
+        assert_eq!(bench.engine.status().committed, Height(1));
     }
 }

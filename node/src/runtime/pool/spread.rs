@@ -22,8 +22,6 @@ const GOSSIP_DELAY_MS: u64 = 3;
 const HAND_OVER_BYTES_PER_SECOND: u64 = 2 << 20;
 /// So many of them may be handed over at once.
 const HAND_OVER_BYTES_BURST: u64 = 1 << 20;
-/// A block is full when it holds so many tenths of the transactions or bytes that it may.
-const FULL_TENTHS: u64 = 9;
 
 const NANOS_PER_SECOND: u128 = 1_000_000_000;
 
@@ -76,12 +74,8 @@ impl Spread {
     /// Remembers whether blocks are full; a word of that is good for one base timeout, so that a primary that stops
     /// after a full block is found out.
     pub(super) fn committed(&mut self, block: &Block, parameters: &Parameters, now: Mono) {
-        let reaches = |part: usize, whole: u32| {
-            (part as u64).saturating_mul(10) >= u64::from(whole).saturating_mul(FULL_TENTHS)
-        };
-        let full = reaches(block.transactions().len(), parameters.block_transactions_max)
-            || reaches(block.transaction_bytes(), parameters.block_bytes_max);
-        self.full_until = if full { now.plus_millis(parameters.base_timeout_ms) } else { now };
+        self.full_until =
+            if block.is_full(parameters) { now.plus_millis(parameters.base_timeout_ms) } else { now };
     }
 
     /// Hands to the validators what has waited too long, as far as the budget goes.

@@ -367,8 +367,7 @@ impl World {
         self.say(message.clone());
         let n = self.bench.keys.len();
         let from = (0..n).map(|ahead| (from + ahead) % n).find(|it| *it != self.me());
-        let status = self.bench.engine.status();
-        let horizon = Horizon { committed: status.committed, stable: status.stable, view: status.view };
+        let horizon = self.bench.engine.horizon();
         if let (Some(from), Ok(message)) = (from, Pbft::verify(&self.bench.scope, horizon, message)) {
             self.step(Event::Message { from: index(from), message });
         }

@@ -1,0 +1,144 @@
+//! `docs/pbft.md` §2, §4.2 and §5: which proofs a replica looks at, and what it starts a view from.
+//!
+//! > The certificates that prove a VIEW-CHANGE are verified by whoever is to start its view; a NEW-VIEW by which a view has
+//! > started here is not verified again
+
+use quorate_ledger::{Height, View};
+
+use super::bench::{Bench, index, sent};
+use crate::{
+    engine::{Action, Engine as _, Event, Horizon},
+    evidence::Evidence,
+    pbft::{
+        Message, Pbft,
+        message::{Base, NewView, StatusReport, ViewChange},
+    },
+    rejection::Rejection,
+};
+
+const SIGNERS: [usize; 3] = [0, 1, 3];
+
+fn change_verified(bench: &Bench, horizon: Horizon, change: &ViewChange) -> Result<ViewChange, Rejection> {
+    let message = Message::ViewChange(Box::new(change.clone()));
+    match Pbft::verify(&bench.scope, horizon, message)?.into_inner() {
+        Message::ViewChange(change) => Ok(*change),
+        other => panic!("a VIEW-CHANGE stays one: {other:?}"),
+    }
+}
+
+fn voter(place: usize) -> Horizon {
+    Horizon { voter: Some(index(place)), ..Horizon::default() }
+}
+
+/// A NEW-VIEW from the genesis, that proposes nothing again.
+fn start(bench: &Bench, view: u64, signers: [usize; 3]) -> NewView {
+    let changes = signers.map(|it| bench.change(it, view, Vec::new()));
+    bench.new_view(view, changes.to_vec(), Vec::new())
+}
+
+fn new_views(actions: &[Action<Message>]) -> Vec<NewView> {
+    let sent = sent(actions).into_iter().filter_map(|(_, it)| match it {
+        Message::NewView(it) => Some(*it),
+        _ => None,
+    });
+    sent.collect()
+}
+
+#[test]
+fn a_request_is_proven_to_whoever_is_to_start_the_view() {
+    let bench = Bench::new(4, 1);
+    let block = bench.first();
+    let good = bench.change(0, 1, vec![bench.prepared(0, &block, &SIGNERS)]);
+    let mut forged = good.clone();
+    forged.proof.prepared = vec![bench.prepared(0, &block, &SIGNERS[..2])];
+    let mut unsigned = good.clone();
+    unsigned.signature = bench.change(0, 2, Vec::new()).signature;
+    let entered = Some((View(1), start(&bench, 1, SIGNERS).signature));
+    for (horizon, looks) in [
+        (voter(1), true),
+        (Horizon::default(), true),
+        (voter(0), false),
+        (voter(2), false),
+        (Horizon { entered, ..voter(1) }, false),
+    ] {
+        let kept = change_verified(&bench, horizon, &good).expect("it holds");
+        assert_eq!(kept.proof.prepared.len(), usize::from(looks), "{horizon:?}");
+        assert_eq!(change_verified(&bench, horizon, &forged).is_err(), looks, "{horizon:?}");
+        let why = change_verified(&bench, horizon, &unsigned);
+        assert_eq!(why, Err(Rejection::BadSignature(index(0))), "the signature always");
+    }
+}
+
+/// > A certificate teaches the same wherever it comes from.
+#[test]
+fn the_certificate_of_a_base_is_verified_by_everybody_whom_it_would_teach_something() {
+    let bench = Bench::new(4, 2);
+    let block = bench.first();
+    let good = bench.change_from(0, 1, bench.base(&block, &SIGNERS), Vec::new());
+    let short = bench.change_from(0, 1, bench.base(&block, &SIGNERS[..2]), Vec::new());
+    let elsewhere = Base { height: Height(2), ..bench.base(&block, &SIGNERS) };
+    let elsewhere = bench.change_from(0, 1, elsewhere, Vec::new());
+    let kept = change_verified(&bench, voter(2), &good).expect("it holds");
+    assert_eq!(kept, good);
+    assert!(matches!(change_verified(&bench, voter(2), &short), Err(Rejection::BadCertificate { .. })));
+    assert!(matches!(change_verified(&bench, voter(2), &elsewhere), Err(Rejection::Malformed(_))));
+    let known = Horizon { committed: Height(1), ..voter(2) };
+    let kept = change_verified(&bench, known, &short).expect("it is not looked at");
+    assert_eq!(kept.proof.base, None);
+}
+
+#[test]
+fn a_new_view_by_which_a_view_started_here_is_not_verified_again_and_another_is() {
+    let mut bench = Bench::new(4, 2);
+    let first = start(&bench, 1, [0, 1, 3]);
+    bench.receive(1, Message::NewView(Box::new(first.clone())));
+    let horizon = bench.engine.horizon();
+    let again = Pbft::verify(&bench.scope, horizon, Message::NewView(Box::new(first)));
+    assert_eq!(again.map(drop), Err(Rejection::OldView(View(1))));
+    let second = Message::NewView(Box::new(start(&bench, 1, [3, 1, 0])));
+    let message = Pbft::verify(&bench.scope, horizon, second).expect("it holds by itself");
+    let actions = bench.step(Event::Message { from: index(3), message });
+    let accused = |it: &Action<Message>| matches!(it, Action::Accuse { evidence } if matches!(**evidence, Evidence::DoubleNewView { .. }));
+    assert!(actions.iter().any(accused), "{actions:?}");
+    let later = Message::NewView(Box::new(start(&bench, 2, [0, 1, 3])));
+    assert!(Pbft::verify(&bench.scope, horizon, later).is_ok());
+}
+
+/// > STATUS also brings NEW-VIEW to whoever is below or has not entered
+#[test]
+fn nobody_is_told_again_how_the_view_started_that_it_is_in() {
+    for (view, active, wanted) in [(0, true, true), (1, false, true), (1, true, false), (2, false, false)] {
+        let mut bench = Bench::new(4, 3);
+        let new_view = start(&bench, 1, [0, 1, 2]);
+        bench.receive(1, Message::NewView(Box::new(new_view.clone())));
+        for signer in [0, 1] {
+            let change = bench.change(signer, 2, Vec::new());
+            bench.receive(signer, Message::ViewChange(Box::new(change)));
+        }
+        assert_eq!(bench.engine.status().view, View(2), "it asks for the next by now");
+        let report = StatusReport { view: View(view), active, ..bench.empty_status() };
+        let told = new_views(&bench.receive(0, Message::Status(Box::new(report))));
+        assert_eq!(
+            told,
+            if wanted { vec![new_view] } else { Vec::new() },
+            "in view {view}, active: {active}"
+        );
+    }
+}
+
+/// > The new primary takes Q valid VIEW-CHANGEs … each for this view
+#[test]
+fn requests_for_a_later_view_of_the_same_primary_start_no_earlier_one() {
+    let mut bench = Bench::new(4, 1);
+    let mut actions = Vec::new();
+    for (signer, view) in [(2, 1), (3, 5)] {
+        let change = bench.change(signer, view, Vec::new());
+        actions.extend(bench.receive(signer, Message::ViewChange(Box::new(change))));
+    }
+    assert_eq!(bench.engine.status().view, View(1), "two more than f ask for 1 or later");
+    assert!(new_views(&actions).is_empty(), "of them two for 1");
+    let change = bench.change(0, 1, Vec::new());
+    let started = new_views(&bench.receive(0, Message::ViewChange(Box::new(change))));
+    let asked = started.iter().flat_map(|it| &it.payload.changes).map(|it| it.payload.view);
+    assert_eq!(asked.collect::<Vec<_>>(), [View(1); 3]);
+}
