@@ -169,20 +169,9 @@ impl<R: BorshSerialize + BorshDeserialize + Promised> VoteLog<R> {
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
             Err(source) => return Err(VoteLogError::Io { path, source }),
         };
-        match (known, contents) {
-            (Mark::Unused, None) => Self::create(directory, mark),
-            // The first start was cut short between making the log and entering it in the mark.
-            (Mark::Unused, Some(contents)) if contents.bodies.is_empty() => {
-                Self::resume(directory, mark, contents, Promise::default())
-            }
-            (Mark::Unused, Some(_)) => Err(VoteLogError::Foreign { path }),
-            (Mark::Entered { .. }, None) => Err(VoteLogError::Lost { path }),
-            (Mark::Entered { log, .. }, Some(contents)) if log != contents.id => {
-                Err(VoteLogError::Foreign { path })
-            }
-            (Mark::Entered { promise, .. }, Some(contents)) => {
-                Self::resume(directory, mark, contents, promise)
-            }
+        match take_up(&path, known, contents)? {
+            TakenUp::New => Self::create(directory, mark),
+            TakenUp::Old { contents, promised } => Self::resume(directory, mark, contents, promised),
         }
     }
 
@@ -235,16 +224,8 @@ impl<R: BorshSerialize + BorshDeserialize + Promised> VoteLog<R> {
         promised: Promise,
     ) -> Result<(Self, Vec<R>), VoteLogError> {
         let path = directory.join(FILE);
-        let mut records = Vec::new();
-        for (offset, body) in &contents.bodies {
-            let batch: Vec<R> = borsh::from_slice(body)
-                .map_err(|_| VoteLogError::Damaged { path: path.clone(), offset: *offset })?;
-            records.extend(batch);
-        }
-        let promise = records.iter().filter_map(Promised::promised).max().unwrap_or_default();
-        if promise < promised {
-            return Err(VoteLogError::Behind { path });
-        }
+        let records: Vec<R> = contents.records(&path)?;
+        let promise = kept_promise(&path, &records, R::promised, promised)?;
         let reopen = || {
             let file = File::options().append(true).open(&path)?;
             file.set_len(contents.end)?;
@@ -330,6 +311,41 @@ impl<R: BorshSerialize + BorshDeserialize + Promised> Log<R> for VoteLog<R> {
             Ok(())
         })
     }
+}
+
+/// What a key goes on with.
+enum TakenUp {
+    /// It has signed nothing, and has no log.
+    New,
+    /// It has signed with this log, and promised at least that.
+    Old { contents: Contents, promised: Promise },
+}
+
+/// Judges a mark and the log beside it, by nothing but what is in them.
+fn take_up(path: &Path, mark: Mark, contents: Option<Contents>) -> Result<TakenUp, VoteLogError> {
+    let foreign = || Err(VoteLogError::Foreign { path: path.to_owned() });
+    match (mark, contents) {
+        (Mark::Unused, None) => Ok(TakenUp::New),
+        // The first start was cut short between making the log and entering it in the mark.
+        (Mark::Unused, Some(contents)) if contents.bodies.is_empty() => {
+            Ok(TakenUp::Old { contents, promised: Promise::default() })
+        }
+        (Mark::Unused, Some(_)) => foreign(),
+        (Mark::Entered { .. }, None) => Err(VoteLogError::Lost { path: path.to_owned() }),
+        (Mark::Entered { log, .. }, Some(contents)) if log != contents.id => foreign(),
+        (Mark::Entered { promise, .. }, Some(contents)) => Ok(TakenUp::Old { contents, promised: promise }),
+    }
+}
+
+/// The highest promise in a log, which is no lower than the mark knows.
+fn kept_promise<R>(
+    path: &Path,
+    records: &[R],
+    promise_of: impl Fn(&R) -> Option<Promise>,
+    promised: Promise,
+) -> Result<Promise, VoteLogError> {
+    let promise = records.iter().filter_map(promise_of).max().unwrap_or_default();
+    if promise < promised { Err(VoteLogError::Behind { path: path.to_owned() }) } else { Ok(promise) }
 }
 
 fn at(path: &Path, source: io::Error) -> VoteLogError {

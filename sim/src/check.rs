@@ -6,6 +6,7 @@
 
 pub(crate) mod bounds;
 pub(crate) mod chain;
+pub(crate) mod choice;
 pub(crate) mod epochs;
 pub(crate) mod evidence;
 pub(crate) mod keys;
@@ -15,9 +16,9 @@ pub(crate) mod votes;
 
 use std::fmt;
 
-use crate::effect::Sighting;
+use crate::effect::{Heard, Sighting};
 use crate::machine::Chain;
-use crate::observe::Vote;
+use crate::observe::{Vote, VoteKind};
 use chain::ChainCheck;
 use evidence::EvidenceCheck;
 use votes::VoteCheck;
@@ -97,7 +98,9 @@ impl Checks {
             Sighting::Kept(votes) => {
                 // Those of others are none of its promises.
                 let mut own = votes.iter().filter(|vote| self.chain.epochs.signer(vote) == Some(node));
-                own.try_for_each(|vote| self.votes.kept(node, vote))
+                own.try_for_each(|vote| self.votes.kept(node, vote))?;
+                self.entered(node, votes);
+                Ok(())
             }
             Sighting::Sent(votes) => votes.iter().try_for_each(|vote| self.sent(node, vote)),
             Sighting::Began(epoch) => {
@@ -106,9 +109,12 @@ impl Checks {
             }
             Sighting::Committed(block) => self.chain.committed(node, block),
             Sighting::Executed { block, outcome } => self.chain.executed(node, block, outcome),
-            Sighting::Heard(votes) => {
-                let of = |vote: &Vote| Some((self.chain.epochs.signer(vote)?, *vote));
-                votes.iter().filter_map(of).for_each(|(of, vote)| self.evidence.heard(node, of, &vote));
+            Sighting::Heard(heard) => {
+                for heard in heard {
+                    if let Some(signer) = self.chain.epochs.signer(&heard.vote) {
+                        self.evidence.heard(node, signer, heard);
+                    }
+                }
                 Ok(())
             }
             Sighting::Accuses(accusation) => {
@@ -129,6 +135,20 @@ impl Checks {
                 "nothing goes wrong at a correct node",
                 format!("n{node}: {what}: {detail}"),
             )),
+        }
+    }
+
+    /// A node has entered a view, and taken what came inside the NEW-VIEW: that of liars counts.
+    fn entered(&mut self, node: usize, votes: &[Vote]) {
+        for vote in votes {
+            match (vote.slot.kind, self.chain.epochs.signer(vote)) {
+                (VoteKind::NewView, _) => self.evidence.entered(node, vote),
+                (VoteKind::ViewChange, Some(signer)) if !self.is_correct(signer) => {
+                    let heard = Heard { vote: *vote, counted: true, inside: true, is_false: false };
+                    self.evidence.heard(node, signer, &heard);
+                }
+                (VoteKind::ViewChange | VoteKind::Prepare | VoteKind::Commit | VoteKind::Checkpoint, _) => {}
+            }
         }
     }
 

@@ -71,8 +71,8 @@ pub(crate) enum Sighting {
     },
     /// It proves to the world that another did what a correct validator never does.
     Accuses(Box<Accusation>),
-    /// Its engine has taken these votes of others, all within one view and at heights that stayed open.
-    Heard(Vec<Vote>),
+    /// Its engine has been given what these liars signed.
+    Heard(Vec<Heard>),
     /// Somebody has shown it a signed message of its own that its log does not know: it signs nothing more.
     Abstains(String),
     /// Something that never happens at a correct node: a halt, a failed start.
@@ -82,6 +82,18 @@ pub(crate) enum Sighting {
         /// Its own words.
         detail: String,
     },
+}
+
+/// What a liar signed, as a node's engine was given it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Heard {
+    pub(crate) vote: Vote,
+    /// Whether it is surely one that the engine has counted, by what `docs/pbft.md` §8 says that it counts.
+    pub(crate) counted: bool,
+    /// Whether it came inside another message, which the engine may not have taken.
+    pub(crate) inside: bool,
+    /// Whether it is a NEW-VIEW that is false by itself.
+    pub(crate) is_false: bool,
 }
 
 /// Something a node does.

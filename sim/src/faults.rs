@@ -5,7 +5,7 @@ mod draw;
 use std::fmt;
 use std::ops::RangeInclusive;
 
-pub(crate) use draw::{draw_ms, draw_network, draw_point, draw_rates, draw_script};
+pub(crate) use draw::{draw_marks, draw_ms, draw_network, draw_point, draw_rates, draw_script};
 
 /// What a network does to packets: each is lost, doubled, delayed or changed on its own, so order means nothing.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -94,12 +94,29 @@ pub enum Point {
     BeforeAppend,
     /// The records are written, and it is not known how many bytes of them reached the disk.
     BeforeSync,
+    /// The records are safe, and the promise among them is not in the mark yet. Where none rises the process lives on.
+    BeforeMark,
     /// The records are safe, no action was taken.
     BeforeActions,
     /// So many actions of a batch were taken, and there are more.
     AfterActions(usize),
     /// A batch of blocks is executed and synced, and nobody was told.
     BeforeExecuted,
+}
+
+/// What can happen to the mark beside a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MarkFault {
+    /// It is gone: the key must be refused.
+    Lost,
+    /// It is cut short: the key must be refused.
+    Torn,
+    /// It is that of another log: the key must be refused.
+    Foreign,
+    /// It says again that the key is unused, which it is not: the key must be refused.
+    Unused,
+    /// It is put back to an earlier promise. The log knows better, and the key goes on.
+    Older,
 }
 
 /// A thing that happens to nodes. Nodes are named by the number of their member; twins come after them.
@@ -154,6 +171,22 @@ pub enum Fault {
         /// Which node.
         node: usize,
         /// When it is started again, on a disk that works.
+        restart_after_ms: u64,
+    },
+    /// The next sync of the mark fails, the log beside it is safe: the node must stop.
+    MarkSyncFails {
+        /// Which node.
+        node: usize,
+        /// When it is started again, on a disk that works.
+        restart_after_ms: u64,
+    },
+    /// The process dies, and something happens to the mark.
+    Mark {
+        /// Which node.
+        node: usize,
+        /// What.
+        what: MarkFault,
+        /// When it is started again.
         restart_after_ms: u64,
     },
     /// The disk is full, for the vote log or for the ledger: the node must stop.
@@ -245,6 +278,7 @@ impl Fault {
             Fault::CrashAt { point, .. } => match point {
                 Point::BeforeAppend => "crash before append",
                 Point::BeforeSync => "crash before sync",
+                Point::BeforeMark => "crash before mark",
                 Point::BeforeActions => "crash before actions",
                 Point::AfterActions(_) => "crash between actions",
                 Point::BeforeExecuted => "crash before executed",
@@ -254,6 +288,14 @@ impl Fault {
             Fault::PowerCutAll { .. } => "power cut of all",
             Fault::Pause { .. } => "pause",
             Fault::SyncFails { .. } => "sync fails",
+            Fault::MarkSyncFails { .. } => "sync of the mark fails",
+            Fault::Mark { what, .. } => match what {
+                MarkFault::Lost => "mark lost",
+                MarkFault::Torn => "mark torn",
+                MarkFault::Foreign => "mark of another log",
+                MarkFault::Unused => "mark unused again",
+                MarkFault::Older => "mark restored",
+            },
             Fault::DiskFull { ledger: false, .. } => "disk full (votes)",
             Fault::DiskFull { ledger: true, .. } => "disk full (ledger)",
             Fault::BitRot { .. } => "bit rot",
@@ -275,6 +317,8 @@ impl Fault {
             Fault::Crash { node, restart_after_ms: None }
             | Fault::BitRot { node, .. }
             | Fault::LogRestored { node, .. } => Some(*node),
+            Fault::Mark { what: MarkFault::Older, .. } => None,
+            Fault::Mark { node, .. } => Some(*node),
             Fault::Crash { .. }
             | Fault::CrashAt { .. }
             | Fault::CrashAtEnd { .. }
@@ -282,6 +326,7 @@ impl Fault {
             | Fault::PowerCutAll { .. }
             | Fault::Pause { .. }
             | Fault::SyncFails { .. }
+            | Fault::MarkSyncFails { .. }
             | Fault::DiskFull { .. }
             | Fault::ClockJump { .. }
             | Fault::ClockDrift { .. }
@@ -305,6 +350,8 @@ impl Fault {
             | Fault::PowerCutAll { restart_after_ms: ms }
             | Fault::Pause { for_ms: ms, .. }
             | Fault::SyncFails { restart_after_ms: ms, .. }
+            | Fault::MarkSyncFails { restart_after_ms: ms, .. }
+            | Fault::Mark { restart_after_ms: ms, .. }
             | Fault::DiskFull { restart_after_ms: ms, .. }
             | Fault::BitRot { restart_after_ms: ms, .. }
             | Fault::LogRestored { restart_after_ms: ms, .. }
@@ -334,6 +381,8 @@ impl Fault {
             | Fault::PowerCut { node, .. }
             | Fault::Pause { node, .. }
             | Fault::SyncFails { node, .. }
+            | Fault::MarkSyncFails { node, .. }
+            | Fault::Mark { node, .. }
             | Fault::DiskFull { node, .. }
             | Fault::BitRot { node, .. }
             | Fault::LogRestored { node, .. }

@@ -3,16 +3,20 @@
 //! What [`Log::append`] writes is safe only after [`DiskLog::sync`]; the node calls that when the simulated fsync has come
 //! back, and takes the actions of the batch only then. A crash before it leaves any number of the bytes that were written,
 //! so frames tear; a compaction that was under way either happened or did not. A restart reads the bytes as a node does:
-//! a torn tail is cut off, damage before it is refused.
+//! a torn tail is cut off, damage before it is refused, and so is a log that is not what the mark says.
+
+mod mark;
 
 use std::io;
 
 use borsh::{BorshDeserialize, BorshSerialize};
-use quorate_consensus::{Log, Promised, vote_log::Image};
+use quorate_consensus::{Log, Promise, Promised, vote_log::Image};
 use quorate_ledger::Epoch;
 
+use crate::faults::MarkFault;
 use crate::observe::Vote;
 use crate::random::Random;
+use mark::MarkFile;
 
 /// What a frame begins with.
 const FRAME_MAGIC: &[u8] = b"QRVF";
@@ -33,6 +37,14 @@ pub(crate) struct DiskLog<R> {
     votes: Vec<Vote>,
     /// Which votes a record keeps.
     kept: fn(&R) -> Vec<Vote>,
+    /// What a record promises.
+    promises: fn(&R) -> Option<Promise>,
+    /// The highest promise in there, and the highest that the mark has.
+    promise: Promise,
+    marked: Promise,
+    mark: MarkFile,
+    /// Whether the sync of the mark has failed in this life.
+    half_marked: bool,
     replacement: Option<Image>,
     records: usize,
     compact_at: usize,
@@ -46,6 +58,8 @@ pub(crate) enum Failing {
     Full,
     /// The write is taken, and the sync fails.
     Sync,
+    /// The log is synced, and the mark is not.
+    Mark,
 }
 
 /// What a restart finds.
@@ -58,7 +72,7 @@ pub(crate) enum Found<R> {
 
 impl<R: BorshSerialize + BorshDeserialize + Clone> DiskLog<R> {
     /// The log of a replica that never ran.
-    pub(crate) fn new(id: u64, kept: fn(&R) -> Vec<Vote>) -> Self {
+    pub(crate) fn new(id: u64, kept: fn(&R) -> Vec<Vote>, promises: fn(&R) -> Option<Promise>) -> Self {
         let mut bytes = [0; 16];
         bytes[..8].copy_from_slice(&id.to_le_bytes());
         let image = Image::new(bytes);
@@ -70,6 +84,11 @@ impl<R: BorshSerialize + BorshDeserialize + Clone> DiskLog<R> {
             appended: false,
             votes: Vec::new(),
             kept,
+            promises,
+            promise: Promise::default(),
+            marked: Promise::default(),
+            mark: MarkFile::new(),
+            half_marked: false,
             replacement: None,
             records: 0,
             compact_at: COMPACT_RECORDS,
@@ -92,10 +111,32 @@ impl<R: BorshSerialize + BorshDeserialize + Clone> DiskLog<R> {
         self.failing.is_some()
     }
 
-    /// The fsync comes back. Returns the votes that are safe now.
+    /// Whether a promise waits to be marked.
+    pub(crate) fn raises_promise(&self) -> bool {
+        self.promise > self.marked
+    }
+
+    /// The fsync of the log comes back, and the process dies before the mark is written: whatever comes next was not
+    /// begun.
+    pub(crate) fn sync_log_alone(&mut self) {
+        self.replacement = None;
+        self.synced = self.image.bytes().len();
+        self.appended = false;
+    }
+
+    /// The fsync comes back, of the log and then, where a promise rises, of the mark. Returns the votes that are safe now.
     pub(crate) fn sync(&mut self) -> io::Result<Vec<Vote>> {
         if self.failing == Some(Failing::Sync) {
             return Err(io::Error::other("the simulated disk does not sync"));
+        }
+        if self.raises_promise() {
+            if self.failing == Some(Failing::Mark) {
+                self.half_marked = true;
+                self.sync_log_alone();
+                return Err(io::Error::other("the simulated disk does not sync the mark"));
+            }
+            self.marked = self.promise;
+            self.mark.write(self.image.mark(self.promise));
         }
         if let Some(replacement) = self.replacement.take() {
             self.compact_at = COMPACT_RECORDS.max(2 * self.records);
@@ -130,6 +171,10 @@ impl<R: BorshSerialize + BorshDeserialize + Clone> DiskLog<R> {
         self.appended = false;
         self.votes.clear();
         self.failing = None;
+        // Nobody knows whether a mark whose sync failed is there.
+        if std::mem::take(&mut self.half_marked) && random.chance(500) {
+            self.mark.write(self.image.mark(self.promise));
+        }
         // Damage from before stays where it was.
         if let Ok((image, _)) = Image::read::<R>(&bytes) {
             self.image = image;
@@ -138,14 +183,36 @@ impl<R: BorshSerialize + BorshDeserialize + Clone> DiskLog<R> {
         torn
     }
 
-    /// Cuts off so many of the last frames, as putting back an older copy does; says whether there were that many.
+    /// Something happens to the mark while no process runs.
+    pub(crate) fn strike_mark(&mut self, fault: MarkFault, random: &mut Random) {
+        let signed = self.image.bytes().len() > Image::new([0; 16]).bytes().len();
+        self.mark.strike(fault, signed, random);
+    }
+
+    /// Whether the mark says that the key has promised something in this epoch or a later one.
+    pub(crate) fn binds(&self, epoch: Epoch) -> bool {
+        self.mark.binds(epoch)
+    }
+
+    /// Whether the page says that the key is refused for its mark.
+    pub(crate) fn has_spoilt_mark(&self) -> bool {
+        self.mark.is_spoilt()
+    }
+
+    /// Cuts off so many of the last frames, as putting back an older copy does, the mark of then with it; says whether
+    /// there were that many.
     pub(crate) fn forget(&mut self, frames: usize) -> bool {
+        if self.mark.is_spoilt() {
+            return false;
+        }
         let bytes = self.image.bytes();
         let ends: Vec<usize> = (0..bytes.len()).filter(|at| bytes[*at..].starts_with(FRAME_MAGIC)).collect();
         let Some(end) = ends.len().checked_sub(frames).and_then(|kept| ends.get(kept)) else { return false };
-        let Ok((image, _)) = Image::read::<R>(&bytes[..*end]) else { return false };
+        let Ok((image, records)) = Image::read::<R>(&bytes[..*end]) else { return false };
         self.synced = image.bytes().len();
         self.image = image;
+        let promise = records.iter().filter_map(self.promises).max().unwrap_or_default();
+        self.mark.restore(self.image.mark(promise));
         true
     }
 
@@ -154,8 +221,14 @@ impl<R: BorshSerialize + BorshDeserialize + Clone> DiskLog<R> {
     where
         R: Promised,
     {
+        // Another name than that of the one set aside.
+        self.id[15] = self.id[15].wrapping_add(1);
         self.image = Image::new(self.id);
-        self.image.append(&[R::beginning(epoch)]).expect("a record is encoded");
+        let beginning = R::beginning(epoch);
+        self.promise = beginning.promised().unwrap_or_default();
+        self.marked = self.promise;
+        self.image.append(&[beginning]).expect("a record is encoded");
+        self.mark.write(self.image.mark(self.promise));
         self.synced = self.image.bytes().len();
         self.records = 1;
     }
@@ -179,10 +252,16 @@ impl<R: BorshSerialize + BorshDeserialize + Clone> DiskLog<R> {
         None
     }
 
-    /// What a restarted process reads.
-    pub(crate) fn open(&self, rotten: Option<&[u8]>) -> Found<R> {
-        match Image::read::<R>(rotten.unwrap_or(self.image.bytes())) {
-            Ok((_, records)) => Found::Records(records),
+    /// What a restarted process reads; if the key is taken up, that is entered in its mark.
+    pub(crate) fn open(&mut self, rotten: Option<&[u8]>) -> Found<R> {
+        let bytes = rotten.unwrap_or(self.image.bytes());
+        match Image::open::<R>(self.mark.text(), bytes, self.promises) {
+            Ok((_, records, mark)) => {
+                self.promise = records.iter().filter_map(self.promises).max().unwrap_or_default();
+                self.marked = self.promise;
+                self.mark.write(mark);
+                Found::Records(records)
+            }
             Err(why) => Found::Damage(why.to_string()),
         }
     }
@@ -198,6 +277,8 @@ impl<R: BorshSerialize + BorshDeserialize + Clone> Log<R> for DiskLog<R> {
         self.records += records.len();
         self.appended = true;
         self.votes.extend(records.iter().flat_map(self.kept));
+        let promise = records.iter().filter_map(self.promises).max();
+        self.promise = self.promise.max(promise.unwrap_or_default());
         Ok(())
     }
 
@@ -227,7 +308,7 @@ mod tests {
         Random::new(seed, Stream::Node(0))
     }
 
-    fn found(log: &DiskLog<u32>) -> Vec<u32> {
+    fn found(log: &mut DiskLog<u32>) -> Vec<u32> {
         match log.open(None) {
             Found::Records(records) => records,
             Found::Damage(why) => panic!("{why}"),
@@ -244,8 +325,11 @@ mod tests {
         Vote { signer: ValidatorIndex(0), slot, target: Hash::of(&record.to_le_bytes()) }
     }
 
+    /// A log that its key's mark names: a process has started once.
     fn empty() -> DiskLog<u32> {
-        DiskLog::new(0, |record| vec![vote(record)])
+        let mut log = DiskLog::new(0, |record| vec![vote(record)], |_| None);
+        assert!(found(&mut log).is_empty());
+        log
     }
 
     fn appended(records: &[u32]) -> DiskLog<u32> {
@@ -262,7 +346,7 @@ mod tests {
         for seed in 0..200 {
             let mut log = appended(&[1, 2, 3]);
             torn |= log.crash(&mut random(seed));
-            seen.insert(found(&log));
+            seen.insert(found(&mut log));
         }
         assert_eq!(seen, [vec![0], vec![0, 1, 2, 3]].into());
         assert!(torn, "frames tear");
@@ -275,7 +359,7 @@ mod tests {
             let mut log = appended(&[1]);
             log.compact(&[7]).expect("memory");
             log.crash(&mut random(seed));
-            seen.insert(found(&log));
+            seen.insert(found(&mut log));
         }
         assert_eq!(seen, [vec![0], vec![0, 1], vec![7]].into());
     }
@@ -291,7 +375,7 @@ mod tests {
         log.compact(&[1]).expect("memory");
         log.sync().expect("memory");
         assert!(!log.wants_compaction());
-        assert_eq!(found(&log), [1]);
+        assert_eq!(found(&mut log), [1]);
     }
 
     #[test]
@@ -300,13 +384,13 @@ mod tests {
         log.fail(Failing::Sync);
         assert!(log.sync().is_err());
         log.crash_keeping(false, &mut random(1));
-        assert_eq!(found(&log), [0]);
+        assert_eq!(found(&mut log), [0]);
         log.fail(Failing::Full);
         assert!(log.append(&[2]).is_err());
         log.crash(&mut random(1));
         log.append(&[3]).expect("mended");
         log.sync().expect("mended");
-        assert_eq!(found(&log), [0, 3]);
+        assert_eq!(found(&mut log), [0, 3]);
     }
 
     #[test]
@@ -315,7 +399,7 @@ mod tests {
         log.sync().expect("memory");
         assert!(!log.forget(3));
         assert!(log.forget(1));
-        assert_eq!(found(&log), [0]);
+        assert_eq!(found(&mut log), [0]);
     }
 
     #[test]

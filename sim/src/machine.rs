@@ -7,7 +7,7 @@ use quorate_consensus::{Mono, Now, Promised, Scope, Setup, Voter};
 use quorate_crypto::{PublicKey, SecretKey};
 use quorate_ledger::{Epoch, GenesisState, MemoryStore, Parameters, UnixMillis};
 
-use crate::faults::Point;
+use crate::faults::{MarkFault, Point};
 use crate::liar::Lie;
 use crate::log::{DiskLog, Found};
 use crate::monotonic::Monotonic;
@@ -135,7 +135,7 @@ impl<R: borsh::BorshSerialize + borsh::BorshDeserialize + Clone + Promised> Mach
             random,
             clock: Clock { ahead_ms, ..Clock::default() },
             monotonic,
-            log: DiskLog::new(number as u64, kept),
+            log: DiskLog::new(number as u64, kept, R::promised),
             rotten: None,
             store: MemoryStore::new(),
             store_fails: false,
@@ -188,13 +188,19 @@ impl<R: borsh::BorshSerialize + borsh::BorshDeserialize + Clone + Promised> Mach
     }
 
     /// What the vote log says to a process that starts.
-    pub(crate) fn read_log(&self) -> Found<R> {
+    pub(crate) fn read_log(&mut self) -> Found<R> {
         self.log.open(self.rotten.as_deref())
     }
 
-    /// Whether its vote log has rotted: whoever notices must not sign by it any more.
+    /// Whether its vote log has rotted, or the mark beside its key is not that of the log: whoever notices must not sign
+    /// by it any more.
     pub(crate) fn is_rotten(&self) -> bool {
-        self.rotten.is_some()
+        self.rotten.is_some() || self.log.has_spoilt_mark()
+    }
+
+    /// Something happens to its mark while no process runs.
+    pub(crate) fn strike_mark(&mut self, fault: MarkFault) {
+        self.log.strike_mark(fault, &mut self.random);
     }
 
     /// Lets a bit of the vote log turn; false where no damage could be told from a torn tail.

@@ -10,8 +10,9 @@ use quorate_consensus::{
     pbft::{Message, Pbft, Record, message},
 };
 use quorate_crypto::{Hash, PublicKey, encode};
-use quorate_ledger::{Epoch, Height, ValidatorIndex, View};
+use quorate_ledger::{CommitPayload, Epoch, Height, ValidatorIndex, View};
 
+use crate::check::choice::Claimed;
 use crate::trace::Short;
 
 /// Kinds of vote; a validator casts at most one of a kind in one place.
@@ -72,8 +73,8 @@ impl fmt::Display for Vote {
 pub(crate) struct Accusation {
     /// Who is accused.
     pub(crate) signer: PublicKey,
-    /// Where it happened, if at one place.
-    pub(crate) slot: Option<Slot>,
+    /// Where it happened.
+    pub(crate) slot: Slot,
     /// What it is called.
     pub(crate) kind: &'static str,
     /// Whether it proves itself to others.
@@ -89,12 +90,18 @@ impl Accusation {
                     quorate_consensus::evidence::VoteKind::Commit => VoteKind::Commit,
                 };
                 let it = &first.payload;
-                Some(Slot { kind, epoch: it.epoch, view: it.view, height: it.height })
+                Slot { kind, epoch: it.epoch, view: it.view, height: it.height }
             }
-            Evidence::DoubleCheckpoint { .. }
-            | Evidence::DoubleViewChange { .. }
-            | Evidence::DoubleNewView { .. }
-            | Evidence::FalseNewView { .. } => None,
+            Evidence::DoubleCheckpoint { first, .. } => {
+                let it = &first.payload;
+                Slot { kind: VoteKind::Checkpoint, epoch: it.epoch, view: View(0), height: it.height }
+            }
+            Evidence::DoubleViewChange { first, .. } => {
+                view_slot(VoteKind::ViewChange, first.payload.epoch, first.payload.view)
+            }
+            Evidence::DoubleNewView { first: it, .. } | Evidence::FalseNewView { new_view: it, .. } => {
+                view_slot(VoteKind::NewView, it.payload.epoch, it.payload.view)
+            }
         };
         let signer = *evidence.signer();
         let holds = evidence.holds(&scope.chain, &scope.validators);
@@ -107,10 +114,16 @@ pub trait Observed: Engine {
     /// The votes that a message carries.
     fn votes(message: &Self::Message) -> Vec<Vote>;
 
-    /// The PREPARE or COMMIT that a message carries.
-    fn block_vote(message: &Self::Message) -> Option<Vote>;
+    /// Who signed a message, in which epoch; nobody signs a few.
+    fn signer(message: &Self::Message) -> Option<(Epoch, ValidatorIndex)>;
 
-    /// The votes that a record keeps, each with its signer.
+    /// The votes that come inside of it, and count as if they came by themselves: VIEW-CHANGEs in a NEW-VIEW.
+    fn carried(message: &Self::Message) -> Vec<Vote>;
+
+    /// Whether it is a NEW-VIEW that proposes what does not follow from what it rests on.
+    fn is_false(message: &Self::Message) -> bool;
+
+    /// The votes that a record keeps, each with its signer, those of others with them.
     fn kept(record: &Self::Record) -> Vec<Vote>;
 
     /// One line about a message, for the trace.
@@ -120,9 +133,9 @@ pub trait Observed: Engine {
 impl Observed for Pbft {
     fn votes(message: &Message) -> Vec<Vote> {
         match message {
-            Message::PrePrepare(_) | Message::Prepare(_) | Message::Commit(_) => {
-                Self::block_vote(message).into_iter().collect()
-            }
+            Message::PrePrepare(it) => vec![vote(VoteKind::Prepare, &it.prepare)],
+            Message::Prepare(it) => vec![vote(VoteKind::Prepare, it)],
+            Message::Commit(it) => vec![vote(VoteKind::Commit, it)],
             Message::Checkpoint(it) => vec![checkpoint(it)],
             Message::ViewChange(it) => vec![view_change(it)],
             Message::NewView(it) => vec![new_view(it)],
@@ -131,18 +144,35 @@ impl Observed for Pbft {
         }
     }
 
-    fn block_vote(message: &Message) -> Option<Vote> {
+    fn signer(message: &Message) -> Option<(Epoch, ValidatorIndex)> {
         match message {
-            Message::PrePrepare(it) => Some(vote(VoteKind::Prepare, &it.prepare)),
-            Message::Prepare(it) => Some(vote(VoteKind::Prepare, it)),
-            Message::Commit(it) => Some(vote(VoteKind::Commit, it)),
-            Message::Checkpoint(_)
-            | Message::ViewChange(_)
-            | Message::NewView(_)
-            | Message::Status(_)
-            | Message::Recall(_)
-            | Message::Holdings(_) => None,
+            Message::PrePrepare(it) => Some((it.prepare.payload.epoch, it.prepare.signer)),
+            Message::Prepare(it) | Message::Commit(it) => Some((it.payload.epoch, it.signer)),
+            Message::Checkpoint(it) => Some((it.payload.epoch, it.signer)),
+            Message::ViewChange(it) => Some((it.payload.epoch, it.signer)),
+            Message::NewView(it) => Some((it.payload.epoch, it.signer)),
+            Message::Status(_) | Message::Recall(_) | Message::Holdings(_) => None,
         }
+    }
+
+    fn carried(message: &Message) -> Vec<Vote> {
+        let Message::NewView(it) = message else { return Vec::new() };
+        it.payload.changes.iter().map(request).collect()
+    }
+
+    fn is_false(message: &Message) -> bool {
+        let Message::NewView(it) = message else { return false };
+        let payload = &it.payload;
+        let key = |it: &CommitPayload| (it.height, it.view, it.block);
+        let claims = payload.changes.iter().flat_map(|it| &it.payload.prepared);
+        let proven = payload.proof.prepared.iter();
+        let claimed = Claimed {
+            bases: payload.changes.iter().map(|it| (it.payload.base.height, it.payload.base.block)).collect(),
+            prepared: claims.map(key).collect(),
+            parents: proven.map(|it| (key(&it.payload), it.header.parent)).collect(),
+            blocks: payload.blocks.clone(),
+        };
+        claimed.is_false()
     }
 
     fn kept(record: &Record) -> Vec<Vote> {
@@ -157,7 +187,7 @@ impl Observed for Pbft {
             // At the primary that is its own vote, and a restart finds it there.
             Record::Accepted { prepare: it, .. } => it.iter().map(|it| vote(VoteKind::Prepare, it)).collect(),
             Record::ViewChanged(it) => vec![view_change(it)],
-            Record::NewView(it) => vec![new_view(it)],
+            Record::NewView(it) => it.payload.changes.iter().map(request).chain([new_view(it)]).collect(),
             Record::Dropped { .. } | Record::Prepared { .. } | Record::Abstained { .. } => Vec::new(),
         }
     }
@@ -202,9 +232,24 @@ fn vote(kind: VoteKind, vote: &message::Vote) -> Vote {
 }
 
 fn view_change(change: &message::ViewChange) -> Vote {
-    let (epoch, view) = (change.payload.epoch, change.payload.view);
-    let slot = Slot { kind: VoteKind::ViewChange, epoch, view, height: Height(0) };
-    Vote { signer: change.signer, slot, target: Hash::of(&encode(&change.payload)) }
+    request_of(&change.payload, change.signer)
+}
+
+fn request(request: &message::Request) -> Vote {
+    request_of(&request.payload, request.signer)
+}
+
+fn request_of(payload: &message::ViewChangePayload, signer: ValidatorIndex) -> Vote {
+    Vote {
+        signer,
+        slot: view_slot(VoteKind::ViewChange, payload.epoch, payload.view),
+        target: Hash::of(&encode(payload)),
+    }
+}
+
+/// The place of what is signed once for each view.
+fn view_slot(kind: VoteKind, epoch: Epoch, view: View) -> Slot {
+    Slot { kind, epoch, view, height: Height(0) }
 }
 
 fn new_view(new_view: &message::NewView) -> Vote {

@@ -123,15 +123,21 @@ impl<E: Deceptive> Process<E> {
             }
         };
         let tip = ledger.tip();
-        let records = match (machine.read_log(), machine.is_rotten()) {
+        // What is to come of it, before it is read: reading enters the log in its mark.
+        let rotten = machine.is_rotten();
+        let records = match (machine.read_log(), rotten) {
             (Found::Records(records), false) => records,
             (Found::Damage(why), true) => {
                 out.note(|| format!("follows without voting: {why}"));
-                out.count("rotten log refused");
+                out.count(if machine.log.has_spoilt_mark() {
+                    "spoilt mark refused"
+                } else {
+                    "rotten log refused"
+                });
                 Vec::new()
             }
             (Found::Records(_), true) => {
-                out.see(wrong("a vote log with a bit turned is taken", String::new()));
+                out.see(wrong("a vote log or mark that was damaged is taken", String::new()));
                 return None;
             }
             (Found::Damage(why), false) => {

@@ -27,6 +27,8 @@ pub(crate) enum Stream {
     Ends,
     /// Whose monotonic clocks run at what rates, and when.
     Rates,
+    /// What happens to marks.
+    Marks,
     /// The rate of one machine's monotonic clock.
     Monotonic(usize),
     /// One liar.
@@ -46,6 +48,7 @@ impl Stream {
             Stream::Operators => 5,
             Stream::Ends => 6,
             Stream::Rates => 7,
+            Stream::Marks => 8,
             Stream::Monotonic(index) => (1 << 32) + index as u64,
             Stream::Node(index) => 16 + 2 * index as u64,
             Stream::Liar(index) => 17 + 2 * index as u64,

@@ -147,6 +147,8 @@ struct Simulation<'a, E: Deceptive> {
     epochs: Vec<Mono>,
     /// When everything that was to be made was made, and when everything had its outcome.
     done: Option<Mono>,
+    /// When every node knew it.
+    quiet: Option<Mono>,
     /// The height at which every transaction had its outcome.
     goal: Option<Height>,
     happenings: u64,
@@ -160,6 +162,8 @@ struct Calm {
     since: Mono,
     /// The height then.
     height: Height,
+    /// How many blocks some correct node lacked that runs.
+    behind: u64,
     /// When the first block was committed since.
     recovered: Option<Mono>,
 }
@@ -201,6 +205,7 @@ impl<'a, E: Deceptive> Simulation<'a, E> {
             silent_since: None,
             epochs: Vec::new(),
             done: None,
+            quiet: None,
             goal: None,
             happenings: 0,
             spare: Vec::new(),

@@ -1,5 +1,6 @@
 //! What a run is made of. Equal scenarios give equal traces.
 
+mod bound;
 mod change;
 mod draw;
 mod text;
@@ -22,8 +23,8 @@ const START: UnixMillis = UnixMillis(1_800_000_000_000);
 ///
 /// A run has two phases: for `chaos_ms` the network is faulty, the script is played, and clients submit. Then faults
 /// stop: the network is calm, clocks are right, all that are to come back do, and only liars go on lying. From there the
-/// chain must commit within [`Scenario::bound_ms`], whatever happened before, every transaction must have its outcome, and
-/// all running nodes must come to stand at one height.
+/// chain must commit within [`Scenario::recovery_ms`], whatever happened before; within [`Scenario::bound_ms`] every
+/// transaction must have its outcome, and all running nodes must come to stand at one height.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Scenario {
     pub(crate) name: String,
@@ -130,12 +131,13 @@ impl Scenario {
         Self { real_signatures, ..self }
     }
 
-    /// The claim of the second phase: within what time the chain commits again, and what is submitted is committed. It
-    /// follows from the parameters alone, not from what happened before.
+    /// The other claim of the second phase: within what time what is submitted is committed, everybody knows it, and who may
+    /// vote does. It follows from the parameters alone.
     ///
-    /// A view that gets nowhere is left after at most the longest wait; the next one may take as long to start; of the
-    /// views that follow at most f have a faulty primary. Everything that was lost comes again with a STATUS. A client tries
-    /// one node after the other, those that are gone too.
+    /// It is not tight: a transaction that a liar leaves out waits for the inclusion timer, a view that gets nowhere is
+    /// left after at most the longest wait, the next one may take as long to start, and of the views that follow at most f
+    /// have a faulty primary. Everything that was lost comes again with a STATUS. A client tries one node after the other,
+    /// those that are gone too.
     #[must_use]
     pub fn bound_ms(&self) -> u64 {
         let largest = self.sets().iter().map(Vec::len).max().unwrap_or_default();

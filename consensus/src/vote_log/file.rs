@@ -2,7 +2,7 @@
 
 use std::{io, path::Path};
 
-use borsh::BorshSerialize;
+use borsh::{BorshDeserialize, BorshSerialize};
 
 use super::{VoteLogError, mark::LogId};
 
@@ -24,6 +24,19 @@ pub(super) struct Contents {
     pub(super) next: u64,
     /// Where the whole frames end.
     pub(super) end: u64,
+}
+
+impl Contents {
+    /// The records in the frames.
+    pub(super) fn records<R: BorshDeserialize>(&self, path: &Path) -> Result<Vec<R>, VoteLogError> {
+        let mut records = Vec::new();
+        for (offset, body) in &self.bodies {
+            let batch: Vec<R> = borsh::from_slice(body)
+                .map_err(|_| VoteLogError::Damaged { path: path.to_owned(), offset: *offset })?;
+            records.extend(batch);
+        }
+        Ok(records)
+    }
 }
 
 pub(super) fn encode_header(id: LogId) -> Vec<u8> {

@@ -6,10 +6,17 @@ use std::{io, path::Path};
 use borsh::{BorshDeserialize, BorshSerialize};
 
 use super::{
-    VoteLogError,
-    file::{append_frame, encode_header, scan},
+    Mark, TakenUp, VoteLogError,
+    file::{Contents, append_frame, encode_header, scan},
+    kept_promise,
     mark::LogId,
+    take_up,
 };
+use crate::engine::Promise;
+
+/// What errors call it, and the mark beside it.
+const PATH: &str = "image";
+const MARK_PATH: &str = "mark";
 
 /// What a log's file would hold.
 #[derive(Clone, Debug)]
@@ -63,17 +70,43 @@ impl Image {
     /// # Errors
     /// [`VoteLogError::NotALog`] and [`VoteLogError::Damaged`], as for a file.
     pub fn read<R: BorshDeserialize>(bytes: &[u8]) -> Result<(Self, Vec<R>), VoteLogError> {
-        let path = Path::new("image");
+        let path = Path::new(PATH);
         let contents = scan(path, bytes)?;
-        let mut records = Vec::new();
-        for (offset, body) in &contents.bodies {
-            let batch: Vec<R> = borsh::from_slice(body)
-                .map_err(|_| VoteLogError::Damaged { path: path.to_owned(), offset: *offset })?;
-            records.extend(batch);
-        }
+        Ok((Self::of(&contents, bytes), contents.records(path)?))
+    }
+
+    /// Takes up the log of a key whose mark's file holds this text, if there is one, as [`super::VoteLog::open`] does: the
+    /// log to go on with, its records, and the mark as it is to be written then.
+    ///
+    /// # Errors
+    /// [`VoteLogError::is_refusal`], for the same reasons.
+    pub fn open<R: BorshDeserialize>(
+        mark: Option<&str>,
+        bytes: &[u8],
+        promise_of: impl Fn(&R) -> Option<Promise>,
+    ) -> Result<(Self, Vec<R>, Mark), VoteLogError> {
+        let (path, mark_path) = (Path::new(PATH), Path::new(MARK_PATH));
+        let text = mark.ok_or_else(|| VoteLogError::NoMark { path: mark_path.to_owned() })?;
+        let known = Mark::of(mark_path, text)?;
+        let contents = scan(path, bytes)?;
+        let TakenUp::Old { contents, promised } = take_up(path, known, Some(contents))? else {
+            unreachable!("there is a log");
+        };
+        let records = contents.records(path)?;
+        let promise = kept_promise(path, &records, promise_of, promised)?;
+        let image = Self::of(&contents, bytes);
+        Ok((image, records, Mark::Entered { log: contents.id, promise }))
+    }
+
+    fn of(contents: &Contents, bytes: &[u8]) -> Self {
         let end = usize::try_from(contents.end).expect("it is within the bytes");
-        let image = Self { id: contents.id, bytes: bytes[..end].to_vec(), next_sequence: contents.next };
-        Ok((image, records))
+        Self { id: contents.id, bytes: bytes[..end].to_vec(), next_sequence: contents.next }
+    }
+
+    /// The mark of a key that signs with this log and has promised that.
+    #[must_use]
+    pub fn mark(&self, promise: Promise) -> Mark {
+        Mark::Entered { log: self.id, promise }
     }
 }
 

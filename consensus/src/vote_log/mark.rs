@@ -74,13 +74,16 @@ impl Mark {
     /// When the file is not a mark, or the machine fails.
     pub fn read(path: &Path) -> Result<Option<Self>, VoteLogError> {
         match fs::read_to_string(path) {
-            Ok(text) => match Self::parse(text.trim()) {
-                Some(mark) => Ok(Some(mark)),
-                None => Err(VoteLogError::BadMark { path: path.to_owned(), what: format!("{text:?}") }),
-            },
+            Ok(text) => Self::of(path, &text).map(Some),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(source) => Err(at(path, source)),
         }
+    }
+
+    /// What a mark's file holds.
+    pub(super) fn of(path: &Path, text: &str) -> Result<Self, VoteLogError> {
+        let bad = || VoteLogError::BadMark { path: path.to_owned(), what: format!("{text:?}") };
+        Self::parse(text.trim()).ok_or_else(bad)
     }
 
     /// Replaces the file in one step, durably.

@@ -1,12 +1,17 @@
 //! Evidence is sound and complete (`docs/pbft.md` §8): never against a correct validator, and always where one that lies
-//! told one replica two things.
+//! told one replica two things that this counted, or one that is false by itself.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use quorate_crypto::Hash;
+use quorate_ledger::{Epoch, View};
 
 use super::Violation;
-use crate::observe::{Accusation, Slot, Vote};
+use crate::effect::Heard;
+use crate::observe::{Accusation, Slot, Vote, VoteKind};
+
+/// Who hears or accuses, and who lies.
+type Pair = (usize, usize);
 
 /// Who heard what of liars, and who accused whom.
 #[derive(Debug)]
@@ -14,6 +19,13 @@ pub(crate) struct EvidenceCheck {
     liars: Vec<bool>,
     /// By hearer, liar and place: what was heard first.
     heard: BTreeMap<(usize, usize, Slot), Hash>,
+    /// By hearer and liar: the highest view that it may know of to be asked for, and the first request that it surely
+    /// counted for that one.
+    asked: BTreeMap<(Pair, Epoch), (View, Option<Hash>)>,
+    /// By hearer and liar: the highest view whose start may have been reported as wrong.
+    started: BTreeMap<(Pair, Epoch), View>,
+    /// The NEW-VIEW by which a node entered its view.
+    entered: BTreeMap<usize, Vote>,
     /// Accusations that are still to come.
     owed: BTreeSet<(usize, usize, Slot)>,
     /// Accusations that were made.
@@ -23,7 +35,16 @@ pub(crate) struct EvidenceCheck {
 
 impl EvidenceCheck {
     pub(crate) fn new(liars: Vec<bool>) -> Self {
-        Self { liars, heard: BTreeMap::new(), owed: BTreeSet::new(), made: BTreeSet::new(), count: 0 }
+        Self {
+            liars,
+            heard: BTreeMap::new(),
+            asked: BTreeMap::new(),
+            started: BTreeMap::new(),
+            entered: BTreeMap::new(),
+            owed: BTreeSet::new(),
+            made: BTreeSet::new(),
+            count: 0,
+        }
     }
 
     /// How many accusations there were.
@@ -38,19 +59,74 @@ impl EvidenceCheck {
         }
     }
 
-    /// A node starts: its engine has forgotten what it heard, and what it was going to say.
+    /// A node starts: its engine has forgotten what it heard, and what it was going to say; but not how it entered its view.
     pub(crate) fn opened(&mut self, node: usize) {
         self.heard.retain(|(hearer, ..), _| *hearer != node);
+        self.asked.retain(|((hearer, _), _), _| *hearer != node);
+        self.started.retain(|((hearer, _), _), _| *hearer != node);
         self.owed.retain(|(hearer, ..)| *hearer != node);
         self.made.retain(|(hearer, ..)| *hearer != node);
     }
 
-    /// A node's engine has counted this vote of a liar.
-    pub(crate) fn heard(&mut self, node: usize, signer: usize, vote: &Vote) {
+    /// A node has entered a view by this NEW-VIEW.
+    pub(crate) fn entered(&mut self, node: usize, new_view: &Vote) {
+        self.entered.insert(node, *new_view);
+    }
+
+    /// A node's engine was given what a liar signed.
+    pub(crate) fn heard(&mut self, node: usize, signer: usize, heard: &Heard) {
+        match heard.vote.slot.kind {
+            VoteKind::Prepare | VoteKind::Commit | VoteKind::Checkpoint => {
+                if heard.counted {
+                    self.heard_vote(node, signer, &heard.vote);
+                }
+            }
+            VoteKind::ViewChange => self.heard_request((node, signer), heard),
+            VoteKind::NewView => self.heard_start((node, signer), heard),
+        }
+    }
+
+    fn heard_vote(&mut self, node: usize, signer: usize, vote: &Vote) {
         let key = (node, signer, vote.slot);
         let first = *self.heard.entry(key).or_insert(vote.target);
-        if first != vote.target && !self.made.contains(&key) {
-            self.owed.insert(key);
+        if first != vote.target {
+            self.owe(key);
+        }
+    }
+
+    /// Of requests each validator's highest counts, and one for the same view is compared with it.
+    fn heard_request(&mut self, pair: Pair, heard: &Heard) {
+        let Vote { slot, target, .. } = heard.vote;
+        let known = self.asked.entry((pair, slot.epoch)).or_insert((slot.view, None));
+        if slot.view > known.0 {
+            *known = (slot.view, None);
+        }
+        if slot.view == known.0 && heard.counted {
+            let first = *known.1.get_or_insert(target);
+            if first != target {
+                self.owe((pair.0, pair.1, slot));
+            }
+        }
+    }
+
+    /// A NEW-VIEW at or above the view that a replica is in is compared with what follows, and with the one that it has
+    /// entered by; of each validator what is wrong in a later view than before is reported.
+    fn heard_start(&mut self, pair: Pair, heard: &Heard) {
+        let Vote { slot, target, .. } = heard.vote;
+        let differs = self.entered.get(&pair.0).is_some_and(|it| it.slot == slot && it.target != target);
+        let last = self.started.get(&(pair, slot.epoch)).copied();
+        let wrong = heard.is_false || differs;
+        if last.is_none_or(|last| last < slot.view) && (wrong || !heard.counted) {
+            self.started.insert((pair, slot.epoch), slot.view);
+            if heard.counted {
+                self.owe((pair.0, pair.1, slot));
+            }
+        }
+    }
+
+    fn owe(&mut self, accusation: (usize, usize, Slot)) {
+        if !self.made.contains(&accusation) {
+            self.owed.insert(accusation);
         }
     }
 
@@ -63,17 +139,24 @@ impl EvidenceCheck {
     ) -> Result<(), Violation> {
         let Accusation { slot, kind, holds, .. } = accusation;
         let lies = signer.and_then(|signer| self.liars.get(signer)).copied().unwrap_or_default();
-        if !lies || !holds {
+        let Some(signer) = signer.filter(|_| lies && *holds) else {
             let detail =
                 format!("n{node} accuses {signer:?} of {kind} at {slot:?}; it proves itself: {holds}");
             return Err(Violation::new("evidence is only ever against a liar, and proves itself", detail));
-        }
+        };
         self.count += 1;
-        if let (Some(signer), Some(slot)) = (signer, slot) {
-            self.owed.remove(&(node, signer, *slot));
-            self.made.insert((node, signer, *slot));
+        if slot.kind == VoteKind::NewView {
+            let last = self.started.entry(((node, signer), slot.epoch)).or_insert(slot.view);
+            *last = slot.view.max(*last);
         }
+        self.owed.remove(&(node, signer, *slot));
+        self.made.insert((node, signer, *slot));
         Ok(())
+    }
+
+    /// Whether somebody is still to be accused.
+    pub(crate) fn is_owed(&self) -> bool {
+        !self.owed.is_empty()
     }
 
     /// At the end nothing is owed any more.
@@ -81,8 +164,12 @@ impl EvidenceCheck {
         match self.owed.first() {
             None => Ok(()),
             Some((node, liar, slot)) => {
-                let detail = format!("n{node} counted two votes of n{liar} at {slot:?} and accused nobody");
-                Err(Violation::new("whoever counts two contradicting votes accuses their signer", detail))
+                let detail =
+                    format!("n{node} was told by n{liar} what is false, or twice what differs, at {slot:?}");
+                Err(Violation::new(
+                    "whoever counts two contradicting statements accuses their signer",
+                    detail,
+                ))
             }
         }
     }
@@ -102,14 +189,23 @@ mod tests {
         Vote { signer: ValidatorIndex(1), slot: SLOT, target: Hash::of(target) }
     }
 
+    fn counted(vote: Vote) -> Heard {
+        Heard { vote, counted: true, inside: false, is_false: false }
+    }
+
+    /// A VIEW-CHANGE or NEW-VIEW of a view.
+    fn of_view(kind: VoteKind, view: u64, target: &[u8]) -> Vote {
+        Vote { slot: Slot { kind, view: View(view), height: Height(0), ..SLOT }, ..vote(target) }
+    }
+
     fn accuse(check: &mut EvidenceCheck, signer: Option<usize>, holds: bool) -> Result<(), Violation> {
         let key = PublicKey::from_bytes([1; 32]);
-        let accusation = Accusation { signer: key, slot: Some(SLOT), kind: "double_commit", holds };
+        let accusation = Accusation { signer: key, slot: SLOT, kind: "double_commit", holds };
         check.accuses(0, signer, &accusation)
     }
 
     fn hear(check: &mut EvidenceCheck, targets: &[&[u8]]) {
-        targets.iter().for_each(|target| check.heard(0, 1, &vote(target)));
+        targets.iter().for_each(|target| check.heard(0, 1, &counted(vote(target))));
     }
 
     #[test]
@@ -140,5 +236,41 @@ mod tests {
         hear(&mut check, &[b"a", b"b"]);
         check.opened(0);
         assert!(check.settled().is_ok());
+    }
+
+    #[test]
+    fn two_requests_for_the_highest_view_that_is_asked_for_are_accused_or_caught() {
+        let ask = |view, target: &[u8]| counted(of_view(VoteKind::ViewChange, view, target));
+        let settled = |heard: &[Heard]| {
+            let mut check = EvidenceCheck::new(vec![false, true]);
+            heard.iter().for_each(|it| check.heard(0, 1, it));
+            check.settled().is_ok()
+        };
+        assert!(settled(&[ask(3, b"a"), ask(3, b"a"), ask(4, b"b")]));
+        assert!(!settled(&[ask(3, b"a"), ask(3, b"b")]));
+        assert!(settled(&[ask(3, b"a"), ask(4, b"a"), ask(3, b"b")]), "lower ones are passed over");
+        let unsure = Heard { counted: false, ..ask(4, b"c") };
+        assert!(settled(&[ask(3, b"a"), unsure, ask(3, b"b"), ask(4, b"d")]));
+        assert!(!settled(&[ask(3, b"a"), unsure, ask(4, b"d"), ask(4, b"e")]));
+    }
+
+    #[test]
+    fn a_view_that_is_started_falsely_or_twice_is_accused_or_caught() {
+        let start = |view, target: &[u8]| counted(of_view(VoteKind::NewView, view, target));
+        let mut check = EvidenceCheck::new(vec![false, true]);
+        check.entered(0, &of_view(VoteKind::NewView, 3, b"a"));
+        check.heard(0, 1, &start(3, b"a"));
+        check.heard(0, 1, &start(7, b"b"));
+        assert!(check.settled().is_ok());
+        check.heard(0, 1, &start(3, b"b"));
+        assert!(check.is_owed(), "it has entered by another");
+        check.opened(0);
+        assert!(!check.is_owed());
+        check.heard(0, 1, &Heard { is_false: true, ..start(7, b"b") });
+        assert!(check.is_owed());
+        check.opened(0);
+        check.heard(0, 1, &Heard { is_false: true, counted: false, ..start(7, b"b") });
+        check.heard(0, 1, &Heard { is_false: true, ..start(7, b"b") });
+        assert!(!check.is_owed(), "it may have been reported before");
     }
 }

@@ -1,6 +1,6 @@
 //! Any faults, drawn from a seed.
 
-use super::{Fault, Link, NetworkFaults, Point, Scheduled};
+use super::{Fault, Link, MarkFault, NetworkFaults, Point, Scheduled};
 use crate::network::links;
 use crate::random::Random;
 
@@ -63,6 +63,36 @@ pub(crate) fn draw_rates(random: &mut Random, nodes: usize, chaos_ms: u64) -> Ve
         Scheduled { at_ms: random.below(chaos_ms.max(1)), fault }
     };
     (0..count).map(|_| rate(random)).collect()
+}
+
+/// What happens to marks in a run of `chaos_ms`, in one run of two. What makes a key refused strikes only `spare` nodes.
+pub(crate) fn draw_marks(
+    random: &mut Random,
+    nodes: usize,
+    chaos_ms: u64,
+    spare: &[usize],
+) -> Vec<Scheduled> {
+    if random.below(2) == 0 {
+        return Vec::new();
+    }
+    let at = |random: &mut Random| random.below(chaos_ms.max(1));
+    let mut all: Vec<Scheduled> = Vec::new();
+    for _ in 0..random.within(&(1..=4)) {
+        let (node, restart_after_ms) = (random.index(nodes), draw_ms(random));
+        let fault = match random.below(3) {
+            0 => Fault::CrashAt { node, point: Point::BeforeMark, restart_after_ms },
+            1 => Fault::MarkSyncFails { node, restart_after_ms },
+            _ => Fault::Mark { node, what: MarkFault::Older, restart_after_ms },
+        };
+        all.push(Scheduled { at_ms: at(random), fault });
+    }
+    for node in spare {
+        let whats = [MarkFault::Lost, MarkFault::Torn, MarkFault::Foreign, MarkFault::Unused];
+        let what = whats[random.index(whats.len())];
+        let fault = Fault::Mark { node: *node, what, restart_after_ms: draw_ms(random) };
+        all.push(Scheduled { at_ms: at(random), fault });
+    }
+    all
 }
 
 /// For how long something lasts.

@@ -144,7 +144,7 @@ impl<E: Deceptive> Process<E> {
             return;
         }
         let (epoch, tip) = (self.ledger.epoch(), self.ledger.tip());
-        if machine.is_rotten() && tip.time > self.may_renew_after {
+        if machine.is_rotten() && tip.time > self.may_renew_after && !machine.log.binds(epoch.number) {
             // Whatever the key has signed, it was in an epoch before.
             out.count("rotten log renewed");
             machine.renew_log(epoch.number);

@@ -3,15 +3,15 @@
 use std::io;
 use std::rc::Rc;
 
-use quorate_consensus::{Action, Event, Input, Log, Mono, drive};
-use quorate_ledger::Epoch;
+use quorate_consensus::{Action, Event, Horizon, Input, Log, Mono, drive};
+use quorate_ledger::{Epoch, Height};
 
 use super::{Process, Turn};
-use crate::effect::{Death, Effects, Sighting, Wake};
+use crate::effect::{Death, Effects, Heard, Sighting, Wake};
 use crate::faults::Point;
 use crate::liar::Deceptive;
 use crate::machine::Machine;
-use crate::observe::Vote;
+use crate::observe::{Slot, VoteKind};
 
 /// Where a node writes that has no right to vote: nowhere.
 struct NoLog;
@@ -30,6 +30,14 @@ impl<R> Log<R> for NoLog {
     }
 }
 
+/// Where an engine stood before a turn.
+#[derive(Clone, Copy)]
+struct Turned {
+    epoch: Epoch,
+    before: Horizon,
+    executed: Height,
+}
+
 impl<E: Deceptive> Process<E> {
     pub(super) fn take_turn(
         &mut self,
@@ -40,7 +48,8 @@ impl<E: Deceptive> Process<E> {
         let mut inputs = std::mem::take(&mut self.inbox);
         self.turn = Turn::Idle;
         let clocks = machine.clocks(now);
-        let heard = self.votes_of_liars(machine, &inputs);
+        let heard = self.heard_of_liars(machine, &inputs);
+        let executed = if heard.is_empty() { Height(0) } else { self.replica.current().status().executed };
         let (epoch, before) = (self.replica.epoch(), self.replica.current().horizon());
         let driven = if machine.is_rotten() {
             drive(&mut self.replica, &mut NoLog, clocks, inputs.drain(..))
@@ -60,19 +69,8 @@ impl<E: Deceptive> Process<E> {
                 return;
             }
         };
-        let after = self.epochs.horizon();
-        if before.view == after.view && epoch == self.replica.epoch() && !heard.is_empty() {
-            // What counted surely: in one view, above what is committed, within the window of before and the epoch.
-            let (executed, window) = (self.ledger.tip(), u64::from(self.parameters().window));
-            let last = executed.outcome.epoch_ends.map_or(u64::MAX, |last| last.0);
-            let last = last.min(executed.height.0 + window);
-            let counted = heard.into_iter().filter(|vote| {
-                vote.slot.epoch == epoch
-                    && vote.slot.view == before.view
-                    && vote.slot.height > after.committed
-                    && vote.slot.height.0 <= last
-            });
-            out.see(Sighting::Heard(counted.collect()));
+        if !heard.is_empty() {
+            self.report_heard(heard, &Turned { epoch, before, executed }, out);
         }
         if machine.log.is_dirty() {
             if machine.doom == Some(Point::BeforeAppend) {
@@ -91,13 +89,13 @@ impl<E: Deceptive> Process<E> {
         }
     }
 
-    /// PREPAREs and COMMITs of liars that these inputs bring: whoever hears two that differ must say so.
-    fn votes_of_liars(&self, machine: &Machine<E::Record>, inputs: &[Input<E::Message>]) -> Vec<Vote> {
+    /// What of liars these inputs bring: whoever hears two that differ must say so.
+    fn heard_of_liars(&self, machine: &Machine<E::Record>, inputs: &[Input<E::Message>]) -> Vec<Heard> {
         if !machine.chain.liars.contains(&true) {
             return Vec::new();
         }
-        let votes = inputs.iter().filter_map(|input| match input {
-            Input::Event(Event::Message { message, .. }) => E::block_vote(message.inner()),
+        let messages = inputs.iter().filter_map(|input| match input {
+            Input::Event(Event::Message { message, .. }) => Some(message.inner()),
             Input::Event(
                 Event::Tick
                 | Event::Backlog(_)
@@ -110,11 +108,50 @@ impl<E: Deceptive> Process<E> {
             )
             | Input::Begin { .. } => None,
         });
-        let lies = |vote: &Vote| {
-            let instance = self.epochs.of(vote.slot.epoch).map(|(instance, _)| instance);
-            instance.is_some_and(|it| machine.chain.liars[it.member(vote.signer)])
+        let lies = |epoch, signer| {
+            let instance = self.epochs.of(epoch).map(|(instance, _)| instance);
+            instance.is_some_and(|it| machine.chain.liars[it.member(signer)])
         };
-        votes.filter(lies).collect()
+        let heard = messages.flat_map(|message| {
+            // What a vote is for may have to be hashed: that is done for liars alone.
+            let of_liar = E::signer(message).is_some_and(|(epoch, signer)| lies(epoch, signer));
+            let own = if of_liar { E::votes(message) } else { Vec::new() };
+            let carried = E::carried(message).into_iter().filter(|it| lies(it.slot.epoch, it.signer));
+            let all = own.into_iter().map(|vote| (vote, false)).chain(carried.map(|vote| (vote, true)));
+            all.map(move |(vote, inside)| {
+                let is_false = vote.slot.kind == VoteKind::NewView && E::is_false(message);
+                Heard { vote, counted: false, inside, is_false }
+            })
+        });
+        heard.collect()
+    }
+
+    /// Tells the checkers what the engine was given, and what of it it surely counted (`docs/pbft.md` §8).
+    fn report_heard(&self, mut heard: Vec<Heard>, turned: &Turned, out: &mut Effects<E::Message>) {
+        let Turned { epoch, before, executed } = *turned;
+        let after = self.epochs.horizon();
+        let (tip, parameters) = (self.ledger.tip(), self.parameters());
+        let last = tip.outcome.epoch_ends.map_or(u64::MAX, |last| last.0);
+        let last = last.min(tip.height.0 + u64::from(parameters.window));
+        let counts = |slot: &Slot| match slot.kind {
+            // In one view, above what is committed, within the window of before and the epoch.
+            VoteKind::Prepare | VoteKind::Commit => {
+                (before.view, slot.view) == (after.view, after.view)
+                    && slot.height > after.committed
+                    && slot.height.0 <= last
+            }
+            VoteKind::Checkpoint => {
+                slot.height > after.stable && slot.height.0 <= executed.0 + u64::from(parameters.log_window)
+            }
+            VoteKind::ViewChange => true,
+            VoteKind::NewView => slot.view >= after.view,
+        };
+        let same = epoch == self.replica.epoch();
+        for heard in &mut heard {
+            let slot = &heard.vote.slot;
+            heard.counted = same && slot.epoch == epoch && !heard.inside && counts(slot);
+        }
+        out.see(Sighting::Heard(heard));
     }
 
     /// The fsync has come back.
@@ -124,6 +161,12 @@ impl<E: Deceptive> Process<E> {
         now: Mono,
         out: &mut Effects<E::Message>,
     ) {
+        if machine.doom == Some(Point::BeforeMark) && machine.log.raises_promise() {
+            machine.log.sync_log_alone();
+            out.count("died between log and mark");
+            out.die(Death::BeforeActions);
+            return;
+        }
         let votes = match machine.log.sync() {
             Ok(votes) => votes,
             Err(why) => {

@@ -29,6 +29,8 @@ pub struct Report {
     pub committed_at_ms: Vec<u64>,
     /// Virtual milliseconds from the last fault until the chain committed again.
     pub recovered_after_ms: u64,
+    /// Within how many it had to, in the epoch of then.
+    pub recovery_bound_ms: u64,
     /// Virtual milliseconds from the last fault until everything had its outcome.
     pub settled_after_ms: u64,
     /// Virtual milliseconds of the whole run.
@@ -81,6 +83,7 @@ impl<E: Deceptive> Simulation<'_, E> {
             votes: self.checks.votes.count(),
             committed_at_ms: self.committed_at_ms,
             recovered_after_ms: recovered.unwrap_or_default(),
+            recovery_bound_ms: self.scenario.recovery_ms(self.calm.map_or(0, |calm| calm.behind)),
             settled_after_ms,
             lasted_ms: now_ms,
             coverage: self.coverage,

@@ -11,6 +11,8 @@ const RECOVERS: &str =
 const INCLUDED: &str = "once faults have stopped what is submitted is committed in bounded time";
 const VOTES: &str = "once faults have stopped every correct validator comes to vote in bounded time";
 const CAUGHT_UP: &str = "once everything has its outcome every node comes to know it in bounded time";
+/// Within so long whoever was told two things accuses.
+const ACCUSED_MS: u64 = 2_000;
 /// How often a node's sizes are looked at: every so many probes.
 const SIZES_EVERY: u64 = 16;
 
@@ -49,19 +51,29 @@ impl<E: Deceptive> Simulation<'_, E> {
     /// Until when something must have come about that could from `since` on. With an epoch it may begin anew: what is
     /// bounded is the time within one.
     pub(super) fn bound(&self, since: Mono) -> Mono {
+        since.plus_millis(self.times(since) * self.bound_ms)
+    }
+
+    /// How many epochs there may have been since.
+    fn times(&self, since: Mono) -> u64 {
         let begun = self.epochs.iter().filter(|at| **at >= since).count();
         let begins = self.epochs.len() < self.checks.chain.epochs.spans().len() - 1;
         let ends = self.checks.chain.epochs.ending().is_some();
-        let times = 1 + begun as u64 + u64::from(begins) + u64::from(ends);
-        since.plus_millis(times * self.bound_ms)
+        1 + begun as u64 + u64::from(begins) + u64::from(ends)
     }
 
     /// The first block after the storm.
     fn must_recover(&self, calm: Calm) -> Result<(), Violation> {
-        let late = self.queue.now() > self.bound(calm.since);
+        if calm.recovered.is_some() {
+            return Ok(());
+        }
+        let bound_ms = self.times(calm.since) * self.scenario.recovery_ms(calm.behind);
+        let late = self.queue.now() > calm.since.plus_millis(bound_ms);
         // Nothing to commit is no fault.
-        if late && calm.recovered.is_none() && self.has_waiting(calm) {
-            let detail = format!("the height is {} since {} ms", calm.height, calm.since.0 / 1_000_000);
+        if late && self.has_waiting(calm) {
+            let since_ms = calm.since.0 / 1_000_000;
+            let detail =
+                format!("the height is {} since {since_ms} ms, and {bound_ms} ms have passed", calm.height);
             return Err(Violation::new(RECOVERS, detail));
         }
         Ok(())
@@ -69,7 +81,8 @@ impl<E: Deceptive> Simulation<'_, E> {
 
     /// Whether a transaction waits that came early enough.
     fn has_waiting(&self, calm: Calm) -> bool {
-        self.clients.all_open().any(|open| open.made <= calm.since)
+        let wall = self.chain.wall(self.queue.now());
+        self.clients.all_open().any(|open| open.made <= calm.since && open.transaction.expires_at() > wall)
     }
 
     /// Every transaction that is older than the bound must have its outcome.
@@ -134,7 +147,11 @@ impl<E: Deceptive> Simulation<'_, E> {
             .filter(|index| self.checks.is_correct(*index) && !self.gone[*index])
             .find(|index| self.nodes[*index].certified().is_none_or(|height| height < goal));
         match behind {
-            None => Ok(true),
+            // What was heard just now is answered when the disk comes back.
+            None => {
+                let quiet = *self.quiet.get_or_insert(now);
+                Ok(!self.checks.evidence.is_owed() || now > quiet.plus_millis(ACCUSED_MS))
+            }
             Some(behind) if now > self.bound(since) => {
                 let executed = self.nodes[behind].certified();
                 Err(Violation::new(

@@ -52,6 +52,18 @@ impl<E: Deceptive> Simulation<'_, E> {
                 }
                 self.restart_ms[node] = restart_after_ms;
             }
+            Fault::MarkSyncFails { node, restart_after_ms } => {
+                if self.nodes[node].is_up() {
+                    self.nodes[node].machine.log.fail(Failing::Mark);
+                }
+                self.restart_ms[node] = restart_after_ms;
+            }
+            Fault::Mark { node, what, restart_after_ms } => {
+                let torn = self.nodes[node].crash();
+                self.has_died(torn);
+                self.nodes[node].machine.strike_mark(what);
+                self.start_in(node, restart_after_ms);
+            }
             Fault::DiskFull { node, ledger, restart_after_ms } => {
                 match (self.nodes[node].is_up(), ledger) {
                     (true, true) => self.nodes[node].machine.fill_store(),
@@ -116,6 +128,8 @@ impl<E: Deceptive> Simulation<'_, E> {
             | Fault::PowerCutAll { .. }
             | Fault::Pause { .. }
             | Fault::SyncFails { .. }
+            | Fault::MarkSyncFails { .. }
+            | Fault::Mark { .. }
             | Fault::DiskFull { .. }
             | Fault::BitRot { .. }
             | Fault::LogRestored { .. }
@@ -142,7 +156,8 @@ impl<E: Deceptive> Simulation<'_, E> {
     pub(super) fn calm(&mut self) -> Result<(), Violation> {
         self.note(Place::World, format_args!("calm"));
         let now = self.queue.now();
-        self.calm = Some(Calm { since: now, height: self.checks.chain.height(), recovered: None });
+        let height = self.checks.chain.height();
+        self.calm = Some(Calm { since: now, height, behind: 0, recovered: None });
         self.network.become_like(NetworkFaults::calm());
         self.network.mend();
         for index in 0..self.nodes.len() {
@@ -157,6 +172,11 @@ impl<E: Deceptive> Simulation<'_, E> {
                 self.has_died(torn);
             }
             self.start(index)?;
+        }
+        let running = self.nodes.iter().enumerate().filter(|(index, _)| self.checks.is_correct(*index));
+        let lowest = running.filter_map(|(_, node)| node.ledger()).map(|ledger| ledger.height()).min();
+        if let Some(calm) = &mut self.calm {
+            calm.behind = height.0.saturating_sub(lowest.unwrap_or(height).0);
         }
         Ok(())
     }

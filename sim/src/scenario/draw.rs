@@ -4,7 +4,7 @@ mod plans;
 
 use super::Scenario;
 use crate::client::{Lasting, Workload};
-use crate::faults::{draw_network, draw_rates, draw_script};
+use crate::faults::{draw_marks, draw_network, draw_rates, draw_script};
 use crate::liar::{LiarPlan, Lie};
 use crate::machine::Timing;
 use crate::random::{Random, Stream};
@@ -61,6 +61,8 @@ impl Scenario {
         scenario.script = draw_script(&mut random, machines, chaos_ms, every_ms, &spared);
         scenario.timing = draw_timing(&mut random);
         scenario.script.extend(draw_rates(&mut Random::new(seed, Stream::Rates), machines, chaos_ms));
+        let marks = draw_marks(&mut Random::new(seed, Stream::Marks), machines, chaos_ms, &spared);
+        scenario.script.extend(marks);
         scenario.draw_crashes_at_ends();
         assert!(scenario.is_fair(), "no more than f validators are faulty");
         scenario

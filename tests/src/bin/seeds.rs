@@ -11,6 +11,7 @@
 //! A failing seed prints the claim, the command that runs it again, and the smallest scenario near it that fails in the
 //! same way, as the lines of a test. Exit code 1: something failed.
 
+use std::fmt;
 use std::ops::Range;
 use std::process::ExitCode;
 use std::sync::Mutex;
@@ -20,7 +21,7 @@ use std::time::Instant;
 
 use quorate_consensus::pbft::Pbft;
 use quorate_sim::bench::engine_steps;
-use quorate_sim::{Coverage, Scenario};
+use quorate_sim::{Coverage, Report, Scenario};
 
 /// A simulation allocates a few thousand small things a millisecond: a fifth of its time with the system's allocator.
 #[global_allocator]
@@ -40,8 +41,32 @@ const SHRINK: u64 = 5;
 struct Sum {
     coverage: Coverage,
     failures: Vec<u64>,
-    slowest_recovery_ms: u64,
+    slowest: Recovery,
+    /// The one nearest to its bound.
+    nearest: Recovery,
     twice: u64,
+}
+
+/// How long a chain took to commit again, and how long it might have.
+#[derive(Clone, Copy, Default)]
+struct Recovery {
+    seed: u64,
+    after_ms: u64,
+    bound_ms: u64,
+}
+
+impl Recovery {
+    /// Of its bound, in hundredths.
+    fn percent(&self) -> u64 {
+        100 * self.after_ms / self.bound_ms.max(1)
+    }
+}
+
+impl fmt::Display for Recovery {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { seed, after_ms, bound_ms } = self;
+        write!(f, "{after_ms} ms of {bound_ms} ms, {} % (seed {seed})", self.percent())
+    }
 }
 
 fn main() -> ExitCode {
@@ -114,11 +139,12 @@ fn many(seeds: Range<u64>, workers: usize, twice: u64, shrink: usize) -> ExitCod
     println!("{}", sum.coverage);
     println!(
         "{} seeds in {minutes:.1} minutes: {:.0} a minute on {workers} threads; {} of them run twice with identical traces; \
-         slowest recovery {} ms; {} failures",
+         slowest recovery {}, nearest to its bound {}; {} failures",
         seeds.end - seeds.start,
         (seeds.end - seeds.start) as f64 / minutes,
         sum.twice,
-        sum.slowest_recovery_ms,
+        sum.slowest,
+        sum.nearest,
         sum.failures.len()
     );
     for seed in &sum.failures {
@@ -141,7 +167,14 @@ fn attempt(seed: u64, twice: u64, sum: &Mutex<Sum>) {
     match outcome {
         Ok(report) => {
             sum.coverage.merge(&report.coverage);
-            sum.slowest_recovery_ms = sum.slowest_recovery_ms.max(report.recovered_after_ms);
+            let (after_ms, bound_ms) = (report.recovered_after_ms, report.recovery_bound_ms);
+            let recovery = Recovery { seed, after_ms, bound_ms };
+            if after_ms > sum.slowest.after_ms {
+                sum.slowest = recovery;
+            }
+            if after_ms * sum.nearest.bound_ms.max(1) > sum.nearest.after_ms * bound_ms {
+                sum.nearest = recovery;
+            }
             sum.twice += u64::from(again);
             if !same {
                 eprintln!("seed {seed}: two runs differ");
@@ -174,7 +207,11 @@ fn one(seed: u64, trace: Option<&str>) -> ExitCode {
     match outcome {
         Ok(report) => {
             println!("{}", report.coverage);
-            println!("height {}, recovered after {} ms", report.height, report.recovered_after_ms);
+            let Report { recovered_after_ms, recovery_bound_ms, .. } = report;
+            println!(
+                "height {}, recovered after {recovered_after_ms} ms of {recovery_bound_ms} ms",
+                report.height
+            );
             ExitCode::SUCCESS
         }
         Err(_) => {
