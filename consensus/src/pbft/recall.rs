@@ -163,7 +163,7 @@ impl Pbft {
         out.act(Action::Abstain { why });
     }
 
-    /// Q - 1 others have answered, so every quorum that this replica was part of has a correct witness among them and it.
+    /// Q - 1 others have answered: as many as are sure to come, though not all that could know.
     fn settle_standing(&mut self) {
         if let Standing::Asking(heard) = &self.standing
             && heard.len() + 1 >= self.quorum.q()
