@@ -6,6 +6,7 @@
 //! votes for twice.
 
 mod false_claims;
+mod numbers;
 mod pbft;
 
 use std::collections::VecDeque;
@@ -65,8 +66,8 @@ pub enum Lie {
     WrongReproposal,
     /// As primary of a new view: among the VIEW-CHANGEs that it rests on its own is a false one.
     FalseClaim,
-    /// It asks for views that are never reached.
-    HugeView,
+    /// It asks for views that are never reached, and names heights and epochs that are none.
+    HugeNumbers,
     /// A STATUS that claims to have everything, nothing, or what cannot be.
     FalseStatus,
     /// CHECKPOINTs of another state.
@@ -104,7 +105,7 @@ impl Lie {
         Self::TwoViewChanges,
         Self::WrongReproposal,
         Self::FalseClaim,
-        Self::HugeView,
+        Self::HugeNumbers,
         Self::FalseStatus,
         Self::FalseCheckpoint,
         Self::FalseHoldings,
@@ -136,7 +137,7 @@ impl Lie {
             Self::TwoViewChanges => "lie: two VIEW-CHANGEs",
             Self::WrongReproposal => "lie: wrong re-proposal",
             Self::FalseClaim => "lie: false claim in its own NEW-VIEW",
-            Self::HugeView => "lie: huge views",
+            Self::HugeNumbers => "lie: huge numbers",
             Self::FalseStatus => "lie: false STATUS",
             Self::FalseCheckpoint => "lie: false CHECKPOINT",
             Self::FalseHoldings => "lie: false HOLDINGS",

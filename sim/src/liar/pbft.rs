@@ -22,7 +22,7 @@ use quorate_consensus::{
 use quorate_crypto::{Domain, Hash, MultiSignature, Signature, Signers};
 use quorate_ledger::{Block, CommitPayload, Epoch, Header, Height, UnixMillis, View};
 
-use super::{Liar, Lie, Told, false_claims::with_false_claim, told};
+use super::{Liar, Lie, Told, false_claims::with_false_claim, numbers::beyond, told};
 
 pub(super) type PbftLiar = Liar<Message>;
 
@@ -110,7 +110,7 @@ pub(super) fn invent(liar: &mut PbftLiar, now: &Status) -> Vec<Told<Message>> {
         let change = sign_view_change(liar, from_genesis(liar, epoch, view), Proof::default());
         all.push(told(liar.anyone(), Message::ViewChange(Box::new(change))));
     }
-    if liar.lies(Lie::HugeView, SELDOM) {
+    if liar.lies(Lie::HugeNumbers, SELDOM) {
         let view = match liar.random.below(3) {
             0 => View(u64::MAX),
             1 => View(u64::MAX - liar.random.below(100)),
@@ -118,6 +118,8 @@ pub(super) fn invent(liar: &mut PbftLiar, now: &Status) -> Vec<Told<Message>> {
         };
         let change = sign_view_change(liar, from_genesis(liar, now.epoch, view), Proof::default());
         all.push(told(liar.anyone(), Message::ViewChange(Box::new(change))));
+        let message = beyond(liar, now);
+        all.push(told(liar.anyone(), message));
     }
     if liar.lies(Lie::StaleViewChange, SELDOM) {
         let view = View(now.view.0.saturating_add(liar.random.below(3)));
@@ -381,7 +383,7 @@ fn status(liar: &mut PbftLiar, mut it: StatusReport) -> StatusReport {
 }
 
 /// A STATUS that claims to hold everything, or what cannot be.
-fn boast(liar: &mut PbftLiar, now: &Status) -> StatusReport {
+pub(super) fn boast(liar: &mut PbftLiar, now: &Status) -> StatusReport {
     let n = liar.validators();
     let mut all = Signers::new(n);
     (0..n).for_each(|place| {
@@ -522,11 +524,11 @@ pub(super) fn sign<T: BorshSerialize>(liar: &PbftLiar, domain: Domain, payload: 
     liar.key.sign(domain, &liar.chain.genesis.chain, payload)
 }
 
-fn sign_vote(liar: &PbftLiar, domain: Domain, payload: CommitPayload) -> Vote {
+pub(super) fn sign_vote(liar: &PbftLiar, domain: Domain, payload: CommitPayload) -> Vote {
     Vote { payload, signer: liar.place_in(payload.epoch), signature: sign(liar, domain, &payload) }
 }
 
-fn sign_view_change(liar: &PbftLiar, payload: ViewChangePayload, proof: Proof) -> ViewChange {
+pub(super) fn sign_view_change(liar: &PbftLiar, payload: ViewChangePayload, proof: Proof) -> ViewChange {
     let signature = sign(liar, Domain::ViewChange, &payload);
     ViewChange { signer: liar.place_in(payload.epoch), payload, signature, proof }
 }
@@ -566,7 +568,7 @@ mod tests {
         let expected = [
             Lie::ConflictingVotes,
             Lie::CrossEpoch,
-            Lie::HugeView,
+            Lie::HugeNumbers,
             Lie::StaleViewChange,
             Lie::ForgeViewChange,
         ];

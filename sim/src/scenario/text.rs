@@ -92,7 +92,7 @@ mod tests {
         let fast = Parameters { resend_ms: 100, ..Parameters::default() };
         let scenario = Scenario::new("name", 4, 7)
             .parameters(Parameters { window: 2, ..Parameters::default() })
-            .liar(1, &[Lie::Twin, Lie::HugeView])
+            .liar(1, &[Lie::Twin, Lie::HugeNumbers])
             .change(3, Change::Validators(vec![0, 4]), Approvers::All)
             .change(4, Change::Parameters(Box::new(fast)), Approvers::These(vec![1]))
             .fault(5, Fault::CrashAt { node: 0, point: Point::AfterActions(2), restart_after_ms: 9 });
@@ -100,7 +100,7 @@ mod tests {
     .parameters(Parameters { window: 2, ..Parameters::default() })
     .clock_offset_max_ms(20)
     .chaos_ms(5000)
-    .liar(1, &[Lie::Twin, Lie::HugeView])
+    .liar(1, &[Lie::Twin, Lie::HugeNumbers])
     .change(3, Change::Validators(vec![0, 4]), Approvers::All)
     .change(4, Change::Parameters(Box::new(Parameters { resend_ms: 100, ..Parameters::default() })), Approvers::These(vec![1]))
     .fault(5, Fault::CrashAt { node: 0, point: Point::AfterActions(2), restart_after_ms: 9 })";
