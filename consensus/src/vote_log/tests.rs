@@ -216,6 +216,23 @@ fn a_first_start_that_was_cut_short_is_made_good() {
     assert!(matches!(mark, Some(Mark::Entered { .. })));
 }
 
+/// > All frames of a log begin with what follows from its id, which nobody knows
+///
+/// Trying each of these beginnings would take an hour.
+#[test]
+fn a_torn_frame_full_of_another_logs_beginnings_is_cut_off_at_once() {
+    const TORN_BYTES: usize = 16 << 20;
+    let home = home();
+    let batches = written(home.path());
+    let mut whole = fs::read(log_file(home.path())).expect("the log");
+    let stranger = super::mark::LogId([0; 16]);
+    let mut beginning = super::file::encode_frame::<Note>(stranger, 3, &[]).expect("memory")[..20].to_vec();
+    beginning[12..16].copy_from_slice(&(8u32 << 20).to_le_bytes());
+    whole.extend(beginning.iter().cycle().take(TORN_BYTES));
+    fs::write(log_file(home.path()), &whole).expect("the log");
+    assert_eq!(must_open(home.path()).1, batches.concat());
+}
+
 #[test]
 fn the_mark_follows_the_promise() {
     let home = home();
