@@ -4,7 +4,7 @@
 //!
 //! ```text
 //! file  = magic (8) ‖ log id (16) ‖ frame*
-//! frame = magic (4) ‖ sequence (u64 LE) ‖ length (u32 LE) ‖ CRC-32C of log id, sequence, length and body (u32 LE) ‖ body
+//! frame = tag (4): CRC-32C of the log id ‖ sequence (u64 LE) ‖ length (u32 LE) ‖ CRC-32C of log id, sequence, length and body (u32 LE) ‖ body
 //! body  = borsh(Vec<Record>)
 //! ```
 //!
@@ -31,11 +31,11 @@ use std::{
 };
 
 use borsh::{BorshDeserialize, BorshSerialize};
-use quorate_crypto::durable::{replace, sync_directory};
+use quorate_crypto::durable::replace;
 use quorate_ledger::Epoch;
 
 use self::{
-    file::{Contents, HEADER_BYTES, encode_frame, encode_header, scan},
+    file::{Contents, HEADER_BYTES, encode_frame, encode_header, position, scan},
     mark::LogId,
 };
 pub use self::{image::Image, mark::Mark};
@@ -170,7 +170,7 @@ impl<R: BorshSerialize + BorshDeserialize + Promised> VoteLog<R> {
             Err(source) => return Err(VoteLogError::Io { path, source }),
         };
         match take_up(&path, known, contents)? {
-            TakenUp::New => Self::create(directory, mark),
+            TakenUp::New => Self::create(directory, mark, &[]).map(|log| (log, Vec::new())),
             TakenUp::Old { contents, promised } => Self::resume(directory, mark, contents, promised),
         }
     }
@@ -190,30 +190,29 @@ impl<R: BorshSerialize + BorshDeserialize + Promised> VoteLog<R> {
             return Err(VoteLogError::Bound { path: mark.to_owned(), promised: promise.epoch });
         }
         let (path, aside) = (directory.join(FILE), directory.join(FILE_REFUSED));
-        match fs::rename(&path, &aside) {
-            Err(source) if source.kind() != io::ErrorKind::NotFound => return Err(at(&path, source)),
-            Ok(()) | Err(_) => {}
+        let has_log = fs::exists(&path).map_err(|source| at(&path, source))?;
+        if has_log {
+            set_aside(&path, &aside).map_err(|source| at(&aside, source))?;
         }
-        let (mut log, _) = Self::create(directory, mark)?;
-        log.append(&[R::beginning(epoch)]).map_err(|source| at(&path, source))?;
-        Ok(log)
+        Self::create(directory, mark, &[R::beginning(epoch)])
     }
 
-    fn create(directory: &Path, mark: &Path) -> Result<(Self, Vec<R>), VoteLogError> {
-        let path = directory.join(FILE);
+    /// Makes a log that begins with these records, then enters it in the mark. It is written beside, whole, before it takes
+    /// its name: a start that is cut short leaves no log, or a log that says all of it.
+    fn create(directory: &Path, mark: &Path, records: &[R]) -> Result<Self, VoteLogError> {
+        let (path, next) = (directory.join(FILE), directory.join(FILE_NEXT));
         let id = LogId::random().map_err(|source| at(&path, source))?;
         fs::create_dir_all(directory).map_err(|source| at(directory, source))?;
-        let make = || {
-            let mut file = File::create_new(&path)?;
-            file.write_all(&encode_header(id))?;
-            file.sync_all()?;
-            sync_directory(directory)?;
-            Ok(file)
-        };
-        let file = make().map_err(|source| at(&path, source))?;
-        let log = Self::assemble(directory, mark, file, id, 0, HEADER_BYTES, Promise::default());
+        let first = (!records.is_empty()).then(|| encode_frame(id, 0, records)).transpose();
+        let first = first.map_err(|source| at(&path, source))?;
+        let bytes = [encode_header(id), first.clone().unwrap_or_default()].concat();
+        let file =
+            replace(&path, &next, |file| file.write_all(&bytes)).map_err(|source| at(&path, source))?;
+        let promise = records.iter().filter_map(Promised::promised).max().unwrap_or_default();
+        let (frames, bytes) = (u64::from(first.is_some()), position(bytes.len()));
+        let log = Self::assemble(directory, mark, file, id, frames, bytes, promise);
         log.write_mark().map_err(|source| at(mark, source))?;
-        Ok((log, Vec::new()))
+        Ok(log)
     }
 
     /// Takes up an existing log: decodes its records, cuts off what was being written when the machine stopped.
@@ -346,6 +345,16 @@ fn kept_promise<R>(
 ) -> Result<Promise, VoteLogError> {
     let promise = records.iter().filter_map(promise_of).max().unwrap_or_default();
     if promise < promised { Err(VoteLogError::Behind { path: path.to_owned() }) } else { Ok(promise) }
+}
+
+/// Gives a refused log a second name until a new one takes its first: at no moment is no log there, which beside an unused
+/// mark would look like a key that has signed nothing.
+fn set_aside(log: &Path, aside: &Path) -> io::Result<()> {
+    match fs::remove_file(aside) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        Ok(()) | Err(_) => {}
+    }
+    fs::hard_link(log, aside)
 }
 
 fn at(path: &Path, source: io::Error) -> VoteLogError {

@@ -15,6 +15,8 @@
 //! Invariants:
 //! - A block is executed only on the state of its parent. What [`Ledger::apply`] returns, and what a [`Reader`] says
 //!   of the tip, is on disk: synced together with the block it came from.
+//! - The tip has a commit certificate of its own, but for the genesis, which needs none. What a crash leaves is the end
+//!   of some batch, so a replica never starts on a block that it can neither prove nor vote for (`docs/pbft.md` §6).
 //! - The records in the store stand for one height, the *state height*, at or below the tip. [`Ledger::open`] executes
 //!   the blocks above it again and compares what comes out with what was stored, with the anchors of later headers and
 //!   with the stored checkpoint certificates.
@@ -42,7 +44,8 @@ pub use reader::{
 
 use crate::anchors::RecentAnchors;
 use crate::block::{Block, Header};
-use crate::certificate::{CheckpointCertificate, CheckpointPayload, CommitCertificate};
+use crate::certificate::{CheckpointCertificate, CheckpointPayload};
+use crate::delivery::Delivered;
 use crate::epoch::EpochStart;
 use crate::execute::{Change, Execution, execute};
 use crate::primitives::{Height, UnixMillis};
@@ -61,15 +64,6 @@ pub const WRITE_BEHIND_MS: u64 = 2_000;
 pub const WRITE_BEHIND_BYTES: usize = 8 << 20;
 /// More than this never waits: where nobody calls [`Ledger::flush_due`], [`Ledger::apply`] itself writes.
 pub const OVERLAY_BYTES_MAX: usize = 8 * WRITE_BEHIND_BYTES;
-
-/// A committed block as the engine delivers it, in height order.
-#[derive(Clone, Debug)]
-pub struct Delivered {
-    /// The block.
-    pub block: Arc<Block>,
-    /// Its own commit certificate; without one, that of a descendant covers it.
-    pub certificate: Option<CommitCertificate>,
-}
 
 /// What executing a block gave, as the consensus engine needs to know it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
@@ -148,8 +142,8 @@ impl<S: Store> Ledger<S> {
         self.shared.live().newest_epoch()
     }
 
-    /// Executes committed blocks, which must follow the tip in height order, and stores all of them in one synced
-    /// write. What it returns, an outcome for each block, is on disk.
+    /// Executes committed blocks, which must follow the tip in height order and end with one that has a commit certificate
+    /// of its own ([`Deliveries`](crate::Deliveries)), and stores all of them in one synced write. What it returns, an outcome for each block, is on disk.
     ///
     /// # Errors
     /// The store's; [`LedgerError::Diverged`] when a block's anchor contradicts what was executed here. In both cases
@@ -157,15 +151,16 @@ impl<S: Store> Ledger<S> {
     ///
     /// # Panics
     /// If a block does not follow the one before it or its certificate names another: the engine delivers in order. If
-    /// the last block of an epoch has no certificate of its own: none of the next epoch's covers it.
+    /// the last block of the batch has no certificate of its own, before anything is written: after a crash the replica
+    /// would stand on it, and could neither prove it nor vote for it. If the last block of an epoch has none: none of the
+    /// next epoch's covers it.
     pub fn apply(&mut self, batch: &[Delivered]) -> Result<Vec<ExecutionOutcome>, LedgerError> {
         self.guarded(|ledger| ledger.apply_batch(batch))
     }
 
     fn apply_batch(&mut self, batch: &[Delivered]) -> Result<Vec<ExecutionOutcome>, LedgerError> {
-        if batch.is_empty() {
-            return Ok(Vec::new());
-        }
+        let Some(last) = batch.last() else { return Ok(Vec::new()) };
+        assert!(last.certificate.is_some(), "a batch ends with a certified block (docs/pbft.md §6)");
         let mut tip = self.tip();
         let mut pending = Pending::default();
         let mut rows = WriteBatch::default();

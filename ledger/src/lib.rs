@@ -12,6 +12,7 @@ mod bounded;
 mod candidate;
 mod certificate;
 pub mod decimal;
+mod delivery;
 mod epoch;
 mod execute;
 #[cfg(test)]
@@ -38,10 +39,11 @@ pub use certificate::{
     CERTIFIED_BLOCKS_LIMIT, CertifiedBlocks, CertifiedBlocksError, CheckpointCertificate, CheckpointPayload,
     CommitCertificate, CommitPayload,
 };
+pub use delivery::{Delivered, Deliveries};
 pub use epoch::{Approval, EpochChange, EpochEnd, EpochRecord, EpochStart};
 pub use execute::{Change, Execution, Records, execute};
 pub use ledger::{
-    Delivered, ExecutionOutcome, GenesisState, GenesisStateError, KeyRecord, Ledger, LedgerError, NamedKey,
+    ExecutionOutcome, GenesisState, GenesisStateError, KeyRecord, Ledger, LedgerError, NamedKey,
     OVERLAY_BYTES_MAX, ProvenRecord, Reader, StoredBlock, TransactionPlace, TransactionStatus,
     WRITE_BEHIND_BYTES, WRITE_BEHIND_MS,
 };

@@ -18,8 +18,8 @@ use crate::observe::Vote;
 use crate::random::Random;
 use mark::MarkFile;
 
-/// What a frame begins with.
-const FRAME_MAGIC: &[u8] = b"QRVF";
+/// How long that is what all frames of a log begin with.
+const FRAME_TAG_BYTES: usize = 4;
 
 /// Records kept before the log asks to be compacted: low, so that every longer run compacts.
 const COMPACT_RECORDS: usize = 256;
@@ -206,7 +206,9 @@ impl<R: BorshSerialize + BorshDeserialize + Clone> DiskLog<R> {
             return false;
         }
         let bytes = self.image.bytes();
-        let ends: Vec<usize> = (0..bytes.len()).filter(|at| bytes[*at..].starts_with(FRAME_MAGIC)).collect();
+        let header = Image::new([0; 16]).bytes().len();
+        let Some(tag) = bytes.get(header..header + FRAME_TAG_BYTES) else { return false };
+        let ends: Vec<usize> = (header..bytes.len()).filter(|at| bytes[*at..].starts_with(tag)).collect();
         let Some(end) = ends.len().checked_sub(frames).and_then(|kept| ends.get(kept)) else { return false };
         let Ok((image, records)) = Image::read::<R>(&bytes[..*end]) else { return false };
         self.synced = image.bytes().len();

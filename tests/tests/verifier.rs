@@ -43,6 +43,8 @@ struct Chain {
     genesis: Genesis,
     ledger: Ledger<MemoryStore>,
     results: Vec<CheckpointPayload>,
+    /// A block without a certificate of its own, which the next one's covers.
+    covered: Option<Arc<Block>>,
 }
 
 impl Chain {
@@ -55,7 +57,7 @@ impl Chain {
         let genesis = builder.build().expect("every rule holds");
         let ledger = Ledger::open(MemoryStore::new(), &genesis.state()).expect("an empty store");
         let results = vec![ledger.tip().outcome.checkpoint];
-        Self { genesis, ledger, results }
+        Self { genesis, ledger, results, covered: None }
     }
 
     fn transaction(&self, seed: u8, operations: Vec<Operation>) -> Arc<Transaction> {
@@ -72,46 +74,56 @@ impl Chain {
             version: Payload::VERSION,
             chain: self.genesis.hash(),
             sender: account(seed),
-            nonce: self.ledger.tip().height.0,
-            expires_at: self.ledger.tip().time.plus_millis(60_000),
+            nonce: self.top().0.0,
+            expires_at: self.top().2.plus_millis(60_000),
             fee,
             operations,
         };
         Arc::new(Transaction::sign(payload, &key(seed)))
     }
 
-    /// Executes the next block, 1 s later, anchored two heights below; the first of an epoch must be on the one below.
-    fn extend(&mut self, transactions: Vec<Arc<Transaction>>, certified: bool) {
+    /// Height, hash and time of the highest block.
+    fn top(&self) -> (Height, Hash, UnixMillis) {
         let tip = self.ledger.tip();
-        let height = tip.height.next();
+        let covered = self.covered.as_ref().map(|block| (block.height(), block.hash(), block.time()));
+        covered.unwrap_or((tip.height, tip.hash, tip.time))
+    }
+
+    /// Makes the next block, 1 s later, anchored two heights below; the first of an epoch must be on the one below. It is
+    /// executed with the next block that has a certificate of its own, if it has none.
+    fn extend(&mut self, transactions: Vec<Arc<Transaction>>, certified: bool) {
+        let (below, parent, time) = self.top();
+        let height = below.next();
         let epoch = self.ledger.epoch();
-        let anchored = self.results.len().saturating_sub(2).max(epoch.base().0.0 as usize);
+        let anchored = (below.0 as usize).saturating_sub(1).max(epoch.base().0.0 as usize);
         let hashes: Vec<Hash> = transactions.iter().map(|transaction| transaction.hash()).collect();
         let header = Header {
             version: Header::VERSION,
             chain: self.genesis.hash(),
             epoch: epoch.number,
             height,
-            parent: tip.hash,
+            parent,
             transactions_root: Block::transactions_root(&hashes),
-            time: tip.time.plus_millis(1_000),
+            time: time.plus_millis(1_000),
             proposer: Account(epoch.validators.keys()[height.0 as usize % epoch.validators.len()]),
             anchor: self.results[anchored].anchor(),
         };
         let block = Arc::new(Block::new(header, transactions));
-        let certificate = certified.then(|| {
-            let payload = CommitPayload { epoch: epoch.number, view: View(5), height, block: block.hash() };
-            let message = Domain::Commit.message(&self.genesis.hash(), &payload);
-            CommitCertificate { payload, signatures: sign(&epoch.validators, &message) }
-        });
-        let outcomes = self.ledger.apply(&[Delivered { block, certificate }]).expect("a sound block");
-        self.results.push(outcomes[0].checkpoint);
-        if certified {
-            let payload = outcomes[0].checkpoint;
-            let message = Domain::Checkpoint.message(&self.genesis.hash(), &payload);
-            let signatures = sign(&epoch.validators, &message);
-            self.ledger.stable(&CheckpointCertificate { payload, signatures }).expect("what was executed");
+        if !certified {
+            assert!(self.covered.replace(block).is_none(), "one at a time");
+            return;
         }
+        let payload = CommitPayload { epoch: epoch.number, view: View(5), height, block: block.hash() };
+        let message = Domain::Commit.message(&self.genesis.hash(), &payload);
+        let certificate = Some(CommitCertificate { payload, signatures: sign(&epoch.validators, &message) });
+        let covered = self.covered.take().map(|block| Delivered { block, certificate: None });
+        let batch: Vec<Delivered> = covered.into_iter().chain([Delivered { block, certificate }]).collect();
+        let outcomes = self.ledger.apply(&batch).expect("sound blocks");
+        self.results.extend(outcomes.iter().map(|outcome| outcome.checkpoint));
+        let payload = self.ledger.tip().outcome.checkpoint;
+        let message = Domain::Checkpoint.message(&self.genesis.hash(), &payload);
+        let signatures = sign(&epoch.validators, &message);
+        self.ledger.stable(&CheckpointCertificate { payload, signatures }).expect("what was executed");
     }
 
     /// What a node would be asked by a verifier, with the answers.

@@ -99,7 +99,8 @@ impl Pbft {
         self.deliver_path(now, blocks, &certificate, out);
     }
 
-    /// Hands a chain of blocks on top of the delivered one to the ledger, the last with its certificate.
+    /// Hands a chain of blocks on top of the delivered one to the ledger, the last with its certificate: whole or not at all,
+    /// since a ledger takes blocks only up to one that has a certificate (§6).
     fn deliver_path(
         &mut self,
         now: Now,
@@ -108,16 +109,15 @@ impl Pbft {
         out: &mut Output<Self>,
     ) {
         let certified = certificate.payload.block;
+        if let Some(height) = self.forks(&path) {
+            self.halt_forked(height, out);
+            return;
+        }
         for block in path {
             if block.is_full(&self.setup.parameters) {
                 self.timers.full(now);
             }
             let height = block.height();
-            let known = self.certificates.get(&height).map(|it| it.payload.block);
-            if block.parent() != self.delivered.hash || known.is_some_and(|it| it != block.hash()) {
-                self.halt_forked(height, out);
-                return;
-            }
             let own = self.own_certificate(&block, certificate, certified);
             self.delivered = Parent::of(&block);
             self.timers.delivered();
@@ -134,6 +134,17 @@ impl Pbft {
         }
         self.certificates = self.certificates.split_off(&self.delivered.height.next());
         self.prune();
+    }
+
+    /// Where a certified chain leaves what is delivered here, or what another certificate names.
+    fn forks(&self, path: &[Arc<Block>]) -> Option<Height> {
+        let mut parent = self.delivered.hash;
+        let contradicts = |block: &&Arc<Block>| {
+            let known = self.certificates.get(&block.height()).map(|it| it.payload.block);
+            let follows = std::mem::replace(&mut parent, block.hash()) == block.parent();
+            !follows || known.is_some_and(|it| it != block.hash())
+        };
+        path.iter().find(contradicts).map(|block| block.height())
     }
 
     fn own_certificate(

@@ -548,6 +548,9 @@ impl Pbft {
             }
             Record::Accepted { block, view, prepare, anchor } => {
                 let height = block.height();
+                if let Some(anchor) = &anchor {
+                    self.hear_checkpoint(CheckpointCertificate::clone(anchor));
+                }
                 if height > self.pruned {
                     if let Some(prepare) = &prepare {
                         self.restore_vote(VoteKind::Prepare, prepare);

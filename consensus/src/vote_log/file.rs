@@ -6,11 +6,10 @@ use borsh::{BorshDeserialize, BorshSerialize};
 
 use super::{VoteLogError, mark::LogId};
 
-const MAGIC: [u8; 8] = *b"QRVOTES1";
-const FRAME_MAGIC: [u8; 4] = *b"QRVF";
+const MAGIC: [u8; 8] = *b"QRVOTES2";
 /// Magic and log id.
 pub(super) const HEADER_BYTES: u64 = 24;
-/// Magic, sequence, length, checksum.
+/// Tag, sequence, length, checksum.
 const FRAME_HEADER_BYTES: usize = 20;
 /// Most frames are shorter, but for those with a block in them.
 const FRAME_BYTES: usize = 1024;
@@ -67,7 +66,7 @@ pub(super) fn append_frame<R: BorshSerialize>(
     let (header, body) = frames[start..].split_at_mut(FRAME_HEADER_BYTES);
     let length = u32::try_from(body.len())
         .map_err(|_| io::Error::new(io::ErrorKind::FileTooLarge, "a frame of the vote log is above 4 GiB"))?;
-    header[..4].copy_from_slice(&FRAME_MAGIC);
+    header[..4].copy_from_slice(&tag(id));
     header[4..12].copy_from_slice(&sequence.to_le_bytes());
     header[12..16].copy_from_slice(&length.to_le_bytes());
     header[16..].copy_from_slice(&checksum(id, sequence, body).to_le_bytes());
@@ -114,13 +113,20 @@ struct Frame<'a> {
 /// The frame that begins here, if a whole one does.
 fn frame_at(id: LogId, bytes: &[u8], offset: usize) -> Option<Frame<'_>> {
     let bytes = bytes.get(offset..)?;
-    let header = bytes.get(..FRAME_HEADER_BYTES).filter(|it| it.starts_with(&FRAME_MAGIC))?;
+    let header = bytes.get(..FRAME_HEADER_BYTES).filter(|it| it.starts_with(&tag(id)))?;
     let sequence = u64::from_le_bytes(header[4..12].try_into().expect("eight bytes"));
     let length = u32::from_le_bytes(header[12..16].try_into().expect("four bytes"));
     let sum = u32::from_le_bytes(header[16..20].try_into().expect("four bytes"));
     let length = usize::try_from(length).ok()?;
     let body = bytes.get(FRAME_HEADER_BYTES..)?.get(..length)?;
     (checksum(id, sequence, body) == sum).then_some(Frame { sequence, body })
+}
+
+/// What the frames of this log begin with. It follows from the id, which is random and known to nobody: else a transaction in
+/// a body could be full of frames' beginnings that claim great lengths, and finding out that none of them is whole would
+/// cost the square of a torn frame's size.
+fn tag(id: LogId) -> [u8; 4] {
+    crc32c::crc32c(&id.0).to_le_bytes()
 }
 
 /// CRC-32C (RFC 3720, appendix B.4) over log id, sequence, length and body. The id is random and known to nobody, so that
@@ -131,6 +137,6 @@ fn checksum(id: LogId, sequence: u64, body: &[u8]) -> u32 {
     crc32c::crc32c_append(crc32c::crc32c_append(sum, &length.to_le_bytes()), body)
 }
 
-fn position(offset: usize) -> u64 {
+pub(super) fn position(offset: usize) -> u64 {
     u64::try_from(offset).expect("a position in a file fits 64 bits")
 }

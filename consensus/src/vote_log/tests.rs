@@ -6,7 +6,7 @@ use borsh::{BorshDeserialize, BorshSerialize};
 use quorate_ledger::{Epoch, View};
 use tempfile::TempDir;
 
-use super::{FILE, FILE_REFUSED, Mark, VoteLog, VoteLogError};
+use super::{FILE, FILE_NEXT, FILE_REFUSED, Mark, VoteLog, VoteLogError};
 use crate::engine::{Log as _, Promise, Promised};
 
 /// A record with a promise and a body.
@@ -216,6 +216,43 @@ fn a_first_start_that_was_cut_short_is_made_good() {
     assert!(matches!(mark, Some(Mark::Entered { .. })));
 }
 
+/// > the first start makes the log, then enters it
+#[test]
+fn a_first_start_that_was_cut_short_while_the_log_was_made_is_made_good() {
+    let whole = {
+        let home = home();
+        drop(must_open(home.path()));
+        fs::read(log_file(home.path())).expect("the log")
+    };
+    for length in 0..=whole.len() {
+        let home = home();
+        fs::create_dir(home.path().join("votes")).expect("a directory");
+        fs::write(home.path().join("votes").join(FILE_NEXT), &whole[..length]).expect("part of a log");
+        let (mut log, records) = must_open(home.path());
+        assert!(records.is_empty(), "cut at {length}");
+        log.append(&[note(1, "goes on")]).expect("the disk works");
+        drop(log);
+        assert_eq!(must_open(home.path()).1, [note(1, "goes on")], "cut at {length}");
+    }
+}
+
+/// > All frames of a log begin with what follows from its id, which nobody knows
+///
+/// Trying each of these beginnings would take an hour.
+#[test]
+fn a_torn_frame_full_of_another_logs_beginnings_is_cut_off_at_once() {
+    const TORN_BYTES: usize = 16 << 20;
+    let home = home();
+    let batches = written(home.path());
+    let mut whole = fs::read(log_file(home.path())).expect("the log");
+    let stranger = super::mark::LogId([0; 16]);
+    let mut beginning = super::file::encode_frame::<Note>(stranger, 3, &[]).expect("memory")[..20].to_vec();
+    beginning[12..16].copy_from_slice(&(8u32 << 20).to_le_bytes());
+    whole.extend(beginning.iter().cycle().take(TORN_BYTES));
+    fs::write(log_file(home.path()), &whole).expect("the log");
+    assert_eq!(must_open(home.path()).1, batches.concat());
+}
+
 #[test]
 fn the_mark_follows_the_promise() {
     let home = home();
@@ -261,6 +298,47 @@ fn a_log_that_is_set_aside_is_not_lost() {
         VoteLog::<Note>::renew(&directory, &mark, Epoch(1)).expect("nothing tells against it");
         assert_eq!(fs::read(directory.join(FILE_REFUSED)).expect("the old log"), bytes);
         assert_eq!(must_open(home.path()).1, vec![Note::beginning(Epoch(1))]);
+    }
+}
+
+/// > The refused log is set aside then and a new one is made, which has no voice in the epochs before
+///
+/// Wherever that is cut short, the key is refused as before, and may begin anew again.
+#[test]
+fn a_key_that_begins_anew_is_refused_until_all_of_it_is_done() {
+    let renewed = |home: &Path| VoteLog::<Note>::renew(&home.join("votes"), &home.join("mark"), Epoch(1));
+    // What the disk holds after the last step but one: the new log, and the mark from before.
+    let (new, next_length) = {
+        let home = home();
+        written(home.path());
+        renewed(home.path()).expect("a later epoch");
+        let new = fs::read(log_file(home.path())).expect("the log");
+        (new.clone(), new.len())
+    };
+    let marks =
+        [None, Some("what?"), Some("unused"), Some("log 000102030405060708090a0b0c0d0e0f epoch 0 view 2")];
+    for mark in marks {
+        for (step, length) in (0..=next_length).map(|length| (0, length)).chain([(1, next_length), (2, 0)]) {
+            let home = home();
+            written(home.path());
+            let votes = home.path().join("votes");
+            match step {
+                0 => fs::write(votes.join(FILE_NEXT), &new[..length]).expect("part of a log"),
+                1 => {
+                    fs::write(votes.join(FILE_NEXT), &new).expect("a log");
+                    fs::hard_link(votes.join(FILE), votes.join(FILE_REFUSED)).expect("a second name");
+                }
+                _ => fs::write(votes.join(FILE), &new).expect("a log"),
+            }
+            match mark {
+                None => fs::remove_file(home.path().join("mark")).expect("the mark"),
+                Some(text) => fs::write(home.path().join("mark"), text).expect("the mark"),
+            }
+            let refused = open(home.path()).is_err_and(|error| error.is_refusal());
+            assert!(refused, "mark {mark:?}, step {step}, {length} bytes");
+            renewed(home.path()).expect("nothing tells against it");
+            assert_eq!(must_open(home.path()).1, [Note::beginning(Epoch(1))]);
+        }
     }
 }
 

@@ -3,7 +3,8 @@
 //! The records in the store stand for the state height. The blocks above it are executed again, and what comes out is
 //! compared with everything the chain and the store say of the same height: the outcome stored with the block, the
 //! anchors in later headers, the stored checkpoint certificates. A difference is damage or a fault of this program;
-//! either way the ledger does not open.
+//! either way the ledger does not open. Nor does it on a highest block without a commit certificate of its own: none is
+//! ever written as the last of a batch.
 
 use std::collections::VecDeque;
 use std::ops::ControlFlow;
@@ -138,6 +139,10 @@ impl<S: Store> Ledger<S> {
             check_height(Family::Certificates, height, certificate.payload.height, top)?;
             live.tip.base_height = height;
             live.tip.base = Some(certificate);
+        }
+        if live.tip.base_height != top {
+            let reason = "the highest block has no certificate of its own";
+            return Err(rows::damaged(Family::Certificates, &rows::height_key(top), reason).into());
         }
         if let Some((height, certificate)) = stable {
             check_height(Family::Checkpoints, height, certificate.payload.height, top)?;

@@ -4,7 +4,7 @@ use quorate_crypto::{Domain, Hash, MultiSignature};
 
 use super::*;
 use crate::approval::ProposedChange;
-use crate::certificate::{CheckpointCertificate, CommitPayload};
+use crate::certificate::{CheckpointCertificate, CommitCertificate, CommitPayload};
 use crate::fixtures::{GENESIS_TIME, account, chain, key, validators};
 use crate::operation::Operation;
 use crate::parameters::Parameters;
@@ -87,15 +87,25 @@ impl Chain {
 
     /// The next block, 100 ms later, anchored at the tip, with or without a certificate of its own.
     pub(crate) fn block(&self, transactions: Vec<Arc<Transaction>>, certified: bool) -> Delivered {
+        self.block_above((self.tip.height, self.tip.hash, self.tip.time), transactions, certified)
+    }
+
+    /// The same on another parent than the tip.
+    fn block_above(
+        &self,
+        (height, parent, time): (Height, Hash, UnixMillis),
+        transactions: Vec<Arc<Transaction>>,
+        certified: bool,
+    ) -> Delivered {
         let hashes: Vec<Hash> = transactions.iter().map(|transaction| transaction.hash()).collect();
         let header = Header {
             version: Header::VERSION,
             chain: chain(),
             epoch: self.epoch(),
-            height: self.tip.height.next(),
-            parent: self.tip.hash,
+            height: height.next(),
+            parent,
             transactions_root: Block::transactions_root(&hashes),
-            time: self.tip.time.plus_millis(100),
+            time: time.plus_millis(100),
             proposer: account(0),
             anchor: self.tip.outcome.checkpoint.anchor(),
         };
@@ -120,16 +130,25 @@ impl Chain {
         outcomes[0]
     }
 
-    /// `count` blocks: each moves a coin to account 3 and sets one key of its own and one that all set.
+    /// `count` blocks: each moves a coin to account 3 and sets one key of its own and one that all set. They come in pairs,
+    /// the first of a pair without a certificate of its own; one that is left over has one.
     pub(crate) fn grow<S: Store>(&mut self, ledger: &mut Ledger<S>, count: u64) {
-        for _ in 0..count {
-            let height = self.tip.height.next();
-            let put = |key: String| Operation::Put { key: key.into(), value: height.to_string().into() };
-            let transfer = Operation::Transfer { to: account(3), amount: 1 };
-            let operations = vec![transfer, put(format!("key-{height}")), put("shared".to_owned())];
-            let transaction = self.transaction(1_000, operations);
-            let delivered = self.block(vec![transaction], height.0.is_multiple_of(2));
-            self.extend(ledger, delivered);
+        let last = self.tip.height.plus(count);
+        while self.tip.height < last {
+            let mut place = (self.tip.height, self.tip.hash, self.tip.time);
+            let mut batch = Vec::new();
+            for height in [place.0.next(), place.0.plus(2)].into_iter().filter(|it| *it <= last) {
+                let put = |key: String| Operation::Put { key: key.into(), value: height.to_string().into() };
+                let transfer = Operation::Transfer { to: account(3), amount: 1 };
+                let operations = vec![transfer, put(format!("key-{height}")), put("shared".to_owned())];
+                let transaction = self.transaction(1_000, operations);
+                let certified = batch.len() == 1 || height == last;
+                let delivered = self.block_above(place, vec![transaction], certified);
+                place = (height, delivered.block.hash(), delivered.block.time());
+                batch.push(delivered);
+            }
+            ledger.apply(&batch).expect("blocks of the chain");
+            self.tip = ledger.tip();
         }
     }
 
@@ -232,6 +251,16 @@ fn a_block_that_does_not_follow_the_tip_is_a_fault_of_ours() {
     let _ = ledger.apply(&[delivered.clone(), delivered]);
 }
 
+/// > The highest block that a ledger has synced has a commit certificate of its own.
+#[test]
+#[should_panic(expected = "a batch ends with a certified block")]
+fn a_batch_that_ends_without_a_certificate_is_a_fault_of_ours() {
+    let mut chain = Chain::new();
+    let mut ledger = chain.open(MemoryStore::new());
+    chain.grow(&mut ledger, 2);
+    let _ = ledger.apply(&[chain.block(Vec::new(), false)]);
+}
+
 #[test]
 fn an_anchor_that_contradicts_execution_stops_the_ledger() {
     let mut chain = Chain::new();
@@ -239,9 +268,10 @@ fn an_anchor_that_contradicts_execution_stops_the_ledger() {
     let mut ledger = chain.open(store.clone());
     chain.grow(&mut ledger, 3);
     let before = ledger.tip();
-    let mut header = chain.block(Vec::new(), false).block.header().clone();
+    let Delivered { block, certificate } = chain.block(Vec::new(), true);
+    let mut header = block.header().clone();
     header.anchor.state_root = Hash::of(b"another state");
-    let wrong = Delivered { block: Arc::new(Block::new(header, Vec::new())), certificate: None };
+    let wrong = Delivered { block: Arc::new(Block::new(header, Vec::new())), certificate };
     let error = ledger.apply(&[wrong]).expect_err("a contradiction");
     assert!(matches!(error, LedgerError::Diverged { height: Height(3), what: "state root", .. }), "{error}");
     assert!(matches!(ledger.apply(&[]), Err(LedgerError::Stopped)));

@@ -1,4 +1,6 @@
 //! The thread that owns the ledger: executes committed blocks in order, several in one synced write when they queue up.
+//! Each write ends with a block that has a commit certificate of its own (`docs/pbft.md` §6); blocks that wait for theirs
+//! when the thread ends are dropped, and come again.
 //!
 //! Everything it says, to consensus, to the pool and to readers, is said after the write is synced.
 
@@ -12,8 +14,8 @@ use std::{
 
 use quorate_consensus::Event;
 use quorate_ledger::{
-    Block, CheckpointCertificate, CommitCertificate, Delivered, EpochStart, ExecutionOutcome, Height, Ledger,
-    LedgerError, Store, UnixMillis,
+    Block, CheckpointCertificate, CommitCertificate, Delivered, Deliveries, EpochStart, ExecutionOutcome,
+    Height, Ledger, LedgerError, Store, UnixMillis,
 };
 use tokio::sync::watch;
 
@@ -27,7 +29,7 @@ use crate::metrics::Metrics;
 
 /// Committed blocks that wait for execution; consensus waits beyond it.
 pub(super) const COMMANDS_MAX: usize = 256;
-/// Blocks executed in one synced write.
+/// Blocks executed in one synced write, unless more wait for one certificate.
 const BLOCKS_PER_BATCH_MAX: usize = 64;
 /// How often the ledger is asked whether something is due to be written behind.
 const FLUSH_INTERVAL: Duration = Duration::from_millis(250);
@@ -49,6 +51,8 @@ pub(super) enum ExecutorCommand {
 /// The thread's state.
 pub(super) struct Executor<S: Store, M> {
     pub(super) ledger: Ledger<S>,
+    /// Blocks that were committed and are not executed: a descendant's certificate, which covers them, is still to come.
+    pub(super) deliveries: Deliveries,
     pub(super) inbox: Arc<Inbox<M>>,
     pub(super) pool: SyncSender<PoolCommand>,
     pub(super) tip: watch::Sender<TipView>,
@@ -83,28 +87,35 @@ impl<S: Store, M> Executor<S, M> {
         first: ExecutorCommand,
         commands: &Receiver<ExecutorCommand>,
     ) -> Result<(), LedgerError> {
-        let mut batch = Vec::new();
         for command in std::iter::once(first).chain(commands.try_iter().take(BLOCKS_PER_BATCH_MAX - 1)) {
             match command {
                 ExecutorCommand::Commit { block, certificate } => {
-                    batch.push(Delivered { block, certificate });
+                    self.deliveries.push(Delivered { block, certificate });
                 }
                 ExecutorCommand::Stable(certificate) => {
-                    self.execute(std::mem::take(&mut batch))?;
+                    self.execute_ready()?;
                     self.ledger.stable(&certificate)?;
                 }
             }
         }
-        self.execute(batch)
+        self.execute_ready()
     }
 
-    fn execute(&mut self, batch: Vec<Delivered>) -> Result<(), LedgerError> {
-        let Some(last) = batch.last() else { return Ok(()) };
+    /// Executes what ends with a certificate.
+    fn execute_ready(&mut self) -> Result<(), LedgerError> {
+        loop {
+            let batch = self.deliveries.batch(BLOCKS_PER_BATCH_MAX);
+            let Some(last) = batch.last() else { return Ok(()) };
+            self.execute(&batch, last)?;
+        }
+    }
+
+    fn execute(&mut self, batch: &[Delivered], last: &Delivered) -> Result<(), LedgerError> {
         let tip = TipView { height: last.block.height(), hash: last.block.hash(), time: last.block.time() };
         let started = Instant::now();
-        let outcomes = self.ledger.apply(&batch)?;
+        let outcomes = self.ledger.apply(batch)?;
         self.metrics.executed_batch(tip.height, started.elapsed());
-        self.measure(&batch);
+        self.measure(batch);
         self.tell(&outcomes, tip);
         Ok(())
     }
@@ -133,5 +144,96 @@ impl<S: Store, M> Executor<S, M> {
         self.tip.send_replace(tip);
         // An error means that the pool has stopped, as this thread is about to.
         let _ = self.pool.send(PoolCommand::Executed(tip.height));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::{channel, sync_channel};
+
+    use prometheus_client::registry::Registry;
+    use quorate_crypto::{Hash, MultiSignature, SecretKey};
+    use quorate_ledger::{
+        Account, CommitPayload, Epoch, GenesisState, Header, MemoryStore, Parameters, ValidatorSet, View,
+    };
+
+    use super::*;
+
+    fn genesis() -> GenesisState {
+        let validators = ValidatorSet::new(vec![SecretKey::from_seed([1; 32]).public()]).expect("one key");
+        let (time, parameters) = (UnixMillis(1_000), Parameters::default());
+        GenesisState { chain: Hash::of(b"chain"), time, validators, parameters, accounts: Vec::new() }
+    }
+
+    /// Empty blocks on the genesis; those of these heights have a certificate.
+    fn commands(count: u64, certified: &[u64]) -> Vec<ExecutorCommand> {
+        let genesis = genesis();
+        let anchor = genesis.checkpoint().expect("a sound genesis").anchor();
+        let mut parent = genesis.chain;
+        let command = |height| {
+            let header = Header {
+                version: Header::VERSION,
+                chain: genesis.chain,
+                epoch: Epoch(0),
+                height: Height(height),
+                parent,
+                transactions_root: Block::transactions_root(&[]),
+                time: genesis.time.plus_millis(height),
+                proposer: Account(genesis.validators.keys()[0]),
+                anchor,
+            };
+            let block = Arc::new(Block::new(header, Vec::new()));
+            parent = block.hash();
+            let payload =
+                CommitPayload { epoch: Epoch(0), view: View(0), height: Height(height), block: parent };
+            let signatures = MultiSignature::from_votes(1, std::iter::empty());
+            let certificate =
+                certified.contains(&height).then_some(CommitCertificate { payload, signatures });
+            ExecutorCommand::Commit { block, certificate }
+        };
+        (1..=count).map(command).collect()
+    }
+
+    /// Runs the thread on a store until these commands are done: heights that it says are executed.
+    fn run(store: &MemoryStore, commands: Vec<ExecutorCommand>) -> Vec<u64> {
+        let (sender, receiver) = channel();
+        commands.into_iter().for_each(|command| sender.send(command).expect("it is open"));
+        drop(sender);
+        let ledger = Ledger::open(store.clone(), &genesis()).expect("a sound store");
+        let tip = ledger.tip();
+        let inbox = Arc::new(Inbox::<()>::new());
+        let (pool, told) = sync_channel(COMMANDS_MAX);
+        let executor = Executor {
+            ledger,
+            deliveries: Deliveries::default(),
+            inbox: Arc::clone(&inbox),
+            pool,
+            tip: watch::channel(TipView { height: tip.height, hash: tip.hash, time: tip.time }).0,
+            metrics: Metrics::register(&mut Registry::default()),
+            clock: Clock::start(),
+        };
+        executor.run(&receiver).expect("memory");
+        let heights = told.try_iter().filter_map(|command| match command {
+            PoolCommand::Executed(height) => Some(height.0),
+            _ => None,
+        });
+        heights.collect()
+    }
+
+    /// > The highest block that a ledger has synced has a commit certificate of its own.
+    #[test]
+    fn blocks_wait_for_the_certificate_that_covers_them_and_are_dropped_without_it() {
+        let store = MemoryStore::new();
+        assert_eq!(run(&store, commands(5, &[1, 3])), [3], "one write, up to the last certificate");
+        store.power_cut();
+        assert_eq!(Ledger::open(store.clone(), &genesis()).expect("sound").tip().base_height, Height(3));
+        let above = commands(5, &[5]).split_off(3);
+        assert_eq!(run(&store, above), [5], "they come again");
+    }
+
+    #[test]
+    fn a_write_is_longer_where_one_certificate_covers_more() {
+        let last = u64::try_from(BLOCKS_PER_BATCH_MAX).expect("small") + 1;
+        assert_eq!(run(&MemoryStore::new(), commands(last, &[last])), [last]);
     }
 }

@@ -14,7 +14,7 @@ use quorate_consensus::{Engine, OpenError, Replica, Scope, pbft::Pbft, vote_log:
 use quorate_crypto::{PublicKey, SecretKey};
 use quorate_genesis::Genesis;
 use quorate_ledger::{
-    Account, Candidates, EpochStart, Ledger, LedgerError, Parent, Reader, RocksStore, StoreError,
+    Account, Candidates, Deliveries, EpochStart, Ledger, LedgerError, Parent, Reader, RocksStore, StoreError,
     TransactionRules, UnixMillis, VALIDATORS_MAX,
 };
 use quorate_network::{Inbound, Network, NetworkError};
@@ -400,6 +400,7 @@ fn spawn_executor(
     let (sender, commands) = sync_channel(executor::COMMANDS_MAX);
     let executor = Executor {
         ledger,
+        deliveries: Deliveries::default(),
         inbox: Arc::clone(&shared.inbox),
         pool: shared.pool.clone(),
         tip,

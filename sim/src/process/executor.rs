@@ -1,11 +1,10 @@
 //! The ledger's executor: committed blocks in, a synced batch at a time.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 
 use quorate_consensus::{Event, Mono};
 use quorate_ledger::{
-    Block, CommitCertificate, Delivered, Height, Ledger, LedgerError, MemoryStore, UnixMillis,
+    Block, CommitCertificate, Delivered, Deliveries, Height, Ledger, LedgerError, MemoryStore, UnixMillis,
 };
 
 use super::Process;
@@ -18,9 +17,10 @@ use crate::trace::Short;
 /// Blocks on their way into the ledger.
 #[derive(Default)]
 pub(super) struct Executor {
-    queue: VecDeque<Delivered>,
-    /// How many of them are being executed.
-    running: usize,
+    /// Those that wait.
+    deliveries: Deliveries,
+    /// Those that are being executed: the last has a commit certificate of its own (`docs/pbft.md` §6).
+    running: Vec<Delivered>,
     /// Highest block given with a certificate of its own.
     base: Height,
 }
@@ -53,13 +53,16 @@ impl<E: Deceptive> Process<E> {
         if certificate.is_some() {
             self.executor.base = block.height();
         }
-        self.executor.queue.push_back(Delivered { block, certificate });
+        self.executor.deliveries.push(Delivered { block, certificate });
         self.start_executor(machine, now, out);
     }
 
     fn start_executor(&mut self, machine: &mut Machine<E::Record>, now: Mono, out: &mut Effects<E::Message>) {
-        if self.executor.running == 0 && !self.executor.queue.is_empty() {
-            self.executor.running = self.executor.queue.len();
+        if !self.executor.running.is_empty() {
+            return;
+        }
+        self.executor.running = self.executor.deliveries.batch(usize::MAX);
+        if !self.executor.running.is_empty() {
             let micros = machine.random.within(&machine.timing.execute_us);
             out.wake_after(now, micros, Wake::Executed);
         }
@@ -72,8 +75,7 @@ impl<E: Deceptive> Process<E> {
         now: Mono,
         out: &mut Effects<E::Message>,
     ) {
-        let batch: Vec<Delivered> = self.executor.queue.drain(..self.executor.running).collect();
-        self.executor.running = 0;
+        let batch = std::mem::take(&mut self.executor.running);
         let outcomes = match self.ledger.apply(&batch) {
             Ok(outcomes) => outcomes,
             Err(why) => {

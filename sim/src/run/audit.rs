@@ -3,7 +3,9 @@
 use std::ops::ControlFlow;
 
 use quorate_crypto::{MultiSignature, encode};
-use quorate_ledger::{Delivered, Epoch, Family, Height, Ledger, MemoryStore, Store, StoreError, StoredBlock};
+use quorate_ledger::{
+    Delivered, Deliveries, Epoch, Family, Height, Ledger, MemoryStore, Store, StoreError, StoredBlock,
+};
 
 use super::Simulation;
 use crate::check::Violation;
@@ -42,16 +44,23 @@ impl<E: Deceptive> Simulation<'_, E> {
         let mut again =
             Ledger::open(MemoryStore::new(), &self.chain.genesis).map_err(|why| fail(why.to_string()))?;
         let reader = ledger.reader();
-        for height in (1..=ledger.tip().base_height.0).map(Height) {
+        let mut deliveries = Deliveries::default();
+        for height in (1..=ledger.tip().height.0).map(Height) {
             let stored = reader.block(height).map_err(|why| fail(why.to_string()))?;
-            // The last block of an epoch has a certificate of its own.
             let StoredBlock { block, certificate, .. } =
                 stored.ok_or_else(|| fail(format!("no block at {height}")))?;
-            let outcome = again.apply(&[Delivered { block, certificate }]);
-            let outcome = outcome.map_err(|why| fail(why.to_string()))?.first().copied();
-            if outcome != self.checks.chain.outcome_at(height) {
-                return Err(fail(format!("at height {height} it comes to {outcome:?}")));
+            deliveries.push(Delivered { block, certificate });
+            let batch = deliveries.batch(usize::MAX);
+            let outcomes = again.apply(&batch).map_err(|why| fail(why.to_string()))?;
+            for outcome in outcomes {
+                let height = outcome.checkpoint.height;
+                if Some(outcome) != self.checks.chain.outcome_at(height) {
+                    return Err(fail(format!("at height {height} it comes to {outcome:?}")));
+                }
             }
+        }
+        if again.height() != ledger.height() {
+            return Err(fail(format!("it ends at height {}", again.height())));
         }
         Ok(())
     }
@@ -64,7 +73,7 @@ impl<E: Deceptive> Simulation<'_, E> {
         first: Option<&Ledger<MemoryStore>>,
     ) -> Result<Result<(), Violation>, StoreError> {
         let reader = ledger.reader();
-        for height in (1..=ledger.tip().base_height.0).map(Height) {
+        for height in (1..=ledger.tip().height.0).map(Height) {
             let read = first.filter(|first| height <= first.base_height());
             let same = read.map(|first| has_same_block(first.store(), ledger.store(), height)).transpose()?;
             if same != Some(true) {

@@ -10,8 +10,8 @@ use std::{
 
 use quorate_crypto::{Hash, SecretKey};
 use quorate_ledger::{
-    Account, Anchor, Block, CertifiedBlocks, CommitCertificate, ExecutionOutcome, Header, Height, Operation,
-    Parameters, Payload, Tip, Transaction, UnixMillis, ValidatorIndex,
+    Account, Anchor, Block, CertifiedBlocks, CommitCertificate, Delivered, Deliveries, ExecutionOutcome,
+    Header, Height, Operation, Parameters, Payload, Tip, Transaction, UnixMillis, ValidatorIndex,
 };
 
 use super::bench::{Bench, genesis_tip, index};
@@ -73,7 +73,7 @@ impl Letter {
     }
 }
 
-/// What a replica has delivered, and how much of it is synced.
+/// What a replica has delivered, and how much of it is synced: up to a block with a certificate of its own.
 #[derive(Debug, Default)]
 struct Ledger {
     blocks: Vec<(Arc<Block>, Option<CommitCertificate>)>,
@@ -199,15 +199,15 @@ impl Cluster {
     fn follow(&mut self, at: usize, actions: Vec<Action<Message>>) {
         let mut actions = VecDeque::from(actions);
         while let Some(action) = actions.pop_front() {
-            if let Some(event) = self.act(at, action) {
+            for event in self.act(at, action) {
                 actions.extend(self.replicas[at].step(event));
             }
         }
         self.assert_agreement();
     }
 
-    fn act(&mut self, at: usize, action: Action<Message>) -> Option<Event<Message>> {
-        match action {
+    fn act(&mut self, at: usize, action: Action<Message>) -> Vec<Event<Message>> {
+        let answer = match action {
             Action::Send { to, message } => {
                 self.audit(at, &message);
                 let all: Vec<usize> = match to {
@@ -226,15 +226,8 @@ impl Cluster {
             Action::Check { proposal, .. } => self.check(&proposal),
             Action::Fetch { header, from } => self.fetched(from, header.hash()),
             Action::Commit { block, certificate } => {
-                self.ledgers[at].blocks.push((Arc::clone(&block), certificate));
-                if !self.executes {
-                    return None;
-                }
-                self.ledgers[at].synced += 1;
-                let checkpoint = self.replicas[at].result(&block);
-                Some(Event::Executed {
-                    outcome: ExecutionOutcome { checkpoint, due: None, epoch_ends: None },
-                })
+                self.ledgers[at].blocks.push((block, certificate));
+                return if self.executes { self.execute(at, usize::MAX) } else { Vec::new() };
             }
             Action::Serve { to, above } => {
                 self.serve(at, to.as_usize(), above);
@@ -258,7 +251,24 @@ impl Cluster {
             Action::Halt { fault } => panic!("replica {at} halts: {fault}"),
             Action::Abstain { why } => panic!("replica {at} does not know itself: {why}"),
             Action::Stable { .. } | Action::Leave { .. } => None,
+        };
+        answer.into_iter().collect()
+    }
+
+    /// Executes and syncs as the executor does that has been given this many blocks, lowest first.
+    pub(super) fn execute(&mut self, at: usize, given: usize) -> Vec<Event<Message>> {
+        let ledger = &mut self.ledgers[at];
+        let mut deliveries = Deliveries::default();
+        for (block, certificate) in ledger.blocks.iter().take(given).skip(ledger.synced) {
+            deliveries.push(Delivered { block: Arc::clone(block), certificate: certificate.clone() });
         }
+        let end = ledger.synced + deliveries.batch(usize::MAX).len();
+        let blocks = &ledger.blocks[std::mem::replace(&mut ledger.synced, end)..end];
+        let executed = |(block, _): &(Arc<Block>, _)| {
+            let checkpoint = self.replicas[at].result(block);
+            Event::Executed { outcome: ExecutionOutcome { checkpoint, due: None, epoch_ends: None } }
+        };
+        blocks.iter().map(executed).collect()
     }
 
     fn post(&mut self, from: usize, to: usize, content: Content) {

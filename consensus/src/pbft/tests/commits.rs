@@ -35,6 +35,7 @@ fn certified_blocks_that_contradict_what_is_committed_halt() {
     let halts = |mut bench: Bench, blocks: &[Arc<Block>]| {
         let actions = bench.step(bench.certified(blocks, &[0, 2, 3]));
         assert!(matches!(&actions[..], [.., Action::Halt { .. }]), "{actions:?}");
+        assert_eq!(delivered(&actions), [], "they are handed over whole or not at all");
         bench.after_millis(bench.parameters.resend_ms);
         assert!(bench.step(Event::Tick).is_empty() && bench.propose(&blocks[0]).is_empty(), "it has stopped");
     };

@@ -6,9 +6,9 @@ use quorate_ledger::{ExecutionOutcome, Height, Parameters, Tip, UnixMillis, View
 
 use super::bench::{Bench, START, delivered, genesis_tip, index, sent};
 use crate::{
-    engine::{Engine, Event, Horizon, Log, OpenError, Output, Role, To, Verdict},
+    engine::{Action, Engine, Event, Horizon, Log, OpenError, Output, Role, To, Verdict},
     evidence::VoteKind,
-    pbft::{Message, Pbft, Record},
+    pbft::{Message, Pbft, Record, message::PrePrepare},
 };
 
 #[test]
@@ -224,6 +224,32 @@ fn records_stay_until_the_base_itself_is_synced() {
     assert!(prepared(&bench).is_empty(), "the base is synced: all of it is the ledger's");
     let (epoch, height, checkpoint) = (bench.scope.epoch, Height(3), Height(0));
     assert!(bench.engine.records().contains(&Record::Dropped { epoch, height, checkpoint }));
+}
+
+/// > Q equal votes, or a certificate heard of […], make that height stable
+///
+/// The certificate that came with a proposal may be the only copy: the ledger stores it without a sync of its own.
+#[test]
+fn the_certificate_of_an_accepted_proposals_anchor_is_heard_after_a_restart_too() {
+    let mut bench = Bench::new(4, 1);
+    let block = bench.first();
+    bench.step(bench.certified(std::slice::from_ref(&block), &[0, 2, 3]));
+    bench.executed(&block);
+    let result = bench.result(&block);
+    let above = bench.block_with(Height(2), block.hash(), START.plus_millis(50), result.anchor());
+    let prepare = bench.vote(VoteKind::Prepare, 0, &above);
+    let certificate = bench.checkpoint_certificate(result, &[0, 2, 3]);
+    let stable = |actions: &[Action<Message>]| {
+        let is =
+            |it: &Action<Message>| matches!(it, Action::Stable { certificate: it } if *it == certificate);
+        actions.iter().any(is)
+    };
+    let proposal = PrePrepare::of(&above, prepare, Some(certificate.clone().into()));
+    assert!(stable(&bench.receive(0, Message::PrePrepare(proposal))));
+    bench.accept(&above);
+    let tip = bench.tip_at(&block, &[0, 2, 3]);
+    assert_eq!(tip.stable_certificate, None, "the power was cut");
+    assert!(stable(&bench.restart(tip)));
 }
 
 #[test]

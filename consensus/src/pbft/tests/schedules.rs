@@ -6,6 +6,7 @@
 //! | a fresh block at or below NEW-VIEW's base | §4.3 heights up to the base are closed | [`a_base_that_a_liar_alone_knows_closes_its_height`], `views::heights_up_to_the_base_are_closed_in_the_new_view` |
 //! | a second block where one is committed and not yet executed | §3.1 `committed < h` | [`a_height_that_commits_while_its_proposal_is_checked_is_closed`], `proposals::committed_heights_are_closed_even_before_their_bodies_are_here` |
 //! | certificates dropped before the ledger had synced | §6 dropping | [`a_power_cut_that_takes_the_ledgers_tail_loses_no_committed_block`], `restart::records_stay_until_the_ledger_has_synced`, `restart::a_ledger_below_what_was_dropped_is_followed_without_signing` |
+//! | a ledger that stands on a block without a certificate after a crash | §6 ends with a block that has one | [`a_crash_below_a_certificate_leaves_a_ledger_whose_holder_still_votes`] |
 //! | a view taken for active after a restart without its NEW-VIEW | §4.3, §6 | `views::a_restarted_replica_is_active_only_with_the_new_view_on_disk` |
 //! | another VIEW-CHANGE for the same view after a restart | §4.1 the same message | [`a_request_has_the_same_bytes_after_a_restart_on_a_higher_base`], `views::a_request_carries_what_is_prepared_and_repeats_its_bytes` |
 //! | another NEW-VIEW for the same view after a restart | §6 NEW-VIEWs sent | [`a_primary_that_restarts_starts_its_view_with_the_same_bytes`] |
@@ -155,6 +156,42 @@ fn a_power_cut_that_takes_the_ledgers_tail_loses_no_committed_block() {
     assert_eq!(started.payload.blocks, vec![block]);
     cluster.recovers();
     assert_eq!(cluster.block_at(2, 1), Some(block));
+}
+
+/// > The highest block that a ledger has synced has a commit certificate of its own.
+///
+/// Two blocks, committed by a certificate of the upper one that a liar has given to replica 0 alone; the power goes when
+/// the lower one has been given to the ledger. If it stood there after the restart, it could neither prove that block
+/// nor vote for it, and without it there are two of four.
+#[test]
+fn a_crash_below_a_certificate_leaves_a_ledger_whose_holder_still_votes() {
+    let mut cluster = Cluster::new(4, &[3]);
+    cluster.hold_execution();
+    cluster.propose(0);
+    cluster.propose(0);
+    cluster.deliver(|it| it.is_proposal());
+    let blocks = cluster.in_flight(0);
+    cluster.deliver(|it| it.is_prepare() && it.to != 0);
+    for (at, height) in [(1, 1), (1, 2), (2, 1), (2, 2)] {
+        assert!(cluster.voted(at, VoteKind::Commit, 0, height).is_some(), "replica {at} at {height}");
+    }
+    cluster.lose(|_| true);
+    let certificate = Some(cluster.keys().certificate(&blocks[1], &[1, 2, 3]));
+    let report = StatusReport { certificate, ..cluster.keys().empty_status() };
+    cluster.says(3, 0, Message::Status(Box::new(report)));
+    assert_eq!(cluster.delivered(0), 2);
+    assert_eq!(cluster.voted(0, VoteKind::Commit, 0, 1), None, "it saw no PREPAREs");
+
+    cluster.execute(0, 1);
+    cluster.stop(0);
+    cluster.lose(|_| true);
+    cluster.execute_again();
+    cluster.start(0);
+    cluster.recovers();
+    for at in cluster.correct() {
+        let committed = [1, 2].map(|height| cluster.block_at(at, height));
+        assert_eq!(committed, [Some(blocks[0].hash()), Some(blocks[1].hash())], "replica {at}");
+    }
 }
 
 /// > it records its VIEW-CHANGE, and sends that same message from then on, whatever it learns later, also after a

@@ -46,11 +46,13 @@ proptest! {
         for (step, kept) in steps {
             match step {
                 0 | 1 => {
-                    chain.grow(&mut ledger, 1);
-                    let height = ledger.tip().height;
-                    let StoredBlock { block, certificate, .. } =
-                        ledger.reader().block(height).expect("reads").expect("is there");
-                    twin.apply(&[Delivered { block, certificate }]).expect("the same chain");
+                    let below = ledger.tip().height;
+                    chain.grow(&mut ledger, u64::from(step) + 1);
+                    let batch: Vec<_> = (below.0 + 1..=ledger.tip().height.0)
+                        .map(|height| ledger.reader().block(Height(height)).expect("reads").expect("is there"))
+                        .map(|stored| Delivered { block: stored.block, certificate: stored.certificate })
+                        .collect();
+                    twin.apply(&batch).expect("the same chain");
                 }
                 2 => {
                     let now = ledger.tip().time;
@@ -62,6 +64,7 @@ proptest! {
             }
             let (tip, expected) = (ledger.tip(), twin.tip());
             prop_assert_eq!(&tip.outcome, &expected.outcome);
+            prop_assert_eq!(tip.base_height, tip.height);
             prop_assert_eq!((tip.base, tip.anchor, tip.time), (expected.base, expected.anchor, expected.time));
             for key in [b"shared".as_slice(), b"key-1", b"key-2"] {
                 let one = ledger.reader().key(key).expect("reads");
@@ -183,6 +186,26 @@ fn what_is_executed_again_must_be_what_was_certified() {
     overwrite(&store, Family::Checkpoints, &rows::height_key(Height(1)), &encode(&certificate));
     let error = open_error(&chain, store);
     assert!(matches!(error, LedgerError::Diverged { height: Height(1), what: "state root", .. }), "{error}");
+}
+
+/// > The highest block that a ledger has synced has a commit certificate of its own.
+#[test]
+fn a_highest_block_without_a_certificate_is_damage() {
+    let mut chain = Chain::new();
+    let store = MemoryStore::new();
+    let mut ledger = chain.open(store.clone());
+    chain.grow(&mut ledger, 4);
+    drop(ledger);
+    let key = rows::height_key(Height(4));
+    let certificate = store.get(Family::Certificates, &key).expect("reads").expect("is there");
+    let mut batch = WriteBatch::default();
+    batch.delete(Family::Certificates, key);
+    store.write(batch, Durability::Synced).expect("memory");
+    let error = open_error(&chain, store.clone());
+    assert!(matches!(&error, LedgerError::Store(why) if why.is_damage()), "{error}");
+    assert!(error.to_string().contains("`certificates`, key 4"), "{error}");
+    overwrite(&store, Family::Certificates, &key, &certificate);
+    assert_eq!(chain.open(store).tip().height, Height(4));
 }
 
 #[test]
