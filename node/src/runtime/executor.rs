@@ -213,9 +213,8 @@ mod tests {
             clock: Clock::start(),
         };
         executor.run(&receiver).expect("memory");
-        let heights = told.try_iter().filter_map(|command| match command {
-            PoolCommand::Executed(height) => Some(height.0),
-            _ => None,
+        let heights = told.try_iter().filter_map(|command| {
+            if let PoolCommand::Executed(height) = command { Some(height.0) } else { None }
         });
         heights.collect()
     }
