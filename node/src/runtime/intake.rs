@@ -256,7 +256,8 @@ impl<E: Engine + 'static> Intake<E> {
         let time = self.tip.borrow().time;
         let known = |id: &Hash| self.waiting.hash_of(id);
         // The executor meets the same disk and ends the node; until then the pool is asked.
-        let committed = |id: &Hash| self.reader.transaction(id).is_ok_and(|place| place.is_some());
+        let committed =
+            |id: &Hash| self.reader.height_of_transaction(id).is_ok_and(|height| height.is_some());
         sift::sift(bundle, time, known, committed)
     }
 
