@@ -347,8 +347,10 @@ fn a_restored_vote_log_is_noticed_by_the_answers_of_the_others() {
     assert_eq!(hold(&scenario).coverage.of("forgetful replica abstains"), 1);
 }
 
-/// `docs/pbft.md` §6: "Refused are: a key without a mark, [...] a log of another id [...]. The node then follows, signs
-/// nothing, and says why"; "A key whose log is refused votes again in a later epoch".
+/// `docs/pbft.md` §6:
+///
+/// > Refused are: a key without a mark, […] a log of another id, a log below the mark's promise […] The node then follows,
+/// > signs nothing, and says why […] A key whose log is refused votes again in a later epoch
 #[test]
 fn a_key_whose_mark_is_spoilt_is_refused_and_its_node_follows_until_a_later_epoch() {
     let name = "a_key_whose_mark_is_spoilt_is_refused_and_its_node_follows_until_a_later_epoch";
@@ -380,8 +382,11 @@ fn a_key_whose_mark_is_spoilt_is_refused_and_its_node_follows_until_a_later_epoc
     }
 }
 
-/// `docs/pbft.md` §6: "When a promise rises, the mark is rewritten once the log is synced": whatever happens between the two,
-/// or to the mark alone that leaves a lower promise in it, the log knows better.
+/// `docs/pbft.md` §6:
+///
+/// > When a promise rises, the mark is rewritten once the log is synced
+///
+/// Whatever happens between the two, or to the mark alone that leaves a lower promise in it, the log knows better.
 #[test]
 fn a_mark_that_lags_behind_its_log_costs_nobody_a_vote() {
     let name = "a_mark_that_lags_behind_its_log_costs_nobody_a_vote";
@@ -530,8 +535,10 @@ fn two_votes_of_one_validator_are_evidence_against_it() {
     assert!(report.coverage.of("evidence: two COMMITs") > 0);
 }
 
-/// `docs/pbft.md` §4.3: "A claim of a liar's that would play one has no certificate, and a NEW-VIEW that lacks one, or has
-/// one more, is refused", and "one that does not follow from them is evidence".
+/// `docs/pbft.md` §4.3:
+///
+/// > A claim of a liar's that would play one has no certificate, and a NEW-VIEW that lacks one, or has one more, is false.
+/// > […] One that no correct validator signs is evidence by itself
 #[test]
 fn a_primary_that_lies_about_itself_in_its_own_new_view_is_refused_or_accused() {
     let name = "a_primary_that_lies_about_itself_in_its_own_new_view_is_refused_or_accused";
