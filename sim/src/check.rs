@@ -107,6 +107,14 @@ impl Checks {
                 self.votes.began(node, *epoch);
                 Ok(())
             }
+            Sighting::Refused => {
+                self.votes.refused(node);
+                Ok(())
+            }
+            Sighting::Renewed(epoch) => {
+                self.votes.renewed(node, *epoch);
+                Ok(())
+            }
             Sighting::Committed(block) => self.chain.committed(node, block),
             Sighting::Executed { block, outcome } => self.chain.executed(node, block, outcome),
             Sighting::Heard(heard) => {

@@ -18,6 +18,7 @@ use quorate_consensus::{Status, To};
 use quorate_crypto::{Hash, SecretKey};
 use quorate_ledger::{Epoch, ValidatorIndex};
 
+use crate::coverage::Counter;
 use crate::machine::Chain;
 use crate::observe::Observed;
 use crate::process::epochs::Instance;
@@ -115,10 +116,10 @@ impl Lie {
         Self::Twin,
     ];
 
-    /// What it is called in reports.
+    /// What counts it.
     #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
+    pub fn counter(self) -> Counter {
+        let name = match self {
             Self::Equivocate => "lie: equivocating primary",
             Self::SilentPrimary => "lie: silent primary",
             Self::SlowPrimary => "lie: slow primary",
@@ -145,7 +146,8 @@ impl Lie {
             Self::FalseBlocks => "lie: false blocks",
             Self::Impersonate => "lie: impersonation",
             Self::Twin => "lie: twin",
-        }
+        };
+        Counter::named(name)
     }
 }
 
@@ -184,8 +186,8 @@ pub struct Liar<M> {
     pub(crate) heard: VecDeque<M>,
     /// What it has proposed twice: the block that its engine stands by, and the other, with who was given that.
     pub(crate) doubles: VecDeque<(Hash, Hash, Vec<ValidatorIndex>)>,
-    /// What was told for the report.
-    pub(crate) told: Vec<&'static str>,
+    /// What is still to be counted for the report.
+    pub(crate) counted: Vec<Counter>,
 }
 
 impl<M: Clone> Liar<M> {
@@ -209,7 +211,7 @@ impl<M: Clone> Liar<M> {
             random,
             heard: VecDeque::new(),
             doubles: VecDeque::new(),
-            told: Vec::new(),
+            counted: Vec::new(),
         }
     }
 
@@ -239,10 +241,10 @@ impl<M: Clone> Liar<M> {
     }
 
     /// Whether it lies so this time, in so many of 1,000 cases; if so, that is counted.
-    pub(crate) fn lies(&mut self, lie: Lie, permille: u32) -> bool {
+    pub(crate) fn tells(&mut self, lie: Lie, permille: u32) -> bool {
         let now = self.does(lie) && self.random.chance(permille);
         if now {
-            self.told.push(lie.name());
+            self.counted.push(lie.counter());
         }
         now
     }

@@ -45,7 +45,7 @@ mod wire;
 
 pub use check::Violation;
 pub use client::{Lasting, Workload};
-pub use coverage::Coverage;
+pub use coverage::{Counter, Coverage};
 pub use faults::{Fault, Link, MarkFault, NetworkFaults, Point, Scheduled};
 pub use liar::{Deceptive, Liar, LiarPlan, Lie, Told};
 pub use machine::Timing;

@@ -6,13 +6,14 @@
 use std::fmt;
 
 use quorate_consensus::{
-    Engine, Evidence, Scope,
+    Engine, Evidence, Scope, evidence,
     pbft::{Message, Pbft, Record, message},
 };
 use quorate_crypto::{Hash, PublicKey, encode};
 use quorate_ledger::{CommitPayload, Epoch, Height, ValidatorIndex, View};
 
 use crate::check::choice::Claimed;
+use crate::coverage::Counter;
 use crate::trace::Short;
 
 /// Kinds of vote; a validator casts at most one of a kind in one place.
@@ -28,6 +29,12 @@ pub enum VoteKind {
     ViewChange,
     /// The start of a view.
     NewView,
+}
+
+impl VoteKind {
+    /// All of them.
+    pub const ALL: [Self; 5] =
+        [Self::Prepare, Self::Commit, Self::Checkpoint, Self::ViewChange, Self::NewView];
 }
 
 /// Where a vote is cast: in each such place a correct validator signs one thing for ever.
@@ -77,35 +84,45 @@ pub(crate) struct Accusation {
     pub(crate) slot: Slot,
     /// What it is called.
     pub(crate) kind: &'static str,
+    /// How it is counted.
+    pub(crate) counter: Counter,
     /// Whether it proves itself to others.
     pub(crate) holds: bool,
 }
 
 impl Accusation {
-    pub(crate) fn of(evidence: &Evidence, scope: &Scope) -> Self {
-        let slot = match evidence {
+    pub(crate) fn of(accused: &Evidence, scope: &Scope) -> Self {
+        let (slot, counter) = match accused {
             Evidence::DoubleVote { kind, first, .. } => {
-                let kind = match kind {
-                    quorate_consensus::evidence::VoteKind::Prepare => VoteKind::Prepare,
-                    quorate_consensus::evidence::VoteKind::Commit => VoteKind::Commit,
+                let (kind, counter) = match kind {
+                    evidence::VoteKind::Prepare => (VoteKind::Prepare, Counter::EVIDENCE_TWO_PREPARES),
+                    evidence::VoteKind::Commit => (VoteKind::Commit, Counter::EVIDENCE_TWO_COMMITS),
                 };
                 let it = &first.payload;
-                Slot { kind, epoch: it.epoch, view: it.view, height: it.height }
+                (Slot { kind, epoch: it.epoch, view: it.view, height: it.height }, counter)
             }
             Evidence::DoubleCheckpoint { first, .. } => {
                 let it = &first.payload;
-                Slot { kind: VoteKind::Checkpoint, epoch: it.epoch, view: View(0), height: it.height }
+                let slot =
+                    Slot { kind: VoteKind::Checkpoint, epoch: it.epoch, view: View(0), height: it.height };
+                (slot, Counter::EVIDENCE_TWO_CHECKPOINTS)
             }
-            Evidence::DoubleViewChange { first, .. } => {
-                view_slot(VoteKind::ViewChange, first.payload.epoch, first.payload.view)
+            Evidence::DoubleViewChange { first: it, .. } => {
+                let slot = view_slot(VoteKind::ViewChange, it.payload.epoch, it.payload.view);
+                (slot, Counter::EVIDENCE_TWO_VIEW_CHANGES)
             }
-            Evidence::DoubleNewView { first: it, .. } | Evidence::FalseNewView { new_view: it, .. } => {
-                view_slot(VoteKind::NewView, it.payload.epoch, it.payload.view)
+            Evidence::DoubleNewView { first: it, .. } => {
+                let slot = view_slot(VoteKind::NewView, it.payload.epoch, it.payload.view);
+                (slot, Counter::EVIDENCE_TWO_NEW_VIEWS)
+            }
+            Evidence::FalseNewView { new_view: it, .. } => {
+                let slot = view_slot(VoteKind::NewView, it.payload.epoch, it.payload.view);
+                (slot, Counter::EVIDENCE_FALSE_NEW_VIEW)
             }
         };
-        let signer = *evidence.signer();
-        let holds = evidence.holds(&scope.chain, &scope.validators);
-        Self { signer, slot, kind: evidence.kind(), holds }
+        let signer = *accused.signer();
+        let holds = accused.holds(&scope.chain, &scope.validators);
+        Self { signer, slot, kind: accused.kind(), counter, holds }
     }
 }
 
@@ -177,10 +194,10 @@ impl Observed for Pbft {
 
     fn kept(record: &Record) -> Vec<Vote> {
         match record {
-            Record::Voted { kind: quorate_consensus::evidence::VoteKind::Prepare, vote: it } => {
+            Record::Voted { kind: evidence::VoteKind::Prepare, vote: it } => {
                 vec![vote(VoteKind::Prepare, it)]
             }
-            Record::Voted { kind: quorate_consensus::evidence::VoteKind::Commit, vote: it } => {
+            Record::Voted { kind: evidence::VoteKind::Commit, vote: it } => {
                 vec![vote(VoteKind::Commit, it)]
             }
             Record::Checkpointed(it) => vec![checkpoint(it)],

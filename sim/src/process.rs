@@ -30,6 +30,7 @@ use quorate_ledger::{
 };
 
 use crate::bodies::Bodies;
+use crate::coverage::Counter;
 use crate::effect::{Effects, Sighting, Wake};
 use crate::liar::{Deceptive, Liar};
 use crate::log::Found;
@@ -130,10 +131,11 @@ impl<E: Deceptive> Process<E> {
             (Found::Damage(why), true) => {
                 out.note(|| format!("follows without voting: {why}"));
                 out.count(if machine.log.has_spoilt_mark() {
-                    "spoilt mark refused"
+                    Counter::SPOILT_MARK_REFUSED
                 } else {
-                    "rotten log refused"
+                    Counter::ROTTEN_LOG_REFUSED
                 });
+                out.see(Sighting::Refused);
                 Vec::new()
             }
             (Found::Records(_), true) => {

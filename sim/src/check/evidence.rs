@@ -181,6 +181,7 @@ mod tests {
     use quorate_ledger::{Epoch, Height, ValidatorIndex, View};
 
     use super::*;
+    use crate::coverage::Counter;
     use crate::observe::VoteKind;
 
     const SLOT: Slot = Slot { kind: VoteKind::Commit, epoch: Epoch(0), view: View(0), height: Height(1) };
@@ -200,7 +201,13 @@ mod tests {
 
     fn accuse(check: &mut EvidenceCheck, signer: Option<usize>, holds: bool) -> Result<(), Violation> {
         let key = PublicKey::from_bytes([1; 32]);
-        let accusation = Accusation { signer: key, slot: SLOT, kind: "double_commit", holds };
+        let accusation = Accusation {
+            signer: key,
+            slot: SLOT,
+            kind: "double_commit",
+            counter: Counter::EVIDENCE_TWO_COMMITS,
+            holds,
+        };
         check.accuses(0, signer, &accusation)
     }
 

@@ -47,7 +47,7 @@ pub(super) fn alter(liar: &mut PbftLiar, to: To, message: Message) -> Vec<Told<M
 }
 
 fn holdings(liar: &mut PbftLiar, to: To, mut it: Holdings) -> Vec<Told<Message>> {
-    if liar.lies(Lie::FalseHoldings, OFTEN) {
+    if liar.tells(Lie::FalseHoldings, OFTEN) {
         match liar.random.below(3) {
             0 => return Vec::new(),
             1 => it.statements.clear(),
@@ -69,7 +69,7 @@ fn holdings(liar: &mut PbftLiar, to: To, mut it: Holdings) -> Vec<Told<Message>>
 pub(super) fn answer(liar: &mut PbftLiar, message: &Message) -> Vec<Told<Message>> {
     liar.remember(message);
     let Message::PrePrepare(it) = message else { return Vec::new() };
-    if !liar.lies(Lie::VoteForAll, 1_000) {
+    if !liar.tells(Lie::VoteForAll, 1_000) {
         return Vec::new();
     }
     let payload = it.prepare.payload;
@@ -82,24 +82,24 @@ pub(super) fn answer(liar: &mut PbftLiar, message: &Message) -> Vec<Told<Message
 /// What it says unasked.
 pub(super) fn invent(liar: &mut PbftLiar, now: &Status) -> Vec<Told<Message>> {
     let mut all = Vec::new();
-    if liar.lies(Lie::Replay, OFTEN)
+    if liar.tells(Lie::Replay, OFTEN)
         && let Some(message) = liar.recall()
     {
         all.push(told(liar.anyone(), message));
     }
-    if liar.lies(Lie::Impersonate, OFTEN)
+    if liar.tells(Lie::Impersonate, OFTEN)
         && let Some(message) = liar.recall().and_then(|it| impersonate(liar, it))
     {
         all.push(told(liar.anyone(), message));
     }
-    if liar.lies(Lie::ConflictingVotes, SELDOM) {
+    if liar.tells(Lie::ConflictingVotes, SELDOM) {
         let height = Height(now.committed.0 + liar.random.below(4));
         let view = View(now.view.0.saturating_add(liar.random.below(2)));
         let payload = CommitPayload { epoch: now.epoch, view, height, block: liar.nothing() };
         let vote = sign_vote(liar, Domain::Commit, payload);
         all.push(told(liar.anyone(), Message::Commit(vote)));
     }
-    if liar.lies(Lie::CrossEpoch, SELDOM) {
+    if liar.tells(Lie::CrossEpoch, SELDOM) {
         let epoch = neighbour(liar, now.epoch);
         let height = Height(now.committed.0 + liar.random.below(4));
         let payload =
@@ -110,7 +110,7 @@ pub(super) fn invent(liar: &mut PbftLiar, now: &Status) -> Vec<Told<Message>> {
         let change = sign_view_change(liar, from_genesis(liar, epoch, view), Proof::default());
         all.push(told(liar.anyone(), Message::ViewChange(Box::new(change))));
     }
-    if liar.lies(Lie::HugeNumbers, SELDOM) {
+    if liar.tells(Lie::HugeNumbers, SELDOM) {
         let view = match liar.random.below(3) {
             0 => View(u64::MAX),
             1 => View(u64::MAX - liar.random.below(100)),
@@ -121,18 +121,18 @@ pub(super) fn invent(liar: &mut PbftLiar, now: &Status) -> Vec<Told<Message>> {
         let message = beyond(liar, now);
         all.push(told(liar.anyone(), message));
     }
-    if liar.lies(Lie::StaleViewChange, SELDOM) {
+    if liar.tells(Lie::StaleViewChange, SELDOM) {
         let view = View(now.view.0.saturating_add(liar.random.below(3)));
         let change = sign_view_change(liar, from_genesis(liar, now.epoch, view), Proof::default());
         all.push(told(liar.anyone(), Message::ViewChange(Box::new(change))));
     }
-    if liar.lies(Lie::ForgeViewChange, SELDOM) {
+    if liar.tells(Lie::ForgeViewChange, SELDOM) {
         let view = View(now.view.0.saturating_add(1));
         let stale = from_genesis(liar, now.epoch, view);
         let change = forge(liar, stale, Proof::default(), now.committed.next());
         all.push(told(liar.anyone(), Message::ViewChange(Box::new(change))));
     }
-    if liar.lies(Lie::FalseStatus, SELDOM) {
+    if liar.tells(Lie::FalseStatus, SELDOM) {
         let report = boast(liar, now);
         all.push(told(liar.anyone(), Message::Status(Box::new(report))));
     }
@@ -140,17 +140,17 @@ pub(super) fn invent(liar: &mut PbftLiar, now: &Status) -> Vec<Told<Message>> {
 }
 
 fn propose(liar: &mut PbftLiar, it: PrePrepare) -> Vec<Told<Message>> {
-    if liar.lies(Lie::SilentPrimary, OFTEN) {
+    if liar.tells(Lie::SilentPrimary, OFTEN) {
         return Vec::new();
     }
-    if liar.lies(Lie::SpoilBlocks, SELDOM) {
+    if liar.tells(Lie::SpoilBlocks, SELDOM) {
         return vec![told(To::All, Message::PrePrepare(spoil(liar, it)))];
     }
-    if liar.lies(Lie::Equivocate, OFTEN) {
+    if liar.tells(Lie::Equivocate, OFTEN) {
         return equivocate(liar, it);
     }
     let mut after_us = 0;
-    if liar.lies(Lie::SlowPrimary, OFTEN) {
+    if liar.tells(Lie::SlowPrimary, OFTEN) {
         after_us = liar.random.below(2_000 * liar.chain.parameters().base_timeout_ms);
     }
     vec![Told { to: To::All, message: Message::PrePrepare(it), after_us }]
@@ -187,7 +187,7 @@ fn vote(
     domain: Domain,
     wrap: fn(Vote) -> Message,
 ) -> Vec<Told<Message>> {
-    if liar.lies(Lie::WithholdVotes, OFTEN) {
+    if liar.tells(Lie::WithholdVotes, OFTEN) {
         let some = if liar.random.below(2) == 0 { liar.some() } else { Vec::new() };
         return some.into_iter().map(|index| told(To::One(index), wrap(it.clone()))).collect();
     }
@@ -205,19 +205,19 @@ fn vote(
             })
             .collect();
     }
-    if liar.lies(Lie::DoubleVotes, OFTEN) {
+    if liar.tells(Lie::DoubleVotes, OFTEN) {
         all.push(told(to, wrap(it.clone())));
     }
-    if liar.lies(Lie::ConflictingVotes, OFTEN) {
+    if liar.tells(Lie::ConflictingVotes, OFTEN) {
         let payload = CommitPayload { block: liar.nothing(), ..it.payload };
         let other = sign_vote(liar, domain, payload);
         all.push(told(liar.anyone(), wrap(other)));
     }
-    if liar.lies(Lie::CrossEpoch, OFTEN) {
+    if liar.tells(Lie::CrossEpoch, OFTEN) {
         let payload = CommitPayload { epoch: neighbour(liar, it.payload.epoch), ..it.payload };
         all.push(told(to, wrap(sign_vote(liar, domain, payload))));
     }
-    if liar.lies(Lie::CrossChain, OFTEN) {
+    if liar.tells(Lie::CrossChain, OFTEN) {
         let payload = CommitPayload { block: liar.nothing(), ..it.payload };
         let signature = liar.key.sign(domain, &Hash::of(b"another chain"), &payload);
         all.push(told(to, wrap(Vote { payload, signer: liar.place, signature })));
@@ -226,11 +226,11 @@ fn vote(
 }
 
 fn checkpoint(liar: &mut PbftLiar, to: To, it: CheckpointVote) -> Vec<Told<Message>> {
-    if liar.lies(Lie::WithholdVotes, OFTEN) {
+    if liar.tells(Lie::WithholdVotes, OFTEN) {
         return Vec::new();
     }
     let mut all = vec![told(to, Message::Checkpoint(it.clone()))];
-    if liar.lies(Lie::FalseCheckpoint, OFTEN) {
+    if liar.tells(Lie::FalseCheckpoint, OFTEN) {
         let mut payload = it.payload;
         payload.state_root = liar.nothing();
         let signature = sign(liar, Domain::Checkpoint, &payload);
@@ -248,10 +248,10 @@ fn checkpoint(liar: &mut PbftLiar, to: To, it: CheckpointVote) -> Vec<Told<Messa
 fn view_change(liar: &mut PbftLiar, to: To, it: ViewChange) -> Vec<Told<Message>> {
     let honest = told(to, Message::ViewChange(Box::new(it.clone())));
     let ViewChange { payload, mut proof, .. } = it;
-    let other = if liar.lies(Lie::StaleViewChange, OFTEN) {
+    let other = if liar.tells(Lie::StaleViewChange, OFTEN) {
         let stale = from_genesis(liar, payload.epoch, payload.view);
         sign_view_change(liar, stale, Proof::default())
-    } else if liar.lies(Lie::PartialViewChange, OFTEN) {
+    } else if liar.tells(Lie::PartialViewChange, OFTEN) {
         proof.prepared.retain(|_| liar.random.chance(500));
         // Or it claims all, and proves some.
         let partial = if liar.random.below(8) == 0 {
@@ -260,14 +260,14 @@ fn view_change(liar: &mut PbftLiar, to: To, it: ViewChange) -> Vec<Told<Message>
             ViewChangePayload { prepared: proof.prepared.iter().map(|it| it.payload).collect(), ..payload }
         };
         sign_view_change(liar, partial, proof)
-    } else if liar.lies(Lie::ForgeViewChange, OFTEN) {
+    } else if liar.tells(Lie::ForgeViewChange, OFTEN) {
         let height = payload.base.height.next();
         forge(liar, payload, proof, height)
     } else {
         return vec![honest];
     };
     let other = told(to, Message::ViewChange(Box::new(other)));
-    if liar.lies(Lie::TwoViewChanges, OFTEN) { vec![honest, other] } else { vec![other] }
+    if liar.tells(Lie::TwoViewChanges, OFTEN) { vec![honest, other] } else { vec![other] }
 }
 
 /// A VIEW-CHANGE with a certificate that nobody gave.
@@ -319,15 +319,15 @@ fn from_genesis(liar: &PbftLiar, epoch: Epoch, view: View) -> ViewChangePayload 
 }
 
 fn new_view(liar: &mut PbftLiar, to: To, it: NewView) -> Vec<Told<Message>> {
-    if liar.lies(Lie::SilentPrimary, SELDOM) {
+    if liar.tells(Lie::SilentPrimary, SELDOM) {
         return Vec::new();
     }
-    if liar.lies(Lie::FalseClaim, OFTEN)
+    if liar.tells(Lie::FalseClaim, OFTEN)
         && let Some(other) = with_false_claim(liar, &it)
     {
         return to_some(liar, &it, &other);
     }
-    if !liar.lies(Lie::WrongReproposal, OFTEN) {
+    if !liar.tells(Lie::WrongReproposal, OFTEN) {
         return vec![told(to, Message::NewView(Box::new(it)))];
     }
     let mut payload: NewViewPayload = it.payload.clone();
@@ -370,7 +370,7 @@ fn to_some(liar: &mut PbftLiar, it: &NewView, other: &NewView) -> Vec<Told<Messa
 }
 
 fn status(liar: &mut PbftLiar, mut it: StatusReport) -> StatusReport {
-    if liar.lies(Lie::FalseStatus, OFTEN) {
+    if liar.tells(Lie::FalseStatus, OFTEN) {
         match liar.random.below(5) {
             0 => it.delivered = Height(u64::MAX),
             1 => it.delivered = Height(0),
@@ -564,7 +564,7 @@ mod tests {
         for _ in 0..200 {
             invent(&mut liar, &now);
         }
-        let invented: BTreeSet<_> = liar.told.iter().copied().collect();
+        let invented: BTreeSet<_> = liar.counted.iter().copied().collect();
         let expected = [
             Lie::ConflictingVotes,
             Lie::CrossEpoch,
@@ -572,6 +572,6 @@ mod tests {
             Lie::StaleViewChange,
             Lie::ForgeViewChange,
         ];
-        assert!(expected.iter().all(|lie| invented.contains(lie.name())), "{invented:?}");
+        assert!(expected.iter().all(|lie| invented.contains(&lie.counter())), "{invented:?}");
     }
 }

@@ -7,6 +7,7 @@ use quorate_consensus::{Action, Event, Horizon, Input, Log, Mono, drive};
 use quorate_ledger::{Epoch, Height};
 
 use super::{Process, Turn};
+use crate::coverage::Counter;
 use crate::effect::{Death, Effects, Heard, Sighting, Wake};
 use crate::faults::Point;
 use crate::liar::Deceptive;
@@ -64,7 +65,7 @@ impl<E: Deceptive> Process<E> {
             Ok(actions) => actions,
             Err(why) => {
                 out.note(|| format!("stops: {why}"));
-                out.count("stopped on a full disk");
+                out.count(Counter::STOPPED_ON_A_FULL_DISK);
                 out.die(Death::Disk);
                 return;
             }
@@ -163,7 +164,7 @@ impl<E: Deceptive> Process<E> {
     ) {
         if machine.doom == Some(Point::BeforeMark) && machine.log.raises_promise() {
             machine.log.sync_log_alone();
-            out.count("died between log and mark");
+            out.count(Counter::DIED_BETWEEN_LOG_AND_MARK);
             out.die(Death::BeforeActions);
             return;
         }
@@ -171,7 +172,7 @@ impl<E: Deceptive> Process<E> {
             Ok(votes) => votes,
             Err(why) => {
                 out.note(|| format!("stops: {why}"));
-                out.count("stopped on a failed sync");
+                out.count(Counter::STOPPED_ON_A_FAILED_SYNC);
                 out.die(Death::Disk);
                 return;
             }

@@ -7,6 +7,7 @@ use quorate_ledger::{Height, ProvenRecord, Reader, Record, RecordKey, StoreError
 use super::Simulation;
 use crate::check::Violation;
 use crate::check::proofs::{Answer, Root};
+use crate::coverage::Counter;
 use crate::liar::Deceptive;
 
 const READ: &str = "what a client reads is what the chain came to at the height that the answer names";
@@ -43,7 +44,7 @@ impl<E: Deceptive> Simulation<'_, E> {
                 return Err(Violation::new(STILL_SO, detail));
             }
         }
-        self.coverage.count("reads checked");
+        self.coverage.count(Counter::READS_CHECKED);
         if proven {
             if reader.prove(&key, height).map_err(at)?.is_none() {
                 return Err(Violation::new(KEPT, format!("n{index} at height {height}: {key:?}")));
@@ -102,12 +103,12 @@ impl<E: Deceptive> Simulation<'_, E> {
             ));
         };
         self.coverage.count(match root {
-            Root::Certified(_) => "proofs checked against a certified root",
-            Root::Anchored { .. } => "proofs checked against an anchored root",
+            Root::Certified(_) => Counter::PROOFS_OF_CERTIFIED_ROOT,
+            Root::Anchored { .. } => Counter::PROOFS_OF_ANCHORED_ROOT,
         });
         self.coverage.count(match record {
-            Some(_) => "proofs checked of what is there",
-            None => "proofs checked of what is not there",
+            Some(_) => Counter::PROOFS_OF_PRESENCE,
+            None => Counter::PROOFS_OF_ABSENCE,
         });
         self.compare(PROVEN, index, height, key, record.as_ref())
     }
@@ -144,7 +145,7 @@ impl<E: Deceptive> Simulation<'_, E> {
             let detail = format!("n{index}: {false_one:?} in the place of {answer:?}");
             return Err(Violation::new(UNTRUE, detail));
         }
-        self.coverage.count("false proofs refused");
+        self.coverage.count(Counter::FALSE_PROOFS_REFUSED);
         Ok(())
     }
 }
