@@ -97,8 +97,8 @@ pub(crate) struct Heard {
     pub(crate) counted: bool,
     /// Whether it came inside another message, which the engine may not have taken.
     pub(crate) inside: bool,
-    /// Whether it is a NEW-VIEW that is false by itself.
-    pub(crate) is_false: bool,
+    /// Whether it is a NEW-VIEW whose blocks do not follow from its claims: one of the ways to be false by itself.
+    pub(crate) proposes_wrongly: bool,
 }
 
 /// Something a node does.

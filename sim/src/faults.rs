@@ -314,7 +314,7 @@ impl Fault {
         Counter::named(name)
     }
 
-    /// The node whose vote it takes away for good, if it does.
+    /// The node whose vote it takes away for good, if it does: an expendable one.
     pub(crate) fn takes_away(&self) -> Option<usize> {
         match self {
             Fault::Crash { node, restart_after_ms: None }

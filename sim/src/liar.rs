@@ -1,4 +1,4 @@
-//! Validators that lie: what they do, apart from how messages of an engine look (that is `observe`).
+//! Validators that lie: what ways there are, and what a liar knows. How an engine's messages are lied about is its own file.
 //!
 //! A liar runs the real engine, log and ledger, and what it sends is changed on the way out; besides, it sends at any
 //! time what no engine would. It signs with its own key, which is the only one that it holds. Up to f of a run's
@@ -13,7 +13,6 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use quorate_consensus::pbft::{Message, Pbft};
 use quorate_consensus::{Status, To};
 use quorate_crypto::{Hash, SecretKey};
 use quorate_ledger::{Epoch, ValidatorIndex};
@@ -301,20 +300,6 @@ pub trait Deceptive: Observed {
 
     /// What the liar says unasked, knowing how its own engine stands.
     fn invent(liar: &mut Liar<Self::Message>, now: &Status) -> Vec<Told<Self::Message>>;
-}
-
-impl Deceptive for Pbft {
-    fn alter(liar: &mut Liar<Message>, to: To, message: Message) -> Vec<Told<Message>> {
-        pbft::alter(liar, to, message)
-    }
-
-    fn answer(liar: &mut Liar<Message>, message: &Message) -> Vec<Told<Message>> {
-        pbft::answer(liar, message)
-    }
-
-    fn invent(liar: &mut Liar<Message>, now: &Status) -> Vec<Told<Message>> {
-        pbft::invent(liar, now)
-    }
 }
 
 /// The message, at once.

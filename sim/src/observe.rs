@@ -1,7 +1,7 @@
 //! What the checkers may see of an engine's messages and records: who signed what.
 //!
-//! This is the only place that knows an engine's types. An engine that says here which votes its messages carry and
-//! which votes its records cover can be simulated and checked like any other.
+//! What runs and checks an engine knows nothing of its types but this. An engine that says here which votes its messages
+//! carry and which votes its records cover, and in `liar` how they are lied about, can be simulated like any other.
 
 use std::fmt;
 
@@ -13,6 +13,7 @@ use quorate_crypto::{Hash, PublicKey, encode};
 use quorate_ledger::{CommitPayload, Epoch, Height, ValidatorIndex, View};
 
 use crate::check::choice::Claimed;
+use crate::check::formats::result_hash;
 use crate::coverage::Counter;
 use crate::trace::Short;
 
@@ -138,7 +139,7 @@ pub trait Observed: Engine {
     fn carried(message: &Self::Message) -> Vec<Vote>;
 
     /// Whether it is a NEW-VIEW that proposes what does not follow from what it rests on.
-    fn is_false(message: &Self::Message) -> bool;
+    fn proposes_wrongly(message: &Self::Message) -> bool;
 
     /// The votes that a record keeps, each with its signer, those of others with them.
     fn kept(record: &Self::Record) -> Vec<Vote>;
@@ -177,7 +178,7 @@ impl Observed for Pbft {
         it.payload.changes.iter().map(request).collect()
     }
 
-    fn is_false(message: &Message) -> bool {
+    fn proposes_wrongly(message: &Message) -> bool {
         let Message::NewView(it) = message else { return false };
         let payload = &it.payload;
         let key = |it: &CommitPayload| (it.height, it.view, it.block);
@@ -189,7 +190,7 @@ impl Observed for Pbft {
             parents: proven.map(|it| (key(&it.payload), it.header.parent)).collect(),
             blocks: payload.blocks.clone(),
         };
-        claimed.is_false()
+        claimed.proposes_wrongly()
     }
 
     fn kept(record: &Record) -> Vec<Vote> {
@@ -279,5 +280,5 @@ fn checkpoint(vote: &message::CheckpointVote) -> Vote {
     let payload = &vote.payload;
     let slot =
         Slot { kind: VoteKind::Checkpoint, epoch: payload.epoch, view: View(0), height: payload.height };
-    Vote { signer: vote.signer, slot, target: payload.hash() }
+    Vote { signer: vote.signer, slot, target: result_hash(payload) }
 }

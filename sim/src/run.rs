@@ -1,8 +1,9 @@
 //! One run: the loop over what happens next.
 
 mod audit;
-mod changes;
+
 mod clients;
+mod operators;
 mod outcome;
 mod reads;
 mod settle;
@@ -30,7 +31,7 @@ use crate::random::{Random, Stream};
 use crate::scenario::Scenario;
 use crate::trace::{Place, Trace};
 use crate::wire::Parcel;
-use changes::Operators;
+use operators::Operators;
 pub use outcome::{Failure, Report};
 
 /// How often it is seen whether everything has its outcome, once faults have stopped.
@@ -144,7 +145,7 @@ struct Simulation<'a, E: Deceptive> {
     /// Since when some validator is awaited that has not voted in its epoch.
     silent_since: Option<Mono>,
     /// When the first block of each epoch but the first was committed.
-    epochs: Vec<Mono>,
+    epochs_began: Vec<Mono>,
     /// When everything that was to be made was made, and when everything had its outcome.
     done: Option<Mono>,
     /// When every node knew it.
@@ -203,7 +204,7 @@ impl<'a, E: Deceptive> Simulation<'a, E> {
             died: None,
             calm: None,
             silent_since: None,
-            epochs: Vec::new(),
+            epochs_began: Vec::new(),
             done: None,
             quiet: None,
             goal: None,
@@ -417,7 +418,7 @@ impl<'a, E: Deceptive> Simulation<'a, E> {
         ]);
     }
 
-    /// Something happens: with which of these besides? In the order of twins, liars, loss, partition, crash.
+    /// Counts that something happened while there were twins, liars, loss, a partition or a crash, each if it was so.
     fn count_meanwhile(&mut self, [twins, liar, loss, parted, crash]: [Counter; 5]) {
         let now = self.queue.now();
         let meanwhile = [

@@ -25,8 +25,6 @@ struct Node {
     voice: Voice,
     /// The epoch that its current instance is of.
     epoch: Epoch,
-    /// Whether its log has lost something that was safe: it may then say something else.
-    forgetful: bool,
 }
 
 /// Where a key may sign.
@@ -53,13 +51,6 @@ impl Voice {
 impl VoteCheck {
     pub(crate) fn new(nodes: usize) -> Self {
         Self { nodes: vec![Node::default(); nodes] }
-    }
-
-    /// A machine's vote log has lost something that was safe.
-    pub(crate) fn forgets(&mut self, machine: usize) {
-        if let Some(node) = self.nodes.get_mut(machine) {
-            node.forgetful = true;
-        }
     }
 
     /// How many different votes were sent.
@@ -95,12 +86,12 @@ impl VoteCheck {
         self.nodes[node].counts.keys().any(|(_, voted)| *voted == epoch)
     }
 
-    /// This vote of its own is safe on the node's disk.
-    pub(crate) fn kept(&mut self, node: usize, vote: &Vote) -> Result<(), Violation> {
+    /// This vote of its own is safe on the node's disk. If it is `forgetful`, its log has lost something that was safe, and it
+    /// may say something else.
+    pub(crate) fn kept(&mut self, node: usize, forgetful: bool, vote: &Vote) -> Result<(), Violation> {
         let place = &mut self.nodes[node];
         let new = place.kept.insert((vote.slot, vote.target));
-        if new && vote.slot.epoch < place.epoch && vote.slot.kind != VoteKind::Checkpoint && !place.forgetful
-        {
+        if new && vote.slot.epoch < place.epoch && vote.slot.kind != VoteKind::Checkpoint && !forgetful {
             let detail = format!("n{node} is in epoch {} and casts {vote}", place.epoch);
             return Err(Violation::new("of an epoch that is over only its results are signed", detail));
         }
@@ -116,20 +107,21 @@ impl VoteCheck {
         Err(Violation::new("nobody votes in the name of another", detail))
     }
 
-    /// The node sends this vote of its own.
-    pub(crate) fn sent(&mut self, node: usize, vote: &Vote) -> Result<(), Violation> {
+    /// The node, which may be `forgetful`, sends this vote of its own.
+    pub(crate) fn sent(&mut self, node: usize, forgetful: bool, vote: &Vote) -> Result<(), Violation> {
         let place = &mut self.nodes[node];
         if !place.kept.contains(&(vote.slot, vote.target)) {
             let detail = format!("n{node} sends {vote}, which no synced record covers");
             return Err(Violation::new("every vote is on disk before it is on the wire", detail));
         }
-        if !place.voice.reaches(vote.slot.epoch) {
+        // What it sent before it may pass on, as everybody does.
+        if !place.sent.contains_key(&vote.slot) && !place.voice.reaches(vote.slot.epoch) {
             let detail = format!("n{node} sends {vote}, its key may sign {:?}", place.voice);
             return Err(Violation::new("a key that is refused signs nothing before it begins anew", detail));
         }
         match place.sent.insert(vote.slot, vote.target) {
             None => *place.counts.entry((vote.slot.kind, vote.slot.epoch)).or_default() += 1,
-            Some(before) if before != vote.target && !place.forgetful => {
+            Some(before) if before != vote.target && !forgetful => {
                 let detail = format!("n{node} sends {vote}, and has sent one for {before}");
                 return Err(Violation::new("no replica sends two different votes for one place", detail));
             }
@@ -152,15 +144,15 @@ mod tests {
     }
 
     fn keep(check: &mut VoteCheck, votes: &[Vote]) {
-        votes.iter().for_each(|vote| check.kept(0, vote).expect("of the epoch"));
+        votes.iter().for_each(|vote| check.kept(0, false, vote).expect("of the epoch"));
     }
 
     #[test]
     fn a_vote_that_is_not_on_disk_is_caught() {
         let mut check = VoteCheck::new(1);
-        assert!(check.sent(0, &vote(b"a")).is_err());
+        assert!(check.sent(0, false, &vote(b"a")).is_err());
         keep(&mut check, &[vote(b"a")]);
-        assert!(check.sent(0, &vote(b"a")).is_ok());
+        assert!(check.sent(0, false, &vote(b"a")).is_ok());
     }
 
     #[test]
@@ -168,7 +160,7 @@ mod tests {
         let mut check = VoteCheck::new(2);
         assert!(check.passed_on(1, 0, &vote(b"a")).is_err());
         keep(&mut check, &[vote(b"a")]);
-        check.sent(0, &vote(b"a")).expect("kept");
+        check.sent(0, false, &vote(b"a")).expect("kept");
         assert!(check.passed_on(1, 0, &vote(b"a")).is_ok());
         assert!(check.passed_on(1, 0, &vote(b"b")).is_err());
     }
@@ -177,9 +169,9 @@ mod tests {
     fn a_second_vote_for_one_place_is_caught_even_if_it_is_on_disk() {
         let mut check = VoteCheck::new(1);
         keep(&mut check, &[vote(b"a"), vote(b"b")]);
-        assert!(check.sent(0, &vote(b"a")).is_ok());
-        assert!(check.sent(0, &vote(b"a")).is_ok());
-        assert!(check.sent(0, &vote(b"b")).is_err());
+        assert!(check.sent(0, false, &vote(b"a")).is_ok());
+        assert!(check.sent(0, false, &vote(b"a")).is_ok());
+        assert!(check.sent(0, false, &vote(b"b")).is_err());
         assert_eq!(check.count(), 1);
     }
 
@@ -189,7 +181,7 @@ mod tests {
         keep(&mut check, &[vote(b"a")]);
         check.began(0, Epoch(1));
         keep(&mut check, &[vote(b"a")]);
-        assert!(check.kept(0, &vote(b"b")).is_err());
+        assert!(check.kept(0, false, &vote(b"b")).is_err());
         let slot = Slot { kind: VoteKind::Checkpoint, ..vote(b"c").slot };
         keep(&mut check, &[Vote { slot, ..vote(b"c") }]);
         assert!(!check.has_voted(0, Epoch(0)), "it has sent nothing");
@@ -204,12 +196,13 @@ mod tests {
         };
         let votes = [vote(b"a"), later(b"b", 1), later(b"c", 2), later(b"d", 3)];
         keep(&mut check, &votes);
-        check.sent(0, &votes[0]).expect("not refused yet");
+        check.sent(0, false, &votes[0]).expect("not refused yet");
         check.refused(0);
-        assert!(votes.iter().all(|vote| check.sent(0, vote).is_err()));
+        let mut may = || votes.each_ref().map(|vote| check.sent(0, false, vote).is_ok());
+        assert_eq!(may(), [true, false, false, false], "what was sent before is passed on");
         check.renewed(0, Epoch(2));
-        let may = votes.each_ref().map(|vote| check.sent(0, vote).is_ok());
-        assert_eq!(may, [false, false, true, true]);
+        let may = votes.each_ref().map(|vote| check.sent(0, false, vote).is_ok());
+        assert_eq!(may, [true, false, true, true]);
         let counts = [0, 2, 3].map(|epoch| ((0, VoteKind::Commit, Epoch(epoch)), 1));
         assert_eq!(check.counts(), counts.into());
     }

@@ -3,8 +3,8 @@
 //!
 //! What then follows is one of three things. The false claim plays no part in the choice: the NEW-VIEW is as good as
 //! without it, and whoever heard both requests holds evidence. The choice looks at the claim: a certificate for it cannot be
-//! had, and a NEW-VIEW without it, or with a forged one, is refused. Or the blocks are those that its own claim alone leads
-//! to: they do not follow, which is evidence by itself.
+//! had, and a NEW-VIEW without it, or with a forged one, is false. Or the blocks are those that its own claim alone leads to:
+//! they do not follow, which is false too. What is false is evidence by itself.
 
 use quorate_consensus::pbft::{
     message::{BaseClaim, NewView, NewViewPayload, PreparedCertificate, Request, ViewChangePayload},

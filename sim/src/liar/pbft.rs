@@ -1,8 +1,4 @@
 //! How PBFT messages are lied about (`docs/pbft.md` §2 to §5).
-//!
-//! - [`alter`]: what becomes of a message that the liar's own engine sends;
-//! - [`answer`]: what it says on hearing one;
-//! - [`invent`]: what it says unasked.
 
 use std::sync::Arc;
 
@@ -10,7 +6,7 @@ use borsh::BorshSerialize;
 use quorate_consensus::{
     Proposal, Status, To,
     pbft::{
-        Message,
+        Message, Pbft,
         message::{
             BaseClaim, CheckpointReport, CheckpointVote, HeightReport, Holdings, NewView, NewViewPayload,
             PrePrepare, PreparedCertificate, Proof, Statement, StatusReport, ViewChange, ViewChangePayload,
@@ -22,27 +18,105 @@ use quorate_consensus::{
 use quorate_crypto::{Domain, Hash, MultiSignature, Signature, Signers};
 use quorate_ledger::{Block, CommitPayload, Epoch, Header, Height, UnixMillis, View};
 
-use super::{Liar, Lie, Told, false_claims::with_false_claim, numbers::beyond, told};
+use super::{Deceptive, Liar, Lie, Told, false_claims::with_false_claim, numbers::beyond, told};
 
 pub(super) type PbftLiar = Liar<Message>;
 
 /// How often a liar lies where it could, of 1,000.
 const OFTEN: u32 = 700;
 const SELDOM: u32 = 250;
+/// How many proposals it remembers to have made twice: more than are in flight with the windows that runs have.
+const DOUBLES_MAX: usize = 16;
+/// Most hashes of an over-sized proposal. A limit that is higher is not passed: such a block would cost a run more than it
+/// teaches.
+const SPOILT_TRANSACTIONS_MAX: usize = 6_000;
 
-/// What becomes of a message that the liar's own engine sends.
-pub(super) fn alter(liar: &mut PbftLiar, to: To, message: Message) -> Vec<Told<Message>> {
-    liar.remember(&message);
-    match message {
-        Message::PrePrepare(it) if it.prepare.signer == liar.place && to == To::All => propose(liar, it),
-        Message::Prepare(it) => vote(liar, to, it, Domain::Prepare, Message::Prepare),
-        Message::Commit(it) => vote(liar, to, it, Domain::Commit, Message::Commit),
-        Message::Checkpoint(it) => checkpoint(liar, to, it),
-        Message::ViewChange(it) => view_change(liar, to, *it),
-        Message::NewView(it) if it.signer == liar.place => new_view(liar, to, *it),
-        Message::Status(it) => vec![told(to, Message::Status(Box::new(status(liar, *it))))],
-        Message::Holdings(it) => holdings(liar, to, *it),
-        Message::PrePrepare(_) | Message::NewView(_) | Message::Recall(_) => vec![told(to, message)],
+impl Deceptive for Pbft {
+    fn alter(liar: &mut PbftLiar, to: To, message: Message) -> Vec<Told<Message>> {
+        liar.remember(&message);
+        match message {
+            Message::PrePrepare(it) if it.prepare.signer == liar.place && to == To::All => propose(liar, it),
+            Message::Prepare(it) => vote(liar, to, it, Domain::Prepare, Message::Prepare),
+            Message::Commit(it) => vote(liar, to, it, Domain::Commit, Message::Commit),
+            Message::Checkpoint(it) => checkpoint(liar, to, it),
+            Message::ViewChange(it) => view_change(liar, to, *it),
+            Message::NewView(it) if it.signer == liar.place => new_view(liar, to, *it),
+            Message::Status(it) => vec![told(to, Message::Status(Box::new(status(liar, *it))))],
+            Message::Holdings(it) => holdings(liar, to, *it),
+            Message::PrePrepare(_) | Message::NewView(_) | Message::Recall(_) => vec![told(to, message)],
+        }
+    }
+
+    fn answer(liar: &mut PbftLiar, message: &Message) -> Vec<Told<Message>> {
+        liar.remember(message);
+        let Message::PrePrepare(it) = message else { return Vec::new() };
+        if !liar.tells(Lie::VoteForAll, 1_000) {
+            return Vec::new();
+        }
+        let payload = it.prepare.payload;
+        vec![
+            told(To::All, Message::Prepare(sign_vote(liar, Domain::Prepare, payload))),
+            told(To::All, Message::Commit(sign_vote(liar, Domain::Commit, payload))),
+        ]
+    }
+
+    fn invent(liar: &mut PbftLiar, now: &Status) -> Vec<Told<Message>> {
+        let mut all = Vec::new();
+        if liar.tells(Lie::Replay, OFTEN)
+            && let Some(message) = liar.recall()
+        {
+            all.push(told(liar.anyone(), message));
+        }
+        if liar.tells(Lie::Impersonate, OFTEN)
+            && let Some(message) = liar.recall().and_then(|it| impersonate(liar, it))
+        {
+            all.push(told(liar.anyone(), message));
+        }
+        if liar.tells(Lie::ConflictingVotes, SELDOM) {
+            let height = Height(now.committed.0 + liar.random.below(4));
+            let view = View(now.view.0.saturating_add(liar.random.below(2)));
+            let payload = CommitPayload { epoch: now.epoch, view, height, block: liar.nothing() };
+            let vote = sign_vote(liar, Domain::Commit, payload);
+            all.push(told(liar.anyone(), Message::Commit(vote)));
+        }
+        if liar.tells(Lie::CrossEpoch, SELDOM) {
+            let epoch = neighbour(liar, now.epoch);
+            let height = Height(now.committed.0 + liar.random.below(4));
+            let payload =
+                CommitPayload { epoch, view: View(liar.random.below(2)), height, block: liar.nothing() };
+            let vote = sign_vote(liar, Domain::Commit, payload);
+            all.push(told(liar.anyone(), Message::Commit(vote)));
+            let view = View(1 + liar.random.below(3));
+            let change = sign_view_change(liar, from_genesis(liar, epoch, view), Proof::default());
+            all.push(told(liar.anyone(), Message::ViewChange(Box::new(change))));
+        }
+        if liar.tells(Lie::HugeNumbers, SELDOM) {
+            let view = match liar.random.below(3) {
+                0 => View(u64::MAX),
+                1 => View(u64::MAX - liar.random.below(100)),
+                _ => View(now.view.0.saturating_add(1 + liar.random.below(1_000_000))),
+            };
+            let change = sign_view_change(liar, from_genesis(liar, now.epoch, view), Proof::default());
+            all.push(told(liar.anyone(), Message::ViewChange(Box::new(change))));
+            let message = beyond(liar, now);
+            all.push(told(liar.anyone(), message));
+        }
+        if liar.tells(Lie::StaleViewChange, SELDOM) {
+            let view = View(now.view.0.saturating_add(liar.random.below(3)));
+            let change = sign_view_change(liar, from_genesis(liar, now.epoch, view), Proof::default());
+            all.push(told(liar.anyone(), Message::ViewChange(Box::new(change))));
+        }
+        if liar.tells(Lie::ForgeViewChange, SELDOM) {
+            let view = View(now.view.0.saturating_add(1));
+            let stale = from_genesis(liar, now.epoch, view);
+            let change = forge(liar, stale, Proof::default(), now.committed.next());
+            all.push(told(liar.anyone(), Message::ViewChange(Box::new(change))));
+        }
+        if liar.tells(Lie::FalseStatus, SELDOM) {
+            let report = boast(liar, now);
+            all.push(told(liar.anyone(), Message::Status(Box::new(report))));
+        }
+        all
     }
 }
 
@@ -63,80 +137,6 @@ fn holdings(liar: &mut PbftLiar, to: To, mut it: Holdings) -> Vec<Told<Message>>
         }
     }
     vec![told(to, Message::Holdings(Box::new(it)))]
-}
-
-/// What it says on hearing a message.
-pub(super) fn answer(liar: &mut PbftLiar, message: &Message) -> Vec<Told<Message>> {
-    liar.remember(message);
-    let Message::PrePrepare(it) = message else { return Vec::new() };
-    if !liar.tells(Lie::VoteForAll, 1_000) {
-        return Vec::new();
-    }
-    let payload = it.prepare.payload;
-    vec![
-        told(To::All, Message::Prepare(sign_vote(liar, Domain::Prepare, payload))),
-        told(To::All, Message::Commit(sign_vote(liar, Domain::Commit, payload))),
-    ]
-}
-
-/// What it says unasked.
-pub(super) fn invent(liar: &mut PbftLiar, now: &Status) -> Vec<Told<Message>> {
-    let mut all = Vec::new();
-    if liar.tells(Lie::Replay, OFTEN)
-        && let Some(message) = liar.recall()
-    {
-        all.push(told(liar.anyone(), message));
-    }
-    if liar.tells(Lie::Impersonate, OFTEN)
-        && let Some(message) = liar.recall().and_then(|it| impersonate(liar, it))
-    {
-        all.push(told(liar.anyone(), message));
-    }
-    if liar.tells(Lie::ConflictingVotes, SELDOM) {
-        let height = Height(now.committed.0 + liar.random.below(4));
-        let view = View(now.view.0.saturating_add(liar.random.below(2)));
-        let payload = CommitPayload { epoch: now.epoch, view, height, block: liar.nothing() };
-        let vote = sign_vote(liar, Domain::Commit, payload);
-        all.push(told(liar.anyone(), Message::Commit(vote)));
-    }
-    if liar.tells(Lie::CrossEpoch, SELDOM) {
-        let epoch = neighbour(liar, now.epoch);
-        let height = Height(now.committed.0 + liar.random.below(4));
-        let payload =
-            CommitPayload { epoch, view: View(liar.random.below(2)), height, block: liar.nothing() };
-        let vote = sign_vote(liar, Domain::Commit, payload);
-        all.push(told(liar.anyone(), Message::Commit(vote)));
-        let view = View(1 + liar.random.below(3));
-        let change = sign_view_change(liar, from_genesis(liar, epoch, view), Proof::default());
-        all.push(told(liar.anyone(), Message::ViewChange(Box::new(change))));
-    }
-    if liar.tells(Lie::HugeNumbers, SELDOM) {
-        let view = match liar.random.below(3) {
-            0 => View(u64::MAX),
-            1 => View(u64::MAX - liar.random.below(100)),
-            _ => View(now.view.0.saturating_add(1 + liar.random.below(1_000_000))),
-        };
-        let change = sign_view_change(liar, from_genesis(liar, now.epoch, view), Proof::default());
-        all.push(told(liar.anyone(), Message::ViewChange(Box::new(change))));
-        let message = beyond(liar, now);
-        all.push(told(liar.anyone(), message));
-    }
-    if liar.tells(Lie::StaleViewChange, SELDOM) {
-        let view = View(now.view.0.saturating_add(liar.random.below(3)));
-        let change = sign_view_change(liar, from_genesis(liar, now.epoch, view), Proof::default());
-        all.push(told(liar.anyone(), Message::ViewChange(Box::new(change))));
-    }
-    if liar.tells(Lie::ForgeViewChange, SELDOM) {
-        let view = View(now.view.0.saturating_add(1));
-        let stale = from_genesis(liar, now.epoch, view);
-        let change = forge(liar, stale, Proof::default(), now.committed.next());
-        all.push(told(liar.anyone(), Message::ViewChange(Box::new(change))));
-    }
-    if liar.tells(Lie::FalseStatus, SELDOM) {
-        let report = boast(liar, now);
-        all.push(told(liar.anyone(), Message::Status(Box::new(report))));
-    }
-    all
 }
 
 fn propose(liar: &mut PbftLiar, it: PrePrepare) -> Vec<Told<Message>> {
@@ -169,7 +169,7 @@ fn equivocate(liar: &mut PbftLiar, it: PrePrepare) -> Vec<Told<Message>> {
     }
     let other = signed_proposal(liar, header, transactions, &it);
     let given = liar.some();
-    if liar.doubles.len() == 16 {
+    if liar.doubles.len() == DOUBLES_MAX {
         liar.doubles.pop_front();
     }
     liar.doubles.push_back((it.block(), other.block(), given.clone()));
@@ -490,7 +490,7 @@ fn spoil(liar: &mut PbftLiar, it: PrePrepare) -> PrePrepare {
         }
         8 => {
             let room = liar.chain.parameters().block_transactions_max as usize;
-            let count = (room + 1).min(6_000);
+            let count = (room + 1).min(SPOILT_TRANSACTIONS_MAX);
             transactions = (0..count).map(|_| liar.nothing()).collect();
         }
         _ => header.anchor.height = Height(header.height.0 + 1),
@@ -545,10 +545,11 @@ mod tests {
     use crate::process::epochs::Instance;
 
     #[test]
-    fn every_lie_about_messages_is_told() {
+    fn what_is_said_unasked_is_told() {
         let chain = Scenario::new("", 4, 1).parameters(Parameters::default()).chain();
         let instance = Instance::new(chain.first_scope(), &chain);
         let mut liar = Liar::new(Lie::ALL.to_vec(), 0, chain, &instance, 0);
+        let voted = CommitPayload { epoch: Epoch(0), view: View(0), height: Height(1), block: Hash::ZERO };
         let now = Status {
             epoch: Epoch(0),
             view: View(0),
@@ -561,16 +562,22 @@ mod tests {
             stable: Height(3),
             in_flight: Vec::new(),
         };
+        // What it says again, or in another's name, it has heard before.
+        let heard = sign_vote(&liar, Domain::Prepare, voted);
+        liar.remember(&Message::Prepare(heard));
         for _ in 0..200 {
-            invent(&mut liar, &now);
+            Pbft::invent(&mut liar, &now);
         }
         let invented: BTreeSet<_> = liar.counted.iter().copied().collect();
         let expected = [
+            Lie::Replay,
+            Lie::Impersonate,
             Lie::ConflictingVotes,
             Lie::CrossEpoch,
             Lie::HugeNumbers,
             Lie::StaleViewChange,
             Lie::ForgeViewChange,
+            Lie::FalseStatus,
         ];
         assert!(expected.iter().all(|lie| invented.contains(&lie.counter())), "{invented:?}");
     }

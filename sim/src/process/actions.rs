@@ -18,7 +18,7 @@ use crate::trace::Short;
 use crate::wire::{Packet, Stretch};
 
 /// Most blocks of one answer to a node that is behind.
-const SERVE_BLOCKS: usize = 64;
+pub(crate) const SERVE_BLOCKS: usize = 64;
 /// Most bytes of one.
 const SERVE_BYTES: usize = 1 << 20;
 
@@ -89,7 +89,7 @@ impl<E: Deceptive> Process<E> {
             }
             Action::Reject { from, why } => {
                 let from = instance.member(from);
-                if self.changed_now.contains(&from) {
+                if self.corrupted_from_now.contains(&from) {
                     out.note(|| format!("refuses what the network has changed since n{from} sent it: {why}"));
                     out.count(Counter::CORRUPTION_REFUSED);
                 } else {

@@ -134,7 +134,8 @@ impl<E: Deceptive> Process<E> {
         self.ledger.epoch().base().0 == tip && tip > Height(0)
     }
 
-    /// Behind the word that blocks are executed: if the last of them ends its epoch, everybody here goes over to the next.
+    /// After the engine was told that blocks are executed: if the last of them ends its epoch, everything here goes over to the
+    /// next.
     pub(super) fn begin_if_ended(
         &mut self,
         machine: &mut Machine<E::Record>,
@@ -145,7 +146,7 @@ impl<E: Deceptive> Process<E> {
             return;
         }
         let (epoch, tip) = (self.ledger.epoch(), self.ledger.tip());
-        if machine.is_rotten() && tip.time > self.may_renew_after && !machine.log.binds(epoch.number) {
+        if machine.is_refused() && tip.time > self.may_renew_after && !machine.log.binds(epoch.number) {
             // Whatever the key has signed, it was in an epoch before.
             out.count(Counter::ROTTEN_LOG_RENEWED);
             machine.renew_log(epoch.number);

@@ -97,7 +97,7 @@ impl<E: Deceptive> Process<E> {
         match E::verify(&instance.scope, horizon, message.clone()) {
             Ok(message) => {
                 if corrupted {
-                    self.changed.push(from);
+                    self.corrupted_from.push(from);
                 }
                 self.inbox.push(Event::Message { from: index, message }.into());
             }

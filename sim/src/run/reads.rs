@@ -93,8 +93,7 @@ impl<E: Deceptive> Simulation<'_, E> {
     /// A correct node's answer holds, by the client's own hand and by the code that clients are given.
     fn verify(&mut self, index: usize, answer: &Answer) -> Result<(), Violation> {
         let Answer { key, record, proof, root } = answer;
-        let chain = &self.chain.genesis.chain;
-        let height = answer.proven_at(chain, &self.checks.chain.epochs);
+        let height = answer.proven_at(&self.checks.chain.epochs);
         let given = proof.verify(key, record.as_ref(), &answer.claimed_root());
         let Some(height) = height.filter(|_| given) else {
             return Err(Violation::new(
@@ -138,7 +137,7 @@ impl<E: Deceptive> Simulation<'_, E> {
                 Root::Anchored { header, .. } => header.anchor.state_root = flip(&header.anchor.state_root),
             },
         }
-        let believed = false_one.proven_at(&self.chain.genesis.chain, &self.checks.chain.epochs);
+        let believed = false_one.proven_at(&self.checks.chain.epochs);
         let Answer { key, record, proof, .. } = &false_one;
         let given = proof.verify(key, record.as_ref(), &false_one.claimed_root());
         if believed.is_some() || given {

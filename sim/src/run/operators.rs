@@ -215,15 +215,15 @@ impl<E: Deceptive> Simulation<'_, E> {
         let (height, now) = (self.checks.chain.height(), self.queue.now());
         let spans = self.checks.chain.epochs.spans();
         let begun = spans.iter().filter(|span| span.start <= height).count() - 1;
-        for number in self.epochs.len()..begun {
+        for number in self.epochs_began.len()..begun {
             let counts = changes(&spans[number], &spans[number + 1]);
             self.coverage.count(Counter::EPOCHS_BEGUN);
             for (what, times) in counts {
                 self.coverage.add(what, times);
             }
         }
-        if self.epochs.len() < begun {
-            self.epochs.resize(begun, now);
+        if self.epochs_began.len() < begun {
+            self.epochs_began.resize(begun, now);
             self.count_meanwhile([
                 Counter::EPOCHS_BEGUN_WITH_TWINS,
                 Counter::EPOCHS_BEGUN_WITH_A_LIAR,
