@@ -365,7 +365,7 @@ fn what_waits_for_the_next_epoch_accuses_nobody_in_this_one() {
     }
 }
 
-/// > An instance whose last block is executed […] casts no other vote
+/// > it casts no other vote, takes no proposal and asks for no view
 #[test]
 fn an_ended_epoch_is_not_rotated() {
     let mut bench = Bench::with(4, 2, Parameters { rotation_blocks: 2, ..calm() });

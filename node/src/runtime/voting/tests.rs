@@ -36,7 +36,7 @@ fn lost_log() -> TempDir {
     home
 }
 
-/// "Refused are: […] a mark whose log is missing […]. The node then follows, signs nothing, and says why and what to do."
+/// > Refused are: […] a mark whose log is missing […] The node then follows, signs nothing, and says why and what to do.
 #[test]
 fn a_key_whose_log_is_refused_has_no_vote_and_says_why() {
     let home = lost_log();
@@ -47,8 +47,8 @@ fn a_key_whose_log_is_refused_has_no_vote_and_says_why() {
     assert!(why.contains("votes") && why.contains("tx approve validators --same"), "{why}");
 }
 
-/// "It must be an epoch that began after the key was last used: above the mark's promise, and begun since this node
-/// started, as the time of the block before it shows: later than the start by more than twice `max_clock_drift`."
+/// > It must be an epoch that began after the key was last used: above the mark's promise, and begun since this node
+/// > started, as the time of the block before it shows: later than the start by more than twice `max_clock_drift`
 #[test]
 fn a_refused_key_votes_again_in_an_epoch_that_began_more_than_twice_the_drift_after_the_start() {
     let home = lost_log();
