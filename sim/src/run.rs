@@ -38,6 +38,12 @@ pub use outcome::{Failure, Report};
 const PROBE_MS: u64 = 100;
 /// More events than this in one run are a loop without end.
 const HAPPENINGS_MAX: u64 = 20_000_000;
+/// For so long each of the others sees the same of two twins, in nanoseconds: a few views.
+const TWIN_TURN_NS: u64 = 3_000_000_000;
+/// In so many of 16 turns it sees both.
+const BOTH_TWINS_OF_16: u64 = 5;
+/// 2^64 by the golden ratio, whose high bits mix what it is multiplied with.
+const GOLDEN_RATIO: u64 = 0x9E37_79B9_7F4A_7C15;
 /// For so long a crash counts as being together with a view change.
 const TOGETHER_MS: u64 = 2_000;
 
@@ -361,9 +367,10 @@ impl<'a, E: Deceptive> Simulation<'a, E> {
         let member = self.nodes[to].machine.member;
         let twinned = self.scenario.twins().any(|twin| twin == member);
         let second = to >= members;
-        let turn = self.queue.now().0 / 3_000_000_000;
-        let mix = (turn ^ (from as u64) << 8 ^ self.scenario.seed).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 60;
-        !twinned || mix < 5 || mix.is_multiple_of(2) == second
+        // Four bits that each pair, turn and seed mixes anew.
+        let turn = self.queue.now().0 / TWIN_TURN_NS;
+        let mix = (turn ^ (from as u64) << 8 ^ self.scenario.seed).wrapping_mul(GOLDEN_RATIO) >> 60;
+        !twinned || mix < BOTH_TWINS_OF_16 || mix.is_multiple_of(2) == second
     }
 
     fn see(&mut self, index: usize, sighting: &Sighting) -> Result<(), Violation> {
