@@ -480,6 +480,16 @@ impl<E: Engine> Output<E> {
         self.records.push(record);
     }
 
+    /// How many records there are.
+    pub(crate) fn recorded(&self) -> usize {
+        self.records.len()
+    }
+
+    /// Takes back the records that were added after the first `count`.
+    pub(crate) fn drop_records_since(&mut self, count: usize) {
+        self.records.truncate(count);
+    }
+
     /// Adds what is to be done.
     pub(crate) fn act(&mut self, action: Action<E::Message>) {
         self.actions.push((self.epoch, action));
