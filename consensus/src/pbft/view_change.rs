@@ -376,7 +376,8 @@ impl Pbft {
             };
             out.act(Action::Accuse { evidence: Box::new(evidence) });
         }
-        if failed {
+        // A replica that may not ask for another view stays in this one, however often it is told.
+        if failed && self.signing().is_some() {
             self.suspect(Cause::FalseNewView, out);
         }
     }
