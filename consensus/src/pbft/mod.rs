@@ -80,7 +80,7 @@ pub use self::{message::Message, record::Record};
 use crate::{
     engine::{
         Action, Backlog, Engine, Event, Horizon, InFlight, Mono, Now, OpenError, Output, Promised, Role,
-        Scope, Setup, Status, Verified, Voter,
+        Scope, Setup, Status, Verified, Voice, Voter,
     },
     evidence::VoteKind,
     rejection::Rejection,
@@ -304,7 +304,7 @@ impl Engine for Pbft {
             committed: self.committed(),
             stable: self.checkpoints.stable.height,
             view: self.view,
-            voter: self.setup.voter.as_ref().map(|it| it.index),
+            voice: self.setup.voter.as_ref().map_or(Voice::Nobody, |it| Voice::Of(it.index)),
             entered: self.new_view.as_ref().map(|it| (it.payload.view, it.signature)),
         }
     }
