@@ -67,7 +67,7 @@ use quorate_ledger::{
 
 use self::{
     checkpoint::Checkpoints,
-    message::{Base, NewView, Statement, ViewChange},
+    message::{Base, NewView, ViewChange},
     participation::Participation,
     proposal::{Building, Parent},
     ration::Ration,
@@ -402,7 +402,8 @@ impl Pbft {
 
     /// Takes a message that no correct validator signs: its signer is accused, and nothing that it holds is believed.
     fn on_false(&mut self, from: ValidatorIndex, message: Message, why: Rejection, out: &mut Output<Self>) {
-        if self.has_ended() || self.meets_own(from, Statement::of(&message), out) {
+        let own = self.own_statement(&message);
+        if self.has_ended() || self.meets_own(from, own, out) {
             return;
         }
         match message {
