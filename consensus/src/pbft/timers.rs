@@ -3,7 +3,7 @@
 //! | timer | runs while | on expiry |
 //! | --- | --- | --- |
 //! | proposal | work waits and the window has room; again from each accepted proposal | suspect the primary |
-//! | progress | a block is in flight, or a certificate known whose block is not; again from each commit | suspect the primary |
+//! | progress | a block is in flight, or a certificate known whose block is not; again from each commit and delivery | suspect the primary |
 //! | inclusion | an eligible transaction waits; counted anew while committed blocks are full | suspect the primary |
 //! | new view | Q replicas ask for this view or a later one and it has not started | ask for the next |
 //! | rotation | a view has served its blocks or its time | planned change |

@@ -500,7 +500,7 @@ impl Pbft {
         primary(view, self.quorum.n())
     }
 
-    /// What a vote in the current view for a block names.
+    /// What a vote in a view for a block names.
     pub(super) fn payload_of(&self, height: Height, block: Hash, view: View) -> CommitPayload {
         CommitPayload { epoch: self.setup.scope.epoch, view, height, block }
     }
