@@ -376,7 +376,8 @@ impl Pbft {
             };
             out.act(Action::Accuse { evidence: Box::new(evidence) });
         }
-        if failed {
+        // A replica that may not ask for another view stays in this one, however often it is told.
+        if failed && self.signing().is_some() {
             self.suspect(Cause::FalseNewView, out);
         }
     }
@@ -499,7 +500,7 @@ impl Pbft {
         primary(view, self.quorum.n())
     }
 
-    /// What a vote in the current view for a block names.
+    /// What a vote in a view for a block names.
     pub(super) fn payload_of(&self, height: Height, block: Hash, view: View) -> CommitPayload {
         CommitPayload { epoch: self.setup.scope.epoch, view, height, block }
     }

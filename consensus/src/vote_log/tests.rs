@@ -262,6 +262,20 @@ fn the_mark_follows_the_promise() {
     assert_eq!(promise, Promise { epoch: Epoch(0), view: View(2) });
 }
 
+/// Directories may have names that are no text.
+#[test]
+#[cfg(unix)]
+fn a_mark_stands_in_any_directory() {
+    use std::os::unix::ffi::OsStrExt as _;
+    let parent = tempfile::tempdir().expect("a temporary directory");
+    let home = parent.path().join(std::ffi::OsStr::from_bytes(b"caf\xe9"));
+    fs::create_dir(&home).expect("a directory");
+    Mark::create_unused(&home.join("mark")).expect("a new mark");
+    written(&home);
+    let mark = Mark::read(&home.join("mark")).expect("readable");
+    assert!(matches!(mark, Some(Mark::Entered { promise, .. }) if promise.view == View(2)));
+}
+
 #[test]
 fn a_mark_is_never_overwritten_by_a_new_key() {
     let home = home();

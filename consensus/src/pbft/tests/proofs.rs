@@ -8,9 +8,9 @@ use std::sync::Arc;
 
 use quorate_ledger::{Height, View};
 
-use super::bench::{Bench, index, sent};
+use super::bench::{Bench, genesis_tip, index, sent};
 use crate::{
-    engine::{Action, Engine as _, Event, Horizon, Verified},
+    engine::{Action, Engine as _, Event, Horizon, Setup, Verified, Voice},
     evidence::{Evidence, VoteKind},
     pbft::{
         Message, Pbft,
@@ -30,7 +30,7 @@ fn change_verified(bench: &Bench, horizon: Horizon, change: &ViewChange) -> Resu
 }
 
 fn voter(place: usize) -> Horizon {
-    Horizon { voter: Some(index(place)), ..Horizon::default() }
+    Horizon { voice: Voice::Of(index(place)), ..Horizon::default() }
 }
 
 /// A NEW-VIEW from the genesis, that proposes nothing again.
@@ -81,8 +81,12 @@ fn a_request_is_proven_to_whoever_is_to_start_the_view() {
     let mut unsigned = good.clone();
     unsigned.signature = bench.change(0, 2, Vec::new()).signature;
     let entered = Some((View(1), start(&bench, 1, SIGNERS).signature));
+    let follower = Setup { voter: None, ..bench.setup() };
+    let follower = Pbft::open(follower, genesis_tip(&bench.scope), Vec::new()).expect("a follower opens");
     for (horizon, looks) in [
         (voter(1), true),
+        (bench.engine.horizon(), true),
+        (follower.horizon(), false),
         (Horizon::default(), true),
         (voter(0), false),
         (voter(2), false),
