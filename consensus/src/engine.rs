@@ -33,12 +33,6 @@ pub trait Engine: Sized {
     /// [`OpenError`] when the records contradict the setup or each other: a damaged or foreign log.
     fn open(setup: Setup, tip: Tip, records: Vec<Self::Record>) -> Result<Self, OpenError>;
 
-    /// That records of any epochs do not contradict each other: all that can be said of them before their instance begins.
-    ///
-    /// # Errors
-    /// [`OpenError::Contradiction`] or [`OpenError::ContradictionOfViews`].
-    fn check_records(records: &[Self::Record]) -> Result<(), OpenError>;
-
     /// The epoch that a message belongs to, and so the instance that it is for.
     fn epoch_of(message: &Self::Message) -> Epoch;
 
@@ -450,7 +444,13 @@ pub struct Promise {
 }
 
 /// A record that may raise the promise.
-pub trait Promised {
+pub trait Promised: Sized {
+    /// That no records of one epoch contradict each other: all that can be said of a log before their instances begin.
+    ///
+    /// # Errors
+    /// [`OpenError::Contradiction`] or [`OpenError::ContradictionOfViews`].
+    fn check(records: &[Self]) -> Result<(), OpenError>;
+
     /// The epoch whose instance wrote it.
     fn epoch(&self) -> Epoch;
 

@@ -86,7 +86,7 @@ impl<E: Engine> Replica<E> {
         let of = |wanted: Epoch| records.iter().filter(move |it| it.epoch() == wanted).cloned().collect();
         let later: Vec<E::Record> = records.iter().filter(|it| it.epoch() > epoch).cloned().collect();
         // Their instance begins in the middle of a run, when it would be too late to refuse them.
-        E::check_records(&later)?;
+        E::Record::check(&later)?;
         let setup = silent_below(setup, &later);
         let current: Instance<E> = Instance::open(setup, tip.clone(), of(epoch))?;
         let closing = closing.filter(|_| !current.engine.has_begun()).map(|setup| {

@@ -39,7 +39,7 @@ use self::{
     mark::LogId,
 };
 pub use self::{image::Image, mark::Mark};
-use crate::engine::{Log, Promise, Promised};
+use crate::engine::{Log, OpenError, Promise, Promised};
 
 /// The log's file in its directory.
 const FILE: &str = "log";
@@ -113,6 +113,14 @@ pub enum VoteLogError {
         /// The epoch of its promise.
         promised: Epoch,
     },
+    /// No log that this software wrote says both.
+    #[error("{path}: {source}")]
+    Contradiction {
+        /// The log.
+        path: PathBuf,
+        /// What it says.
+        source: OpenError,
+    },
     /// The log is older than the mark.
     #[error("{path} is older than what this key has promised since: restored from a copy")]
     Behind {
@@ -135,6 +143,7 @@ impl VoteLogError {
             | Self::Lost { .. }
             | Self::Foreign { .. }
             | Self::Bound { .. }
+            | Self::Contradiction { .. }
             | Self::Behind { .. } => true,
         }
     }
@@ -224,6 +233,7 @@ impl<R: BorshSerialize + BorshDeserialize + Promised> VoteLog<R> {
     ) -> Result<(Self, Vec<R>), VoteLogError> {
         let path = directory.join(FILE);
         let records: Vec<R> = contents.records(&path)?;
+        R::check(&records).map_err(|source| VoteLogError::Contradiction { path: path.clone(), source })?;
         let promise = kept_promise(&path, &records, R::promised, promised)?;
         let reopen = || {
             let file = File::options().append(true).open(&path)?;

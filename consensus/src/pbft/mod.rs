@@ -216,7 +216,7 @@ impl Engine for Pbft {
             no_round: Round::new(quorum.n()),
             setup,
         };
-        record::check(&records)?;
+        Record::check(&records)?;
         for record in records {
             pbft.restore(record);
         }
@@ -231,10 +231,6 @@ impl Engine for Pbft {
 
     fn verify(scope: &Scope, horizon: Horizon, message: Message) -> Result<Verified<Message>, Rejection> {
         verify::verify(scope, horizon, message)
-    }
-
-    fn check_records(records: &[Record]) -> Result<(), OpenError> {
-        record::check(records)
     }
 
     fn epoch_of(message: &Message) -> Epoch {

@@ -72,7 +72,7 @@ pub enum Record {
 ///
 /// # Errors
 /// [`OpenError::Contradiction`] or [`OpenError::ContradictionOfViews`], with the first place where they do.
-pub fn check(records: &[Record]) -> Result<(), OpenError> {
+fn check(records: &[Record]) -> Result<(), OpenError> {
     let mut said: BTreeMap<(Epoch, Place), Hash> = BTreeMap::new();
     let mut say = |epoch, place: Place, what: Hash| match said.entry((epoch, place)) {
         Entry::Vacant(entry) => {
@@ -142,6 +142,10 @@ impl Place {
 }
 
 impl Promised for Record {
+    fn check(records: &[Self]) -> Result<(), OpenError> {
+        check(records)
+    }
+
     fn epoch(&self) -> Epoch {
         match self {
             Self::Dropped { epoch, .. } | Self::Abstained { epoch } => *epoch,

@@ -7,7 +7,7 @@ use quorate_ledger::{Epoch, View};
 use tempfile::TempDir;
 
 use super::{FILE, FILE_NEXT, FILE_REFUSED, Mark, VoteLog, VoteLogError};
-use crate::engine::{Log as _, Promise, Promised};
+use crate::engine::{Log as _, OpenError, Promise, Promised};
 
 /// A record with a promise and a body.
 #[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
@@ -27,6 +27,10 @@ impl Promised for Note {
 
     fn is_beginning(&self) -> bool {
         self.text.starts_with("from epoch")
+    }
+
+    fn check(_: &[Self]) -> Result<(), OpenError> {
+        Ok(())
     }
 
     fn promised(&self) -> Option<Promise> {

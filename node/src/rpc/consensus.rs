@@ -53,20 +53,27 @@ pub(crate) fn primary(node: &NodeHandle, view: &ConsensusView) -> Option<Primary
 pub(crate) fn evidence(context: &Context, _: NoParameters) -> Result<EvidenceAnswer, RpcError> {
     let found = context.node.evidence.list();
     let newest = &found[found.len().saturating_sub(EVIDENCE_MAX)..];
-    let whole = fitting(newest, context.sizes.now().response_bytes_max as usize / RESPONSE_PER_PROOF_BYTE);
-    let (bare, whole) = newest.split_at(newest.len() - whole);
-    let bare = bare.iter().map(|found| entry(&context.node, found, None));
-    let whole = whole.iter().map(|found| entry(&context.node, found, Some(Bytes(encode(&*found.evidence)))));
-    Ok(EvidenceAnswer { count: found.len() as u64, evidence: bare.chain(whole).collect() })
+    let bytes_max = context.sizes.now().response_bytes_max as usize / RESPONSE_PER_PROOF_BYTE;
+    let fits = fitting(newest.iter().map(|found| found.size), bytes_max);
+    let evidence = newest.iter().zip(fits).map(|(found, fits)| {
+        let proof = fits.then(|| Bytes(encode(&*found.evidence)));
+        entry(&context.node, found, proof)
+    });
+    Ok(EvidenceAnswer { count: found.len() as u64, evidence: evidence.collect() })
 }
 
-/// How many of the newest have proofs that are together at most `bytes_max` long.
-fn fitting(found: &[FoundEvidence], bytes_max: usize) -> usize {
-    let sizes = found.iter().rev().scan(0usize, |bytes, found| {
-        *bytes = bytes.saturating_add(found.size);
-        Some(*bytes)
+/// Which of these sizes, the newest last, go into so many bytes: from the newest on each that still has room. A proof is as
+/// large as who is accused has made it, and one that does not fit is to hide none of those before it.
+fn fitting(sizes: impl DoubleEndedIterator<Item = usize>, bytes_max: usize) -> Vec<bool> {
+    let mut left = bytes_max;
+    let fits = sizes.rev().map(|size| {
+        let fits = size <= left;
+        left -= if fits { size } else { 0 };
+        fits
     });
-    sizes.take_while(|bytes| *bytes <= bytes_max).count()
+    let mut fits: Vec<bool> = fits.collect();
+    fits.reverse();
+    fits
 }
 
 fn entry(node: &NodeHandle, found: &FoundEvidence, proof: Option<Bytes>) -> EvidenceEntry {
@@ -82,5 +89,19 @@ fn entry(node: &NodeHandle, found: &FoundEvidence, proof: Option<Bytes>) -> Evid
         hash: found.hash,
         size: found.size as u64,
         proof,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_proof_that_does_not_fit_hides_none_of_those_before_it() {
+        let fits = |sizes: &[usize], bytes_max| fitting(sizes.iter().copied(), bytes_max);
+        assert_eq!(fits(&[10, 10, 10], 20), [false, true, true], "the newest first");
+        assert_eq!(fits(&[10, 11, 10], 20), [true, false, true]);
+        assert_eq!(fits(&[1, 2, usize::MAX], 3), [true, true, false]);
+        assert_eq!(fits(&[1], 0), [false]);
     }
 }

@@ -17,7 +17,7 @@ mod sift;
 
 use std::sync::{Arc, mpsc::SyncSender};
 
-use quorate_consensus::{Engine, Event, Rejection};
+use quorate_consensus::{Engine, Event, Rejection, Verified};
 use quorate_crypto::{Batch, Hash, PublicKey, decode, encode};
 use quorate_ledger::{Height, Reader, StoreError, Transaction, TransactionError, TransactionRules};
 use quorate_network::{Class, GossipToken, GossipVerdict, Inbound, Network, PeerId, Target, Topic};
@@ -208,14 +208,15 @@ impl<E: Engine + 'static> Intake<E> {
         };
         // A key of the other epoch's set.
         let Some(index) = scope.validators.index_of(&from) else { return };
-        match E::verify(&scope, horizon, message) {
+        let judged = E::verify(&scope, horizon, message);
+        if let Some(why) = offence(&judged) {
+            self.offended(Source::Validator(from), &why.to_string());
+        }
+        match judged {
             Ok(message) => self.inbox.message(Event::Message { from: index, message }),
             Err(why) => {
                 tracing::debug!(validator = %from, %why, "message refused");
                 self.metrics.rejected(why.kind());
-                if is_offence(&why) {
-                    self.offended(Source::Validator(from), &why.to_string());
-                }
             }
         }
     }
@@ -429,7 +430,15 @@ fn is_of_the_epoch(error: &TransactionError) -> bool {
     }
 }
 
-/// Whether only a faulty validator sends such a message; the others come of being early, late or slow.
+/// What shows that whoever sent a message is faulty. That a message accuses its signer does: nobody correct passes it on.
+fn offence<M>(judged: &Result<Verified<M>, Rejection>) -> Option<&Rejection> {
+    match judged {
+        Ok(message) => message.fault(),
+        Err(why) => Some(why).filter(|why| is_offence(why)),
+    }
+}
+
+/// Whether only a faulty validator sends a message that is refused for this; the others come of being early, late or slow.
 fn is_offence(why: &Rejection) -> bool {
     match why {
         Rejection::WrongChain
@@ -452,8 +461,15 @@ fn is_offence(why: &Rejection) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use quorate_crypto::SecretKey;
-    use quorate_ledger::{Epoch, EpochStart, Parameters, ValidatorSet};
+    use quorate_consensus::{
+        Horizon, Scope,
+        pbft::{
+            Message, Pbft,
+            message::{NewView, NewViewPayload, Proof},
+        },
+    };
+    use quorate_crypto::{Domain, SecretKey};
+    use quorate_ledger::{Epoch, EpochStart, Parameters, ValidatorIndex, ValidatorSet, View};
 
     use super::*;
     use crate::fixtures;
@@ -481,6 +497,30 @@ mod tests {
         assert_eq!(all, Ok(Fitting { transactions: vec![Arc::clone(&fit)], all: true }));
         let never = fixtures::transaction(3, 1, Vec::new());
         assert_eq!(fitting(vec![fit, never], &rules), Err(TransactionError::NoOperations));
+    }
+
+    /// > One that no correct validator signs is evidence by itself
+    #[test]
+    fn whoever_sends_a_false_new_view_offends() {
+        let mut keys: Vec<SecretKey> = (1..=4).map(|seed| SecretKey::from_seed([seed; 32])).collect();
+        keys.sort_by_key(SecretKey::public);
+        let set = ValidatorSet::new(keys.iter().map(SecretKey::public).collect()).expect("different keys");
+        let (chain, start) = (Hash::ZERO, (Height(0), Hash::ZERO));
+        let scope = Scope { chain, epoch: Epoch(0), validators: set, start, previous: None, window: 8 };
+        let judge = |signer: u16, horizon| {
+            let (view, epoch) = (View(1), Epoch(0));
+            let proof = Proof::default();
+            let payload = NewViewPayload { epoch, view, changes: Vec::new(), proof, blocks: Vec::new() };
+            let signature = keys[usize::from(signer)].sign(Domain::NewView, &chain, &payload);
+            let new_view = NewView { payload, signer: ValidatorIndex(signer), signature };
+            Pbft::verify(&scope, horizon, Message::NewView(Box::new(new_view)))
+        };
+        for signer in [1, 2] {
+            let judged = judge(signer, Horizon::default());
+            assert!(judged.is_ok() && offence(&judged).is_some(), "signed by {signer}");
+        }
+        let late = judge(1, Horizon { view: View(2), ..Horizon::default() });
+        assert!(late.is_err() && offence(&late).is_none(), "it has not been looked at");
     }
 
     #[test]

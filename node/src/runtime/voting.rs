@@ -151,9 +151,10 @@ fn advice(error: &VoteLogError) -> &'static str {
         VoteLogError::Foreign { .. } | VoteLogError::Behind { .. } | VoteLogError::Bound { .. } => {
             "Make sure that no other machine runs with this key, then put back the newest data/votes."
         }
-        VoteLogError::Damaged { .. } | VoteLogError::NotALog { .. } | VoteLogError::BadMark { .. } => {
-            "Keep the file, and check the disk."
-        }
+        VoteLogError::Damaged { .. }
+        | VoteLogError::NotALog { .. }
+        | VoteLogError::Contradiction { .. }
+        | VoteLogError::BadMark { .. } => "Keep the file, and check the disk.",
         VoteLogError::Io { .. } => "Mend what the message names, and start again.",
     }
 }

@@ -9,6 +9,7 @@ use crate::{
     engine::{Action, Engine, Event, Horizon, Log, OpenError, Output, Role, To, Verdict},
     evidence::VoteKind,
     pbft::{Message, Pbft, Record, message::PrePrepare},
+    vote_log::{Mark, VoteLog, VoteLogError},
 };
 
 #[test]
@@ -382,7 +383,31 @@ fn a_log_that_contradicts_itself_is_refused() {
     refused(records.to_vec());
 }
 
-/// > A log in which two records of one epoch contradict each other is refused when it is opened
+/// > Refused are: […] The node then follows, signs nothing, and says why
+#[test]
+fn a_file_whose_records_contradict_each_other_is_refused_like_a_damaged_one() {
+    let bench = Bench::new(4, 1);
+    let other = bench.block(Height(1), bench.scope.chain, START.plus_millis(2));
+    let voted = [bench.first(), other]
+        .map(|block| Record::Voted { kind: VoteKind::Commit, vote: bench.vote(VoteKind::Commit, 1, &block) });
+    let home = tempfile::tempdir().expect("a temporary directory");
+    let (votes, mark) = (home.path().join("votes"), home.path().join("mark"));
+    Mark::create_unused(&mark).expect("a new mark");
+    let open = || VoteLog::<Record>::open(&votes, &mark);
+    let (mut log, _) = open().expect("a new log");
+    for (record, opens) in voted.into_iter().zip([true, false]) {
+        log.append(&[record]).expect("the disk works");
+        match open() {
+            Ok(_) => assert!(opens),
+            Err(error) => {
+                assert!(!opens && error.is_refusal(), "{error}");
+                assert!(matches!(error, VoteLogError::Contradiction { .. }), "{error}");
+            }
+        }
+    }
+}
+
+/// > A log that contradicts itself is refused when it is opened
 #[test]
 fn a_log_that_asks_for_or_starts_one_view_in_two_ways_is_refused() {
     let bench = Bench::new(4, 1);

@@ -213,7 +213,7 @@ pub(crate) struct EvidenceEntry {
     /// How many bytes the proof has.
     pub(crate) size: u64,
     /// The statements with their signatures (borsh): anyone who knows the set can check them, for instance with
-    /// `quorate evidence verify`. `null` where the newer ones fill the answer; the node holds it in `data/evidence`.
+    /// `quorate evidence verify`. `null` where the newer ones leave it no room in the answer; the node holds it in `data/evidence`.
     pub(crate) proof: Option<Bytes>,
 }
 
