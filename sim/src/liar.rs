@@ -2,8 +2,8 @@
 //!
 //! A liar runs the real engine, log and ledger, and what it sends is changed on the way out; besides, it sends at any
 //! time what no engine would. It signs with its own key, which is the only one that it holds. Up to f of a run's
-//! validators lie, each in ways of its own, and those of one run may help each other: what one proposes twice, another
-//! votes for twice.
+//! validators lie, each in ways of its own, and those of one run may help each other: whatever one proposes, another votes
+//! for. (To each replica a different vote is sent only for the liar's own proposals.)
 
 mod false_claims;
 mod numbers;

@@ -20,7 +20,8 @@ const RARELY: u64 = 200;
 const REAL_EVERY: u64 = 1_000;
 
 impl Scenario {
-    /// Any run: everything that is not given follows from the seed.
+    /// Any run: everything that is not given follows from the seed. Lists are drawn from evenly: what stands in one twice comes
+    /// twice as often. Values are at the ends of what is sensible and between, so that each limit is reached in some runs.
     #[must_use]
     pub fn random(name: &str, seed: u64) -> Self {
         let mut random = Random::new(seed, Stream::Scenario);

@@ -1,8 +1,8 @@
 //! `docs/pbft.md` §2, §4.2 and §5: which proofs a replica looks at, and what it starts a view from.
 //!
-//! > Not verified is what would change nothing […] the prepared certificates of a VIEW-CHANGE, and the certificate of a base
-//! > that is committed here, but where this replica is to start the view and it has not started (§4.2); a NEW-VIEW by which
-//! > this replica has entered its view, however many repeat it.
+//! > Not verified is what would change nothing […] a VIEW-CHANGE or NEW-VIEW for a view below that of this replica, and the
+//! > NEW-VIEW by which it has entered its view, however many repeat it; in a VIEW-CHANGE the prepared certificates, and the
+//! > certificate of a base that is committed here, unless this replica is to start the view and it has not started (§4.2).
 
 use std::sync::Arc;
 
@@ -135,7 +135,7 @@ fn a_new_view_by_which_a_view_started_here_is_not_verified_again_and_another_is(
     assert!(Pbft::verify(&bench.scope, horizon, later).is_ok());
 }
 
-/// > STATUS also brings the last NEW-VIEW entered here to whoever is below that view or has not entered it.
+/// > the last NEW-VIEW entered here […] if the sender is below that view or has not entered it
 #[test]
 fn nobody_is_told_again_how_the_view_started_that_it_is_in() {
     for (view, active, wanted) in [(0, true, true), (1, false, true), (1, true, false), (2, false, false)] {

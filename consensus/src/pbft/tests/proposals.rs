@@ -173,7 +173,8 @@ fn child_of_another_block_is_refused() {
     assert_eq!(rejection(&bench.receive(0, message)), Rejection::WrongParent(Height(2)));
 }
 
-/// > nor when another block is committed below it meanwhile that was not accepted in this view
+/// > nor when another block is committed below it meanwhile, since its primary may have built on one that it could not know to
+/// > be lost.
 #[test]
 fn a_proposal_on_a_block_that_lost_is_let_go_and_its_primary_is_not_blamed() {
     let mut bench = Bench::new(4, 1);

@@ -218,7 +218,7 @@ fn a_view_whose_primary_began_it_falsely_is_left_at_once() {
     assert_eq!(changes_of(&actions).iter().map(|it| it.payload.view.0).collect::<Vec<_>>(), vec![2]);
 }
 
-/// > Proposals and votes are kept for this view and the next; of older views those whose votes are held already
+/// > Proposals are kept for this view and the next; votes also of an older view of which some are held already
 #[test]
 fn votes_of_a_view_that_was_left_still_count_where_some_are_held() {
     let (mut bench, block) = with_prepared();

@@ -698,7 +698,7 @@ fn nothing_is_signed_above_a_block_that_lost_its_height() {
     assert!(!bench.log.records.iter().any(|it| matches!(it, Record::Prepared { .. })));
 }
 
-/// > Proposals and votes are kept for this view and the next
+/// > Proposals are kept for this view and the next; votes also of an older view
 #[test]
 fn votes_and_proposals_of_the_next_view_are_kept_for_its_start_and_later_ones_are_not() {
     for (view, kept) in [(1, true), (2, false)] {
