@@ -219,6 +219,11 @@ impl Pbft {
         self.view = view;
         self.mode = Mode::Changing;
         self.timers.left();
+        self.thin_slots();
+    }
+
+    /// Lets go of what old views leave behind: when one is left, and when the log has brought all of them back.
+    pub(super) fn thin_slots(&mut self) {
         let own = self.setup.voter.as_ref().map(|it| it.index);
         self.slots.values_mut().for_each(|slot| slot.thin(own));
     }
@@ -383,7 +388,7 @@ impl Pbft {
 
     /// Starts the current view by its NEW-VIEW, which is recorded first.
     fn enter(&mut self, now: Now, new_view: NewView, start: &Reproposal, out: &mut Output<Self>) {
-        out.record(Record::NewView(Box::new(new_view.clone())));
+        self.record(Record::NewView(Box::new(new_view.clone())), out);
         if let Some(certificate) = start.base.certificate.clone() {
             self.learn_commit(certificate, out);
         }
