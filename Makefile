@@ -13,8 +13,8 @@ QUORATE := $(CARGO_TARGET_DIR)/release/quorate
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help testnet build test prepare prepare-tests format mutants lint unit simulator verifier end-to-end fuzz latency \
-	recovery where
+.PHONY: help testnet build test prepare prepare-tests format mutants quotes lint unit simulator verifier end-to-end fuzz \
+	latency recovery where
 
 help: ## List what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -34,11 +34,12 @@ prepare: ## Install what the build needs and this machine lacks
 prepare-tests: ## The same, and what only the tests need
 	@scripts/prepare.sh --tests
 
-format mutants lint unit verifier simulator end-to-end: prepare-tests
+format mutants quotes lint unit verifier simulator end-to-end: prepare-tests
 	@exec scripts/test.sh $@
 
 format: ## One stage of the tests: formatting
 mutants: ## … that the planted faults of tests/mutants still apply
+quotes: ## … that what tests quote stands in docs
 lint: ## … clippy, warnings as errors
 unit: ## … unit, integration and doc tests of the crates
 verifier: ## … unit tests of the independent verifier

@@ -2,7 +2,7 @@
 """Breaks one rule of the protocol at a time and sees which test notices: a rule that nothing notices has no test.
 
   scripts/mutants.py [NAME...]             try these patches of tests/mutants, or all of them; prints a table
-  scripts/mutants.py --check               only see that every patch still applies to this checkout
+  scripts/mutants.py --check               only see that every patch still applies to this checkout and has its row in the table
   scripts/mutants.py --resume [NAME...]    keep the verdicts of a run that was interrupted
   scripts/mutants.py --simulate [NAME...]  the simulator tries those too that a unit test notices
 
@@ -33,6 +33,9 @@ from mutants_weave import Patch, copy_at, function_at, weave
 
 CHECKOUT = pathlib.Path(__file__).resolve().parent.parent
 PATCHES = CHECKOUT / "tests/mutants"
+# Where the table is kept. A patch that has not been tried yet has a row that says so: `| name | rule | not run |  |`.
+PAGE = CHECKOUT / "docs/testing.md"
+ROW = re.compile(r"^\| ([a-z0-9-]+) \| (docs/\S+ §.*?) \| [^|]+ \| [^|]* \|$")
 CACHE = pathlib.Path(os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache")
 SCRATCH = pathlib.Path(os.environ.get("MUTANTS_DIR") or CACHE / "quorate/mutants")
 VERDICTS = SCRATCH / "verdicts"
@@ -80,7 +83,7 @@ def main():
 
 
 def check(patches):
-    """Every patch says which rule it breaks, and applies."""
+    """Every patch says which rule it breaks, and applies; the table has a row for each, and no other."""
     bad = 0
     for patch in patches:
         path = PATCHES / f"{patch.name}.patch"
@@ -89,6 +92,12 @@ def check(patches):
             bad += 1
         elif subprocess.run(["git", "apply", "--check", path], cwd=CHECKOUT, check=False).returncode:
             print(f"{path} does not apply any more: make it again", file=sys.stderr)
+            bad += 1
+    rows = {row[1]: row[2] for line in PAGE.read_text().split("\n") if (row := ROW.match(line))}
+    rules = {patch.name: patch.rule for patch in patches}
+    for name in sorted(rows.keys() | rules.keys()):
+        if rows.get(name) != rules.get(name):
+            print(f"{name}: the patch breaks {rules.get(name)}, its row in {PAGE} {rows.get(name)}", file=sys.stderr)
             bad += 1
     print(f"{len(patches)} mutants", file=sys.stderr)
     if bad:

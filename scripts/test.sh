@@ -37,6 +37,7 @@ run() {
     verifier) stage verifier python3 -m unittest discover --start-directory tests/verifier --pattern '*test*.py' ;;
     # The mutants themselves take a quarter of an hour; here it is only seen that they still are mutants of this code.
     mutants) stage mutants scripts/mutants.py --check ;;
+    quotes) stage quotes scripts/quotes.py ;;
     simulator) stage simulator cargo test "${cargo[@]}" --test simulator ;;
     end-to-end)
       # A copy of the binary, which no other build can replace under the tests.
@@ -52,6 +53,6 @@ run() {
   esac
 }
 
-[ $# -gt 0 ] || set -- format mutants lint build unit verifier simulator end-to-end
+[ $# -gt 0 ] || set -- format mutants quotes lint build unit verifier simulator end-to-end
 for name in "$@"; do run "$name"; done
 printf '\n== all passed\n%s%-11s %5d s\n' "$timings" total $((SECONDS - started)) >&2

@@ -10,8 +10,8 @@ use crate::{
 };
 
 /// Lets the replica take everything that is ready, writes what it recorded with one sync, and returns what is to be done,
-/// each action with the epoch whose validators it names. The log is compacted afterwards when it asks for it, since what
-/// the replica still needs is known then.
+/// each action with the epoch whose validators it names. The log is compacted afterwards when it asks for it and the replica
+/// writes to it, since what the replica still needs is known then.
 ///
 /// # Errors
 /// The log's. The replica is then ahead of its log and must not be used again: the process has to stop.
@@ -26,7 +26,7 @@ pub fn drive<E: Engine>(
         replica.step(now, input, &mut output);
     }
     let actions = output.commit(log)?;
-    if log.wants_compaction() {
+    if log.wants_compaction() && replica.has_voice() {
         log.compact(&replica.records())?;
     }
     Ok(actions)

@@ -170,11 +170,23 @@ pub struct Horizon {
     pub stable: Height,
     /// The view it is in or asks for.
     pub view: View,
-    /// Its place in the set, if it votes: it is nobody else's view that it starts, and proofs that only the one who starts a
-    /// view needs it need not look at.
-    pub voter: Option<ValidatorIndex>,
+    /// Who it is: it is nobody else's view that it starts, and proofs that only the one who starts a view needs it need not
+    /// look at.
+    pub voice: Voice,
     /// The view that it last entered, with its primary's signature over how: whoever repeats that tells nothing new.
     pub entered: Option<(View, Signature)>,
+}
+
+/// Whose voice a replica has in its epoch.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Voice {
+    /// Nobody has said yet.
+    #[default]
+    Unknown,
+    /// It follows, and starts no view.
+    Nobody,
+    /// The one of this place in the set.
+    Of(ValidatorIndex),
 }
 
 /// A message that has passed [`Engine::verify`]: it is well made, or its signer is to be accused of it.
@@ -478,6 +490,16 @@ impl<E: Engine> Output<E> {
     /// Adds what must be on disk before any action of this output is taken.
     pub(crate) fn record(&mut self, record: E::Record) {
         self.records.push(record);
+    }
+
+    /// How many records there are.
+    pub(crate) fn recorded(&self) -> usize {
+        self.records.len()
+    }
+
+    /// Takes back the records that were added after the first `count`.
+    pub(crate) fn drop_records_since(&mut self, count: usize) {
+        self.records.truncate(count);
     }
 
     /// Adds what is to be done.

@@ -137,8 +137,8 @@ impl Evidence {
         }
     }
 
-    /// Whether this proves something against a member of the epoch's set: both signatures are the signer's, the place
-    /// is the same, and what they say differs.
+    /// Whether this proves something against a member of the epoch's set: two statements that it signed are of one place and
+    /// differ, or one that it signed is false.
     #[must_use]
     pub fn holds(&self, chain: &Hash, validators: &ValidatorSet) -> bool {
         let Some(place) = validators.index_of(self.signer()) else { return false };

@@ -1,4 +1,5 @@
-//! Why a message was refused: the fault of the peer that sent it, hence data and not an error of ours.
+//! Why a message was refused: data, and no error of ours. Mostly it is the fault of the peer that sent it; that one comes early
+//! or late, or by another clock, is nobody's.
 
 use quorate_ledger::{Epoch, Height, UnixMillis, ValidatorIndex, View};
 

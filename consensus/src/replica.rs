@@ -32,7 +32,7 @@ pub struct Replica<E: Engine> {
     halted: bool,
 }
 
-/// An instance, and what it may add to the log.
+/// An instance, and whether it may write to the log.
 #[derive(Debug)]
 struct Instance<E: Engine> {
     engine: E,
@@ -46,6 +46,19 @@ impl<E: Engine> Instance<E> {
     fn open(setup: Setup, tip: Tip, records: Vec<E::Record>) -> Result<Self, OpenError> {
         let kept = setup.voter.is_none().then(|| records.clone());
         Ok(Self { engine: E::open(setup, tip, records)?, kept })
+    }
+
+    fn has_voice(&self) -> bool {
+        self.kept.is_none()
+    }
+
+    /// Takes one event. What an instance without a voice would record is dropped here, whatever it was.
+    fn step(&mut self, now: Now, event: Event<E::Message>, out: &mut Output<E>) {
+        let before = out.recorded();
+        self.engine.step(now, event, out);
+        if !self.has_voice() {
+            out.drop_records_since(before);
+        }
     }
 
     fn records(&self) -> Vec<E::Record> {
@@ -116,7 +129,7 @@ impl<E: Engine> Replica<E> {
             Event::Tick => {
                 if let Some(closing) = &mut self.closing {
                     out.turn_to(closing.engine.epoch());
-                    closing.engine.step(now, Event::Tick, out);
+                    closing.step(now, Event::Tick, out);
                 }
                 self.epoch()
             }
@@ -145,11 +158,11 @@ impl<E: Engine> Replica<E> {
             Instance::open(setup, tip, own).expect("the log's records were checked when it was opened");
         self.closing = Some(std::mem::replace(&mut self.current, next));
         out.turn_to(epoch);
-        self.current.engine.step(now, Event::Tick, out);
+        self.current.step(now, Event::Tick, out);
         // The checkpoint that closes the epoch may have been stable before the next one began.
         let closed = self.closing().and_then(E::stable_certificate).cloned();
         if let Some(certificate) = closed {
-            self.current.engine.step(now, Event::Checkpoint(certificate), out);
+            self.current.step(now, Event::Checkpoint(certificate), out);
         }
     }
 
@@ -166,13 +179,13 @@ impl<E: Engine> Replica<E> {
         });
         if let Some(certificate) = stable {
             out.turn_to(self.epoch());
-            self.current.engine.step(now, Event::Checkpoint(certificate), out);
+            self.current.step(now, Event::Checkpoint(certificate), out);
         }
     }
 
-    fn instance_mut(&mut self, epoch: Epoch) -> Option<&mut E> {
-        let instances = std::iter::once(&mut self.current).chain(&mut self.closing);
-        instances.into_iter().map(|it| &mut it.engine).find(|it| it.epoch() == epoch)
+    fn instance_mut(&mut self, epoch: Epoch) -> Option<&mut Instance<E>> {
+        let mut instances = std::iter::once(&mut self.current).chain(&mut self.closing);
+        instances.find(|it| it.engine.epoch() == epoch)
     }
 
     /// What an operator may want to know: of the current instance, and of what only the line of them knows.
@@ -215,7 +228,13 @@ impl<E: Engine> Replica<E> {
         std::iter::once(self.current()).chain(self.closing()).filter_map(E::deadline).min()
     }
 
-    /// What still matters of every record ever written.
+    /// Whether any instance may write to the log. While none does, the log does not grow, and it is to stay as it is: of an
+    /// epoch that is over nothing else says what its key has promised.
+    pub fn has_voice(&self) -> bool {
+        std::iter::once(&self.current).chain(&self.closing).any(Instance::has_voice)
+    }
+
+    /// What still matters of every record ever written, if an instance has a voice.
     pub fn records(&self) -> Vec<E::Record> {
         let instances = self.closing.iter().chain([&self.current]);
         instances.flat_map(Instance::records).chain(self.later.iter().cloned()).collect()

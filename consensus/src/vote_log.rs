@@ -300,6 +300,8 @@ impl<R: BorshSerialize + BorshDeserialize + Promised> Log<R> for VoteLog<R> {
     }
 
     fn compact(&mut self, records: &[R]) -> io::Result<()> {
+        let promise = records.iter().filter_map(Promised::promised).max().unwrap_or_default();
+        assert!(promise >= self.promise, "a log that is compacted keeps what the mark says of it");
         self.guarded(|log| {
             let next = log.directory.join(FILE_NEXT);
             let (mut sequence, mut bytes) = (log.next_sequence, HEADER_BYTES);

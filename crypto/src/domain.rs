@@ -117,8 +117,9 @@ impl Domain {
 mod tests {
     use super::*;
 
-    /// `docs/pbft.md §2`: "no signature can be replayed as another kind, in another protocol version or
-    /// chain".
+    /// `docs/pbft.md §2`:
+    ///
+    /// > no signature can be replayed as another kind, in another protocol version or chain
     #[test]
     fn no_tag_is_the_prefix_of_another() {
         for (i, one) in Domain::ALL.iter().enumerate() {

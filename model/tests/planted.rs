@@ -63,7 +63,9 @@ fn first_of_view_0() -> Block {
     Block::GENESIS.child(Label::of(0))
 }
 
-/// §3.1: "the blocks it proposes again are taken from it alone".
+/// §3.1:
+///
+/// > the blocks it proposes again are taken from it alone
 #[test]
 fn proposals_that_ignore_what_comes_again_fork() {
     let (state, one, other) = fork(Planted::NotEnforced, 1, 1, 2, Search::BreadthFirst);
@@ -73,7 +75,9 @@ fn proposals_that_ignore_what_comes_again_fork() {
     assert!(accepted_beside(&state, 1, lost, |new_view| new_view.again(1) == Some(lost)));
 }
 
-/// §4.3: "heights up to the base are closed".
+/// §4.3:
+///
+/// > heights up to the base are closed
 #[test]
 fn fresh_proposals_up_to_the_base_fork() {
     let (state, one, other) = fork(Planted::BelowBase, 1, 1, 2, Search::BreadthFirst);
@@ -82,7 +86,9 @@ fn fresh_proposals_up_to_the_base_fork() {
     assert!(accepted_beside(&state, 1, lost, |new_view| new_view.base == lost && new_view.again(1).is_none()));
 }
 
-/// §4.2: "beginning with the highest base".
+/// §4.2:
+///
+/// > beginning with the highest base
 #[test]
 fn starting_from_the_lowest_base_forks() {
     let (state, one, other) = fork(Planted::LowestBase, 1, 1, 2, Search::BreadthFirst);
@@ -92,7 +98,9 @@ fn starting_from_the_lowest_base_forks() {
     assert!(accepted_beside(&state, 1, lost, ignores));
 }
 
-/// §4.2: "the certificate of the highest view".
+/// §4.2:
+///
+/// > the certificate of the highest view
 #[test]
 fn taking_the_first_certificate_found_forks() {
     let (state, one, other) = fork(Planted::FirstFound, 2, 1, 3, Search::BreadthFirst);
@@ -113,7 +121,11 @@ fn taking_the_highest_tip_forks() {
     }));
 }
 
-/// §4.2: "as long as its block stands on the one chosen below". Whoever proposes such a block again proposes what nobody
+/// §4.2:
+///
+/// > as long as its block stands on the one chosen below
+///
+/// Whoever proposes such a block again proposes what nobody
 /// accepts, in this view and in all that follow.
 #[test]
 fn proposing_again_what_does_not_link_stands_still() {
@@ -131,7 +143,9 @@ fn proposing_again_what_does_not_link_stands_still() {
     assert_eq!(model(Rules::default(), 1, 2, 2, Claims::Agreement).stuck(&state), None);
 }
 
-/// §3.3: "a COMMIT tells that its sender holds a prepared certificate for every ancestor that is not committed yet".
+/// §3.3:
+///
+/// > a COMMIT tells that its sender holds a prepared certificate for every ancestor that is not committed yet
 #[test]
 fn committing_on_a_parent_that_is_not_prepared_forks() {
     let (state, one, other) = fork(Planted::PreparedAlone, 3, 2, 2, Search::Random);
@@ -143,7 +157,9 @@ fn committing_on_a_parent_that_is_not_prepared_forks() {
     }));
 }
 
-/// §5: "*or a higher one* matters: replicas that ask for different views, none of them by Q, would wait for ever".
+/// §5:
+///
+/// > *or a higher one* matters: replicas that ask for different views, none of them by Q, would wait for ever
 #[test]
 fn waiting_for_requests_of_exactly_one_view_stands_still() {
     let rules = Planted::ExactTimer.rules();

@@ -64,6 +64,16 @@ pub(crate) enum ClientError {
         /// The node's words.
         message: String,
     },
+    /// The answer tells what no chain can come to.
+    #[error("the node at {url} answers {method} with what cannot be ({reason}); ask another")]
+    Impossible {
+        /// Where.
+        url: String,
+        /// What was called.
+        method: &'static str,
+        /// What cannot be.
+        reason: String,
+    },
     /// The answer is not of the shape that this version knows.
     #[error(
         "the node at {url} answers {method} in a way this version does not know ({reason}); use the same version as the node"
@@ -76,6 +86,17 @@ pub(crate) enum ClientError {
         /// What is wrong.
         reason: String,
     },
+}
+
+/// Heights and epochs above this are no chain's. The commands count on from what a node says.
+const NUMBER_MAX: u64 = u64::MAX >> 1;
+
+/// What in an answer is beyond any chain.
+fn beyond_any_chain(answer: &ValidatorsAnswer) -> Option<String> {
+    let heights = [Some(answer.height), Some(answer.start), answer.ends];
+    let heights = heights.into_iter().flatten().map(|height| ("height", height.0));
+    let mut numbers = heights.chain([("epoch", answer.epoch.0)]);
+    numbers.find(|(_, number)| *number > NUMBER_MAX).map(|(name, number)| format!("{name} {number}"))
 }
 
 fn refusal(reason: Option<&str>, message: &str) -> String {
@@ -192,7 +213,14 @@ impl Client {
         &self,
         height: Option<Height>,
     ) -> Result<Option<ValidatorsAnswer>, ClientError> {
-        self.call::<table::ValidatorsGet>(&ValidatorsParameters { height }).await
+        let answer = self.call::<table::ValidatorsGet>(&ValidatorsParameters { height }).await?;
+        match answer.as_ref().and_then(beyond_any_chain) {
+            None => Ok(answer),
+            Some(reason) => {
+                let method = <table::ValidatorsGet as Method>::NAME;
+                Err(ClientError::Impossible { url: self.url.clone(), method, reason })
+            }
+        }
     }
 
     /// `consensus_getEvidence`.

@@ -65,7 +65,10 @@ pub(crate) fn json(code: u8, message: &str, reason: Option<&str>) -> String {
 fn reason(error: &anyhow::Error) -> Option<&str> {
     error.chain().find_map(|cause| match cause.downcast_ref::<ClientError>()? {
         ClientError::Refused { reason, .. } => reason.as_deref(),
-        ClientError::Url { .. } | ClientError::NoAnswer { .. } | ClientError::Unreadable { .. } => None,
+        ClientError::Url { .. }
+        | ClientError::NoAnswer { .. }
+        | ClientError::Impossible { .. }
+        | ClientError::Unreadable { .. } => None,
     })
 }
 

@@ -1,13 +1,12 @@
 //! How fast the engine alone is: replicas that hand each other their messages, without network, disk or ledger.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::io;
 use std::sync::Arc;
 
-use quorate_consensus::pbft::{Message, Pbft, Record};
+use quorate_consensus::pbft::{Message, Pbft};
 use quorate_consensus::{
-    Action, Backlog, Engine, Event, Input, Log, Mono, Now, Rejection, Replica, Scope, Setup, To, Verdict,
-    Voter, drive,
+    Action, Backlog, Engine, Event, Input, Mono, Now, Rejection, Replica, Scope, Setup, To, Verdict, Voter,
+    drive,
 };
 use quorate_crypto::{Hash, model::Modelled};
 use quorate_ledger::{
@@ -15,27 +14,12 @@ use quorate_ledger::{
     Operation, Payload, Transaction, ValidatorIndex,
 };
 
+use crate::log::NoLog;
 use crate::machine::Chain;
 use crate::scenario::Scenario;
 
 /// Time that passes from block to block.
 const PACE_MS: u64 = 10;
-
-struct NoLog;
-
-impl Log<Record> for NoLog {
-    fn append(&mut self, _: &[Record]) -> io::Result<()> {
-        Ok(())
-    }
-
-    fn wants_compaction(&self) -> bool {
-        false
-    }
-
-    fn compact(&mut self, _: &[Record]) -> io::Result<()> {
-        Ok(())
-    }
-}
 
 struct Cluster {
     chain: Arc<Chain>,

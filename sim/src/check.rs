@@ -1,17 +1,20 @@
 //! The claims that every run is held to, judged from outside: by what nodes committed, signed, kept and sent.
 //!
-//! The checkers share no code with engine and ledger beyond the formats. They hash headers and fold Merkle roots
-//! themselves, and execute transfers with their own few lines ([`model`]). What a liar's machine does or says is judged by
-//! nobody; what the others make of it is.
+//! The checkers share no code with engine and ledger beyond the types and their encoding. They hash what is signed and named
+//! ([`formats`]) and fold Merkle roots themselves, and execute transfers with their own few lines ([`balances`]). What is not
+//! read a second time: whether a piece of evidence proves itself, which its own `holds` says; and of the ways in which a
+//! NEW-VIEW is false (`docs/pbft.md` §4.3) all but one, that its blocks are not those chosen ([`choice`]). What a liar's
+//! machine does or says is judged by nobody; what the others make of it is.
 
-pub(crate) mod bounds;
+pub(crate) mod balances;
 pub(crate) mod chain;
 pub(crate) mod choice;
 pub(crate) mod epochs;
 pub(crate) mod evidence;
+pub(crate) mod formats;
 pub(crate) mod keys;
-pub(crate) mod model;
 pub(crate) mod proofs;
+pub(crate) mod sizes;
 pub(crate) mod votes;
 
 use std::fmt;
@@ -62,7 +65,7 @@ impl Checks {
         Self {
             chain: ChainCheck::new(chain, machines),
             votes: VoteCheck::new(chain.keys.len()),
-            evidence: EvidenceCheck::new(chain.liars.clone()),
+            evidence: EvidenceCheck::default(),
             liars: chain.liars.clone(),
             forgetful: vec![false; machines],
         }
@@ -71,8 +74,6 @@ impl Checks {
     /// A machine's vote log has lost something that was safe.
     pub(crate) fn forgets(&mut self, machine: usize) {
         self.forgetful[machine] = true;
-        self.votes.forgets(machine);
-        self.evidence.forgets(machine);
     }
 
     /// Whether a machine is that of a correct member.
@@ -98,13 +99,21 @@ impl Checks {
             Sighting::Kept(votes) => {
                 // Those of others are none of its promises.
                 let mut own = votes.iter().filter(|vote| self.chain.epochs.signer(vote) == Some(node));
-                own.try_for_each(|vote| self.votes.kept(node, vote))?;
+                own.try_for_each(|vote| self.votes.kept(node, self.forgetful[node], vote))?;
                 self.entered(node, votes);
                 Ok(())
             }
             Sighting::Sent(votes) => votes.iter().try_for_each(|vote| self.sent(node, vote)),
             Sighting::Began(epoch) => {
                 self.votes.began(node, *epoch);
+                Ok(())
+            }
+            Sighting::Refused => {
+                self.votes.refused(node);
+                Ok(())
+            }
+            Sighting::Renewed(epoch) => {
+                self.votes.renewed(node, *epoch);
                 Ok(())
             }
             Sighting::Committed(block) => self.chain.committed(node, block),
@@ -119,7 +128,8 @@ impl Checks {
             }
             Sighting::Accuses(accusation) => {
                 let signer = self.chain.epochs.member(&accusation.signer);
-                self.evidence.accuses(node, signer, accusation)
+                let liar = signer.filter(|member| !self.is_sound(*member));
+                self.evidence.accuses(node, liar, accusation)
             }
             Sighting::Blames { whom, .. } if self.liars.get(*whom) == Some(&true) => Ok(()),
             Sighting::Blames { whom, what, detail } => Err(Violation::new(
@@ -144,7 +154,7 @@ impl Checks {
             match (vote.slot.kind, self.chain.epochs.signer(vote)) {
                 (VoteKind::NewView, _) => self.evidence.entered(node, vote),
                 (VoteKind::ViewChange, Some(signer)) if !self.is_correct(signer) => {
-                    let heard = Heard { vote: *vote, counted: true, inside: true, is_false: false };
+                    let heard = Heard { vote: *vote, counted: true, inside: true, proposes_wrongly: false };
                     self.evidence.heard(node, signer, &heard);
                 }
                 (VoteKind::ViewChange | VoteKind::Prepare | VoteKind::Commit | VoteKind::Checkpoint, _) => {}
@@ -155,7 +165,7 @@ impl Checks {
     /// A correct node sends its own votes, and passes on what others have sent.
     fn sent(&mut self, node: usize, vote: &Vote) -> Result<(), Violation> {
         match self.chain.epochs.signer(vote) {
-            Some(signer) if signer == node => self.votes.sent(node, vote),
+            Some(signer) if signer == node => self.votes.sent(node, self.forgetful[node], vote),
             Some(signer) if !self.is_correct(signer) || self.forgetful[signer] => Ok(()),
             Some(signer) => self.votes.passed_on(node, signer, vote),
             None => {

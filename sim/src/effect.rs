@@ -7,6 +7,7 @@ use quorate_consensus::Mono;
 use quorate_crypto::Hash;
 use quorate_ledger::{Block, Epoch, ExecutionOutcome, Height};
 
+use crate::coverage::Counter;
 use crate::observe::{Accusation, Vote};
 use crate::wire::Parcel;
 
@@ -51,6 +52,10 @@ pub(crate) enum Sighting {
     Sent(Vec<Vote>),
     /// It has gone over to this epoch, and has done all that the step before wanted.
     Began(Epoch),
+    /// Its key is refused for its log or mark: it follows, and signs nothing.
+    Refused,
+    /// Its key begins anew with this epoch, with a log that has no voice in those before.
+    Renewed(Epoch),
     /// Its engine holds this block for final.
     Committed(Arc<Block>),
     /// Its ledger has executed and synced this block; from here on it would tell clients so.
@@ -92,8 +97,8 @@ pub(crate) struct Heard {
     pub(crate) counted: bool,
     /// Whether it came inside another message, which the engine may not have taken.
     pub(crate) inside: bool,
-    /// Whether it is a NEW-VIEW that is false by itself.
-    pub(crate) is_false: bool,
+    /// Whether it is a NEW-VIEW whose blocks do not follow from its claims: one of the ways to be false by itself.
+    pub(crate) proposes_wrongly: bool,
 }
 
 /// Something a node does.
@@ -119,7 +124,7 @@ pub(crate) enum Effect<M> {
     /// A line for the trace.
     Note(String),
     /// It is counted for the report.
-    Count(&'static str),
+    Count(Counter),
     /// Its process ends here.
     Die(Death),
 }
@@ -177,7 +182,7 @@ impl<M> Effects<M> {
     }
 
     /// Something of interest happened, for the report.
-    pub(crate) fn count(&mut self, what: &'static str) {
+    pub(crate) fn count(&mut self, what: Counter) {
         self.list.push(Effect::Count(what));
     }
 

@@ -5,6 +5,8 @@ mod draw;
 use std::fmt;
 use std::ops::RangeInclusive;
 
+use crate::coverage::Counter;
+
 pub(crate) use draw::{draw_marks, draw_ms, draw_network, draw_point, draw_rates, draw_script};
 
 /// What a network does to packets: each is lost, doubled, delayed or changed on its own, so order means nothing.
@@ -269,10 +271,10 @@ pub enum Fault {
 }
 
 impl Fault {
-    /// What it is called in reports.
+    /// What counts it.
     #[must_use]
-    pub fn name(&self) -> &'static str {
-        match self {
+    pub fn counter(&self) -> Counter {
+        let name = match self {
             Fault::Crash { restart_after_ms: None, .. } => "gone for good",
             Fault::Crash { .. } => "crash",
             Fault::CrashAt { point, .. } => match point {
@@ -308,10 +310,11 @@ impl Fault {
             Fault::Slow { .. } => "links slow",
             Fault::Reconnect { .. } => "reconnect",
             Fault::Network(_) => "network changes",
-        }
+        };
+        Counter::named(name)
     }
 
-    /// The node whose vote it takes away for good, if it does.
+    /// The node whose vote it takes away for good, if it does: an expendable one.
     pub(crate) fn takes_away(&self) -> Option<usize> {
         match self {
             Fault::Crash { node, restart_after_ms: None }

@@ -1,4 +1,4 @@
-//! Validators that lie: what they do, apart from how messages of an engine look (that is `observe`).
+//! Validators that lie: what ways there are, and what a liar knows. How an engine's messages are lied about is its own file.
 //!
 //! A liar runs the real engine, log and ledger, and what it sends is changed on the way out; besides, it sends at any
 //! time what no engine would. It signs with its own key, which is the only one that it holds. Up to f of a run's
@@ -13,11 +13,11 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use quorate_consensus::pbft::{Message, Pbft};
 use quorate_consensus::{Status, To};
 use quorate_crypto::{Hash, SecretKey};
 use quorate_ledger::{Epoch, ValidatorIndex};
 
+use crate::coverage::Counter;
 use crate::machine::Chain;
 use crate::observe::Observed;
 use crate::process::epochs::Instance;
@@ -115,10 +115,10 @@ impl Lie {
         Self::Twin,
     ];
 
-    /// What it is called in reports.
+    /// What counts it.
     #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
+    pub fn counter(self) -> Counter {
+        let name = match self {
             Self::Equivocate => "lie: equivocating primary",
             Self::SilentPrimary => "lie: silent primary",
             Self::SlowPrimary => "lie: slow primary",
@@ -145,7 +145,8 @@ impl Lie {
             Self::FalseBlocks => "lie: false blocks",
             Self::Impersonate => "lie: impersonation",
             Self::Twin => "lie: twin",
-        }
+        };
+        Counter::named(name)
     }
 }
 
@@ -184,8 +185,8 @@ pub struct Liar<M> {
     pub(crate) heard: VecDeque<M>,
     /// What it has proposed twice: the block that its engine stands by, and the other, with who was given that.
     pub(crate) doubles: VecDeque<(Hash, Hash, Vec<ValidatorIndex>)>,
-    /// What was told for the report.
-    pub(crate) told: Vec<&'static str>,
+    /// What is still to be counted for the report.
+    pub(crate) counted: Vec<Counter>,
 }
 
 impl<M: Clone> Liar<M> {
@@ -209,7 +210,7 @@ impl<M: Clone> Liar<M> {
             random,
             heard: VecDeque::new(),
             doubles: VecDeque::new(),
-            told: Vec::new(),
+            counted: Vec::new(),
         }
     }
 
@@ -239,10 +240,10 @@ impl<M: Clone> Liar<M> {
     }
 
     /// Whether it lies so this time, in so many of 1,000 cases; if so, that is counted.
-    pub(crate) fn lies(&mut self, lie: Lie, permille: u32) -> bool {
+    pub(crate) fn tells(&mut self, lie: Lie, permille: u32) -> bool {
         let now = self.does(lie) && self.random.chance(permille);
         if now {
-            self.told.push(lie.name());
+            self.counted.push(lie.counter());
         }
         now
     }
@@ -299,20 +300,6 @@ pub trait Deceptive: Observed {
 
     /// What the liar says unasked, knowing how its own engine stands.
     fn invent(liar: &mut Liar<Self::Message>, now: &Status) -> Vec<Told<Self::Message>>;
-}
-
-impl Deceptive for Pbft {
-    fn alter(liar: &mut Liar<Message>, to: To, message: Message) -> Vec<Told<Message>> {
-        pbft::alter(liar, to, message)
-    }
-
-    fn answer(liar: &mut Liar<Message>, message: &Message) -> Vec<Told<Message>> {
-        pbft::answer(liar, message)
-    }
-
-    fn invent(liar: &mut Liar<Message>, now: &Status) -> Vec<Told<Message>> {
-        pbft::invent(liar, now)
-    }
 }
 
 /// The message, at once.

@@ -17,7 +17,13 @@
 //! - The code under test is what the node runs: messages are encoded, decoded and verified, records go through a log
 //!   that forgets what was not synced, actions wait for that sync, as `docs/pbft.md` §6 demands.
 //!
-//! An engine takes part by saying which votes its messages and records carry ([`Observed`]).
+//! An engine takes part by saying which votes its messages and records carry ([`Observed`]), and how it is lied about
+//! ([`Deceptive`]).
+//!
+//! Who is who: a *member* is a key that is a validator, was one or may become one, by its number in [`Scenario`]; a *machine*
+//! is what has its disks and clock, one for each member and one more for each twin; a *node* is a machine with or without the
+//! *process* that runs on it, named `n2` by the number of the machine, which up to the twins is the member's; a *place* or
+//! index, `#2`, is where a member stands in the validator set of an epoch, as signatures name it.
 
 pub mod bench;
 mod bodies;
@@ -43,9 +49,9 @@ mod shrink;
 mod trace;
 mod wire;
 
-pub use check::Violation;
+pub use check::{Violation, chain::AGREEMENT};
 pub use client::{Lasting, Workload};
-pub use coverage::Coverage;
+pub use coverage::{Counter, Coverage};
 pub use faults::{Fault, Link, MarkFault, NetworkFaults, Point, Scheduled};
 pub use liar::{Deceptive, Liar, LiarPlan, Lie, Told};
 pub use machine::Timing;

@@ -295,6 +295,23 @@ impl<R: BorshSerialize + BorshDeserialize + Clone> Log<R> for DiskLog<R> {
     }
 }
 
+/// Where a replica writes that has no vote, or no disk: nowhere.
+pub(crate) struct NoLog;
+
+impl<R> Log<R> for NoLog {
+    fn append(&mut self, _: &[R]) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn wants_compaction(&self) -> bool {
+        false
+    }
+
+    fn compact(&mut self, _: &[R]) -> io::Result<()> {
+        Ok(())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;

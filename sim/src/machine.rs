@@ -194,7 +194,7 @@ impl<R: borsh::BorshSerialize + borsh::BorshDeserialize + Clone + Promised> Mach
 
     /// Whether its vote log has rotted, or the mark beside its key is not that of the log: whoever notices must not sign
     /// by it any more.
-    pub(crate) fn is_rotten(&self) -> bool {
+    pub(crate) fn is_refused(&self) -> bool {
         self.rotten.is_some() || self.log.has_spoilt_mark()
     }
 
@@ -234,7 +234,7 @@ impl<R: borsh::BorshSerialize + borsh::BorshDeserialize + Clone + Promised> Mach
         let voter = place.map(|index| Voter { index, key: self.key().clone() });
         Setup {
             scope: scope.clone(),
-            voter: voter.filter(|_| !self.is_rotten()),
+            voter: voter.filter(|_| !self.is_refused()),
             parameters: parameters.clone(),
             nonce: self.random.below(u64::MAX),
         }

@@ -1,18 +1,20 @@
 //! What the checkers may see of an engine's messages and records: who signed what.
 //!
-//! This is the only place that knows an engine's types. An engine that says here which votes its messages carry and
-//! which votes its records cover can be simulated and checked like any other.
+//! What runs and checks an engine knows nothing of its types but this. An engine that says here which votes its messages
+//! carry and which votes its records cover, and in `liar` how they are lied about, can be simulated like any other.
 
 use std::fmt;
 
 use quorate_consensus::{
-    Engine, Evidence, Scope,
+    Engine, Evidence, Scope, evidence,
     pbft::{Message, Pbft, Record, message},
 };
 use quorate_crypto::{Hash, PublicKey, encode};
 use quorate_ledger::{CommitPayload, Epoch, Height, ValidatorIndex, View};
 
 use crate::check::choice::Claimed;
+use crate::check::formats::result_hash;
+use crate::coverage::Counter;
 use crate::trace::Short;
 
 /// Kinds of vote; a validator casts at most one of a kind in one place.
@@ -28,6 +30,12 @@ pub enum VoteKind {
     ViewChange,
     /// The start of a view.
     NewView,
+}
+
+impl VoteKind {
+    /// All of them.
+    pub const ALL: [Self; 5] =
+        [Self::Prepare, Self::Commit, Self::Checkpoint, Self::ViewChange, Self::NewView];
 }
 
 /// Where a vote is cast: in each such place a correct validator signs one thing for ever.
@@ -77,35 +85,45 @@ pub(crate) struct Accusation {
     pub(crate) slot: Slot,
     /// What it is called.
     pub(crate) kind: &'static str,
+    /// How it is counted.
+    pub(crate) counter: Counter,
     /// Whether it proves itself to others.
     pub(crate) holds: bool,
 }
 
 impl Accusation {
-    pub(crate) fn of(evidence: &Evidence, scope: &Scope) -> Self {
-        let slot = match evidence {
+    pub(crate) fn of(accused: &Evidence, scope: &Scope) -> Self {
+        let (slot, counter) = match accused {
             Evidence::DoubleVote { kind, first, .. } => {
-                let kind = match kind {
-                    quorate_consensus::evidence::VoteKind::Prepare => VoteKind::Prepare,
-                    quorate_consensus::evidence::VoteKind::Commit => VoteKind::Commit,
+                let (kind, counter) = match kind {
+                    evidence::VoteKind::Prepare => (VoteKind::Prepare, Counter::EVIDENCE_TWO_PREPARES),
+                    evidence::VoteKind::Commit => (VoteKind::Commit, Counter::EVIDENCE_TWO_COMMITS),
                 };
                 let it = &first.payload;
-                Slot { kind, epoch: it.epoch, view: it.view, height: it.height }
+                (Slot { kind, epoch: it.epoch, view: it.view, height: it.height }, counter)
             }
             Evidence::DoubleCheckpoint { first, .. } => {
                 let it = &first.payload;
-                Slot { kind: VoteKind::Checkpoint, epoch: it.epoch, view: View(0), height: it.height }
+                let slot =
+                    Slot { kind: VoteKind::Checkpoint, epoch: it.epoch, view: View(0), height: it.height };
+                (slot, Counter::EVIDENCE_TWO_CHECKPOINTS)
             }
-            Evidence::DoubleViewChange { first, .. } => {
-                view_slot(VoteKind::ViewChange, first.payload.epoch, first.payload.view)
+            Evidence::DoubleViewChange { first: it, .. } => {
+                let slot = view_slot(VoteKind::ViewChange, it.payload.epoch, it.payload.view);
+                (slot, Counter::EVIDENCE_TWO_VIEW_CHANGES)
             }
-            Evidence::DoubleNewView { first: it, .. } | Evidence::FalseNewView { new_view: it, .. } => {
-                view_slot(VoteKind::NewView, it.payload.epoch, it.payload.view)
+            Evidence::DoubleNewView { first: it, .. } => {
+                let slot = view_slot(VoteKind::NewView, it.payload.epoch, it.payload.view);
+                (slot, Counter::EVIDENCE_TWO_NEW_VIEWS)
+            }
+            Evidence::FalseNewView { new_view: it, .. } => {
+                let slot = view_slot(VoteKind::NewView, it.payload.epoch, it.payload.view);
+                (slot, Counter::EVIDENCE_FALSE_NEW_VIEW)
             }
         };
-        let signer = *evidence.signer();
-        let holds = evidence.holds(&scope.chain, &scope.validators);
-        Self { signer, slot, kind: evidence.kind(), holds }
+        let signer = *accused.signer();
+        let holds = accused.holds(&scope.chain, &scope.validators);
+        Self { signer, slot, kind: accused.kind(), counter, holds }
     }
 }
 
@@ -121,7 +139,7 @@ pub trait Observed: Engine {
     fn carried(message: &Self::Message) -> Vec<Vote>;
 
     /// Whether it is a NEW-VIEW that proposes what does not follow from what it rests on.
-    fn is_false(message: &Self::Message) -> bool;
+    fn proposes_wrongly(message: &Self::Message) -> bool;
 
     /// The votes that a record keeps, each with its signer, those of others with them.
     fn kept(record: &Self::Record) -> Vec<Vote>;
@@ -160,7 +178,7 @@ impl Observed for Pbft {
         it.payload.changes.iter().map(request).collect()
     }
 
-    fn is_false(message: &Message) -> bool {
+    fn proposes_wrongly(message: &Message) -> bool {
         let Message::NewView(it) = message else { return false };
         let payload = &it.payload;
         let key = |it: &CommitPayload| (it.height, it.view, it.block);
@@ -172,15 +190,15 @@ impl Observed for Pbft {
             parents: proven.map(|it| (key(&it.payload), it.header.parent)).collect(),
             blocks: payload.blocks.clone(),
         };
-        claimed.is_false()
+        claimed.proposes_wrongly()
     }
 
     fn kept(record: &Record) -> Vec<Vote> {
         match record {
-            Record::Voted { kind: quorate_consensus::evidence::VoteKind::Prepare, vote: it } => {
+            Record::Voted { kind: evidence::VoteKind::Prepare, vote: it } => {
                 vec![vote(VoteKind::Prepare, it)]
             }
-            Record::Voted { kind: quorate_consensus::evidence::VoteKind::Commit, vote: it } => {
+            Record::Voted { kind: evidence::VoteKind::Commit, vote: it } => {
                 vec![vote(VoteKind::Commit, it)]
             }
             Record::Checkpointed(it) => vec![checkpoint(it)],
@@ -264,5 +282,5 @@ fn checkpoint(vote: &message::CheckpointVote) -> Vote {
     let payload = &vote.payload;
     let slot =
         Slot { kind: VoteKind::Checkpoint, epoch: payload.epoch, view: View(0), height: payload.height };
-    Vote { signer: vote.signer, slot, target: payload.hash() }
+    Vote { signer: vote.signer, slot, target: result_hash(payload) }
 }

@@ -30,11 +30,13 @@ use quorate_ledger::{
 };
 
 use crate::bodies::Bodies;
+use crate::coverage::Counter;
 use crate::effect::{Effects, Sighting, Wake};
 use crate::liar::{Deceptive, Liar};
 use crate::log::Found;
 use crate::machine::Machine;
 use crate::pool::Pool;
+pub(crate) use actions::SERVE_BLOCKS;
 use epochs::{Epochs, Opening, opening};
 use executor::{Executor, stored_blocks};
 use follow::Follow;
@@ -57,9 +59,9 @@ pub(crate) struct Process<E: Deceptive> {
     epochs: Epochs,
     inbox: Vec<Input<E::Message>>,
     /// Who sent messages in there that the network has changed and that verify all the same: those that nobody signs.
-    changed: Vec<usize>,
+    corrupted_from: Vec<usize>,
     /// The same of what the engine took in its last turn: if it refuses what came from them, that is nobody's fault.
-    changed_now: Vec<usize>,
+    corrupted_from_now: Vec<usize>,
     turn: Turn<E::Message>,
     /// Answers of candidates that are on their way to the inbox.
     answers: VecDeque<Event<E::Message>>,
@@ -124,16 +126,17 @@ impl<E: Deceptive> Process<E> {
         };
         let tip = ledger.tip();
         // What is to come of it, before it is read: reading enters the log in its mark.
-        let rotten = machine.is_rotten();
-        let records = match (machine.read_log(), rotten) {
+        let refused = machine.is_refused();
+        let records = match (machine.read_log(), refused) {
             (Found::Records(records), false) => records,
             (Found::Damage(why), true) => {
                 out.note(|| format!("follows without voting: {why}"));
                 out.count(if machine.log.has_spoilt_mark() {
-                    "spoilt mark refused"
+                    Counter::SPOILT_MARK_REFUSED
                 } else {
-                    "rotten log refused"
+                    Counter::ROTTEN_LOG_REFUSED
                 });
+                out.see(Sighting::Refused);
                 Vec::new()
             }
             (Found::Records(_), true) => {
@@ -174,8 +177,8 @@ impl<E: Deceptive> Process<E> {
             bodies: Bodies::default(),
             epochs,
             inbox: Vec::new(),
-            changed: Vec::new(),
-            changed_now: Vec::new(),
+            corrupted_from: Vec::new(),
+            corrupted_from_now: Vec::new(),
             turn: Turn::Idle,
             answers: VecDeque::new(),
             executor: Executor::above(tip.base_height),

@@ -14,7 +14,7 @@ const MICROSECOND: u64 = 1_000;
 /// A discrete-event queue, and with it the clock of the simulated world.
 #[derive(Debug)]
 pub(crate) struct Queue<T> {
-    /// When, as the how manieth that was put in, and where in `events`: the heap moves these about, which are small.
+    /// When it happens, how many were put in before it, and its place in `events`: the heap moves only these about.
     heap: BinaryHeap<Reverse<(Mono, u64, usize)>>,
     events: Vec<Option<T>>,
     /// Places in there that are empty.

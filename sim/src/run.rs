@@ -1,8 +1,9 @@
 //! One run: the loop over what happens next.
 
 mod audit;
-mod changes;
+
 mod clients;
+mod operators;
 mod outcome;
 mod reads;
 mod settle;
@@ -18,7 +19,7 @@ use quorate_ledger::Height;
 
 use crate::check::{Checks, Violation};
 use crate::client::Clients;
-use crate::coverage::Coverage;
+use crate::coverage::{Counter, Coverage};
 use crate::effect::{Death, Effect, Effects, Sighting, Wake};
 use crate::liar::Deceptive;
 use crate::machine::{Chain, Machine};
@@ -30,13 +31,19 @@ use crate::random::{Random, Stream};
 use crate::scenario::Scenario;
 use crate::trace::{Place, Trace};
 use crate::wire::Parcel;
-use changes::Operators;
+use operators::Operators;
 pub use outcome::{Failure, Report};
 
 /// How often it is seen whether everything has its outcome, once faults have stopped.
 const PROBE_MS: u64 = 100;
 /// More events than this in one run are a loop without end.
 const HAPPENINGS_MAX: u64 = 20_000_000;
+/// For so long each of the others sees the same of two twins, in nanoseconds: a few views.
+const TWIN_TURN_NS: u64 = 3_000_000_000;
+/// In so many of 16 turns it sees both.
+const BOTH_TWINS_OF_16: u64 = 5;
+/// 2^64 by the golden ratio, whose high bits mix what it is multiplied with.
+const GOLDEN_RATIO: u64 = 0x9E37_79B9_7F4A_7C15;
 /// For so long a crash counts as being together with a view change.
 const TOGETHER_MS: u64 = 2_000;
 
@@ -144,7 +151,7 @@ struct Simulation<'a, E: Deceptive> {
     /// Since when some validator is awaited that has not voted in its epoch.
     silent_since: Option<Mono>,
     /// When the first block of each epoch but the first was committed.
-    epochs: Vec<Mono>,
+    epochs_began: Vec<Mono>,
     /// When everything that was to be made was made, and when everything had its outcome.
     done: Option<Mono>,
     /// When every node knew it.
@@ -179,12 +186,12 @@ impl<'a, E: Deceptive> Simulation<'a, E> {
             Machine::new(number, member, chain, timing, scenario.clock_offset_max_ms, lies, E::kept)
         };
         let mut coverage = Coverage::default();
-        scenario.liars.iter().flat_map(|liar| &liar.lies).for_each(|lie| coverage.count(lie.name()));
-        coverage.add("runs", 1);
-        coverage.add("runs with real signatures", u64::from(scenario.real_signatures));
-        coverage.add("runs with changes of epochs planned", u64::from(!scenario.plans.is_empty()));
-        coverage.add("runs with a liar", u64::from(!scenario.liars.is_empty()));
-        coverage.add("runs with several liars", u64::from(scenario.liars.len() > 1));
+        scenario.liars.iter().flat_map(|liar| &liar.lies).for_each(|lie| coverage.count(lie.counter()));
+        coverage.add(Counter::RUNS, 1);
+        coverage.add(Counter::RUNS_WITH_REAL_SIGNATURES, u64::from(scenario.real_signatures));
+        coverage.add(Counter::RUNS_WITH_PLANS, u64::from(!scenario.plans.is_empty()));
+        coverage.add(Counter::RUNS_WITH_A_LIAR, u64::from(!scenario.liars.is_empty()));
+        coverage.add(Counter::RUNS_WITH_SEVERAL_LIARS, u64::from(scenario.liars.len() > 1));
         Self {
             scenario,
             bound_ms: scenario.bound_ms(),
@@ -203,7 +210,7 @@ impl<'a, E: Deceptive> Simulation<'a, E> {
             died: None,
             calm: None,
             silent_since: None,
-            epochs: Vec::new(),
+            epochs_began: Vec::new(),
             done: None,
             quiet: None,
             goal: None,
@@ -339,7 +346,7 @@ impl<'a, E: Deceptive> Simulation<'a, E> {
             }
             for arrival in self.network.fate(from, machine).into_iter().flatten() {
                 let parcel = if arrival.corrupted {
-                    self.coverage.count("packets corrupted");
+                    self.coverage.count(Counter::PACKETS_CORRUPTED);
                     parcel.corrupt(&mut self.random)
                 } else {
                     Rc::clone(parcel)
@@ -360,9 +367,10 @@ impl<'a, E: Deceptive> Simulation<'a, E> {
         let member = self.nodes[to].machine.member;
         let twinned = self.scenario.twins().any(|twin| twin == member);
         let second = to >= members;
-        let turn = self.queue.now().0 / 3_000_000_000;
-        let mix = (turn ^ (from as u64) << 8 ^ self.scenario.seed).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 60;
-        !twinned || mix < 5 || mix.is_multiple_of(2) == second
+        // Four bits that each pair, turn and seed mixes anew.
+        let turn = self.queue.now().0 / TWIN_TURN_NS;
+        let mix = (turn ^ (from as u64) << 8 ^ self.scenario.seed).wrapping_mul(GOLDEN_RATIO) >> 60;
+        !twinned || mix < BOTH_TWINS_OF_16 || mix.is_multiple_of(2) == second
     }
 
     fn see(&mut self, index: usize, sighting: &Sighting) -> Result<(), Violation> {
@@ -390,18 +398,13 @@ impl<'a, E: Deceptive> Simulation<'a, E> {
                 let entered = votes.iter().filter(|vote| vote.slot.kind == VoteKind::NewView).count();
                 (0..entered).for_each(|_| self.count_view_change());
             }
-            Sighting::Accuses(accusation) => self.coverage.count(match accusation.kind {
-                "double_prepare" => "evidence: two PREPAREs",
-                "double_commit" => "evidence: two COMMITs",
-                "double_checkpoint" => "evidence: two CHECKPOINTs",
-                "double_view_change" => "evidence: two VIEW-CHANGEs",
-                "double_new_view" => "evidence: two NEW-VIEWs",
-                _ => "evidence: false NEW-VIEW",
-            }),
-            Sighting::Blames { .. } => self.coverage.count("a liar's message refused"),
-            Sighting::Abstains(_) => self.coverage.count("forgetful replica abstains"),
+            Sighting::Accuses(accusation) => self.coverage.count(accusation.counter),
+            Sighting::Blames { .. } => self.coverage.count(Counter::LIARS_MESSAGE_REFUSED),
+            Sighting::Abstains(_) => self.coverage.count(Counter::FORGETFUL_REPLICA_ABSTAINS),
             Sighting::Opened { .. }
             | Sighting::Began(_)
+            | Sighting::Refused
+            | Sighting::Renewed(_)
             | Sighting::Sent(_)
             | Sighting::Committed(_)
             | Sighting::Heard(_)
@@ -412,18 +415,18 @@ impl<'a, E: Deceptive> Simulation<'a, E> {
 
     /// A correct node has entered a view: what goes on meanwhile?
     fn count_view_change(&mut self) {
-        self.coverage.count("views entered");
+        self.coverage.count(Counter::VIEWS_ENTERED);
         self.count_meanwhile([
-            "views entered with twins",
-            "views entered with a liar",
-            "views entered under loss",
-            "views entered in a partition",
-            "views entered around a crash",
+            Counter::VIEWS_ENTERED_WITH_TWINS,
+            Counter::VIEWS_ENTERED_WITH_A_LIAR,
+            Counter::VIEWS_ENTERED_UNDER_LOSS,
+            Counter::VIEWS_ENTERED_IN_A_PARTITION,
+            Counter::VIEWS_ENTERED_AROUND_A_CRASH,
         ]);
     }
 
-    /// Something happens: with which of these besides? In the order of twins, liars, loss, partition, crash.
-    fn count_meanwhile(&mut self, [twins, liar, loss, parted, crash]: [&'static str; 5]) {
+    /// Counts that something happened while there were twins, liars, loss, a partition or a crash, each if it was so.
+    fn count_meanwhile(&mut self, [twins, liar, loss, parted, crash]: [Counter; 5]) {
         let now = self.queue.now();
         let meanwhile = [
             (twins, self.scenario.twins().next().is_some()),
@@ -438,7 +441,7 @@ impl<'a, E: Deceptive> Simulation<'a, E> {
     fn has_died(&mut self, torn: bool) {
         self.died = Some(self.queue.now());
         if torn {
-            self.coverage.count("torn record");
+            self.coverage.count(Counter::TORN_RECORD);
         }
     }
 

@@ -1,6 +1,6 @@
 //! What a run is made of. Equal scenarios give equal traces.
 
-mod bound;
+mod bounds;
 mod change;
 mod draw;
 mod text;
@@ -129,25 +129,6 @@ impl Scenario {
     #[must_use]
     pub fn real_signatures(self, real_signatures: bool) -> Self {
         Self { real_signatures, ..self }
-    }
-
-    /// The other claim of the second phase: within what time what is submitted is committed, everybody knows it, and who may
-    /// vote does. It follows from the parameters alone.
-    ///
-    /// It is not tight: a transaction that a liar leaves out waits for the inclusion timer, a view that gets nowhere is
-    /// left after at most the longest wait, the next one may take as long to start, and of the views that follow at most f
-    /// have a faulty primary. Everything that was lost comes again with a STATUS. A client tries one node after the other,
-    /// those that are gone too.
-    #[must_use]
-    pub fn bound_ms(&self) -> u64 {
-        let largest = self.sets().iter().map(Vec::len).max().unwrap_or_default();
-        let (faulty, tries) = (faulty_max(largest) as u64, self.faulty().len() as u64 + 2);
-        let under = |parameters: &Parameters| {
-            let view = 2 * parameters.timeout_cap_ms + 2 * parameters.resend_ms;
-            let noticed = 2 * parameters.base_timeout_ms + parameters.inclusion_timeout_ms;
-            noticed + (faulty + 2) * view + tries * self.workload.retry_ms
-        };
-        self.all_parameters().map(under).max().unwrap_or_default()
     }
 
     /// The parameters that may be in force.

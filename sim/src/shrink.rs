@@ -8,16 +8,17 @@ use crate::run::Failure;
 use crate::scenario::Scenario;
 
 impl Failure {
-    /// Drops faults and lies, halves times, takes nodes away, as long as the same claim does not hold; at most `runs` runs.
+    /// Drops faults and lies, halves times, takes nodes away, as long as the same claim does not hold; at most `runs` runs. What
+    /// is fair stays fair.
     #[must_use]
     pub fn shrink<E: Deceptive>(&self, runs: usize) -> Scenario {
-        let mut left = runs;
+        let (mut left, fair) = (runs, self.scenario.is_fair());
         let mut smallest = self.scenario.clone();
         smallest.name = "smaller".to_owned();
         let mut fails = |scenario: &Scenario| {
             left = left.saturating_sub(1);
             left > 0
-                && scenario.is_fair()
+                && (scenario.is_fair() || !fair)
                 && scenario.violation::<E>().is_some_and(|it| it.claim == self.violation.claim)
         };
         if !fails(&smallest) {

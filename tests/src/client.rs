@@ -313,6 +313,18 @@ impl Client {
         .await
     }
 
+    /// Whether the node says that it is ready.
+    ///
+    /// # Errors
+    /// What it says instead, or what the machine says if there is no answer.
+    pub async fn is_ready(&self) -> Result<(), String> {
+        match self.get("/readyz").await {
+            Ok((200, _)) => Ok(()),
+            Ok((status, body)) => Err(format!("{status} {body}")),
+            Err(error) => Err(error.to_string()),
+        }
+    }
+
     /// A POST of any bytes: status and body.
     ///
     /// # Errors

@@ -61,7 +61,13 @@ impl Load {
     /// Begins to transfer one coin at a time from alice to bob through all nodes of a network.
     #[must_use]
     pub fn on(testnet: &Testnet) -> Self {
-        Self::start(testnet.clients(), testnet.wallet("alice"), testnet.wallet("bob").account(), HANDS)
+        Self::by(testnet, HANDS)
+    }
+
+    /// The same with so many hands.
+    #[must_use]
+    pub fn by(testnet: &Testnet, hands: usize) -> Self {
+        Self::start(testnet.clients(), testnet.wallet("alice"), testnet.wallet("bob").account(), hands)
     }
 
     /// Begins to transfer one coin at a time with so many hands, which begin with one node each, in turn.

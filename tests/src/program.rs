@@ -1,6 +1,6 @@
 //! The binary under test, and its commands.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::process::{Command as BlockingCommand, Stdio};
 use std::sync::OnceLock;
@@ -101,12 +101,16 @@ fn build() -> PathBuf {
 pub fn command<S: AsRef<OsStr>>(arguments: impl IntoIterator<Item = S>) -> Command {
     let mut command = Command::new(path());
     command.args(arguments).stdin(Stdio::null()).kill_on_drop(true);
-    for (name, _) in std::env::vars_os() {
-        if name.to_string_lossy().starts_with("QUORATE_") {
-            command.env_remove(name);
-        }
-    }
+    configuration().for_each(|name| {
+        command.env_remove(name);
+    });
     command
+}
+
+/// The variables of this environment that would configure a node, or say how it is tested.
+pub fn configuration() -> impl Iterator<Item = OsString> {
+    let names = std::env::vars_os().map(|(name, _)| name);
+    names.filter(|name| name.to_string_lossy().starts_with("QUORATE_"))
 }
 
 /// Runs a command of the binary to its end.

@@ -90,7 +90,7 @@ impl Node {
 
 /// Whose turn it is to propose.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Term {
+pub struct Leadership {
     /// The view.
     pub view: u64,
     /// Its primary, by the number of its node.
@@ -225,21 +225,21 @@ impl Testnet {
     ///
     /// # Panics
     /// If nobody is, for long.
-    pub async fn term(&self) -> Term {
+    pub async fn leadership(&self) -> Leadership {
         let client = self.client(0);
         until("a primary", SOON, async || {
             let status = client.status().await;
             let key = status["primary"]["key"].as_str().and_then(|key| key.parse::<PublicKey>().ok());
             let primary = self.nodes().iter().position(|node| key.is_some() && node.validator == key);
             let primary = primary.ok_or_else(|| status["primary"].to_string())?;
-            Ok(Term { view: number(&status["view"]), primary })
+            Ok(Leadership { view: number(&status["view"]), primary })
         })
         .await
     }
 
     /// Which node is the primary.
     pub async fn primary(&self) -> usize {
-        self.term().await.primary
+        self.leadership().await.primary
     }
 
     /// Which node is the primary of a view, by the set of the genesis.
@@ -293,12 +293,7 @@ impl Testnet {
     pub async fn start(&mut self, node: usize) {
         self.manage("start", node).await;
         let client = self.client(node);
-        until("the node is ready", READY_WITHIN, async || match client.get("/readyz").await {
-            Ok((200, _)) => Ok(()),
-            Ok((status, body)) => Err(format!("{status} {body}")),
-            Err(error) => Err(error.to_string()),
-        })
-        .await;
+        until("the node is ready", READY_WITHIN, async || client.is_ready().await).await;
     }
 
     /// Stops a node as its operator does, having looked at what it holds against others.

@@ -293,10 +293,9 @@ async fn a_chain_of_one_validator_is_made_by_hand_and_asks_for_fees() {
     .spawn()
     .expect("it runs");
     let client = Client::new(&rpc);
-    until("it is ready", SOON, async || match client.get("/readyz").await {
-        Ok((200, _)) => Ok(()),
-        Ok((_, why)) => Err(why),
-        Err(error) => Err(format!("{error}: {}", fs::read_to_string(path("log")).unwrap_or_default())),
+    until("it is ready", SOON, async || {
+        let ready = client.is_ready().await;
+        ready.map_err(|why| format!("{why}: {}", fs::read_to_string(path("log")).unwrap_or_default()))
     })
     .await;
 

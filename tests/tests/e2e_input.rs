@@ -128,6 +128,7 @@ fn bad_bodies() -> Vec<(u16, i64, Vec<u8>)> {
         (400, PARSE_ERROR, b"\xff\xfe\x00".to_vec()),
         (200, INVALID_PARAMS, deep.into_bytes()),
         (200, INVALID_REQUEST, br#"{"id":1}"#.to_vec()),
+        (200, INVALID_REQUEST, b"{}".to_vec()),
         (200, INVALID_REQUEST, br#"{"jsonrpc":"2.0","id":{},"method":"node_status"}"#.to_vec()),
         (200, INVALID_REQUEST, b"[]".to_vec()),
         (200, -32010, format!("[{}]", vec![call; BATCH_MAX + 1].join(",")).into_bytes()),

@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
+use quorate_ledger::Parameters;
 use quorate_tests::chain::assert_whole;
 use quorate_tests::client::Status;
 use quorate_tests::load::{HANDS, Load};
@@ -21,9 +22,6 @@ const MORE: usize = 2 * HANDS;
 /// How long a transaction is watched that cannot be decided; as long again all else is watched.
 const OUTAGE: Duration = Duration::from_secs(2);
 
-/// Heights that may be in flight at a time, with the default parameters.
-const WINDOW: u64 = 8;
-
 /// A network with so many validators under load.
 async fn under_load(validators: usize) -> (Testnet, Load) {
     let testnet = Testnet::of(validators, 0).await;
@@ -36,15 +34,15 @@ async fn under_load(validators: usize) -> (Testnet, Load) {
 async fn a_killed_primary_is_replaced_and_votes_again_when_it_is_back() {
     for (validators, _) in SIZES {
         let (mut testnet, load) = under_load(validators).await;
-        let term = testnet.term().await;
-        testnet.kill_at_once(&[term.primary]).await;
+        let now = testnet.leadership().await;
+        testnet.kill_at_once(&[now.primary]).await;
         load.goes_on(MORE).await;
-        let witness = testnet.but(&[term.primary])[0];
-        assert!(view(&testnet, witness).await > term.view, "another one leads");
+        let witness = testnet.but(&[now.primary])[0];
+        assert!(view(&testnet, witness).await > now.view, "another one leads");
 
-        testnet.start(term.primary).await;
-        let back_at = testnet.client(term.primary).height().await;
-        testnet.votes(term.primary, back_at).await;
+        testnet.start(now.primary).await;
+        let back_at = testnet.client(now.primary).height().await;
+        testnet.votes(now.primary, back_at).await;
         assert_whole(&testnet, &load.stop().await).await;
     }
 }
@@ -53,18 +51,18 @@ async fn a_killed_primary_is_replaced_and_votes_again_when_it_is_back() {
 async fn a_paused_primary_is_replaced_and_votes_again_when_it_goes_on() {
     for (validators, _) in SIZES {
         let (testnet, load) = under_load(validators).await;
-        let term = testnet.term().await;
-        testnet.signal(term.primary, Signal::SIGSTOP);
+        let now = testnet.leadership().await;
+        testnet.signal(now.primary, Signal::SIGSTOP);
         load.goes_on(MORE).await;
-        let witness = testnet.but(&[term.primary])[0];
-        assert!(view(&testnet, witness).await > term.view, "another one leads");
+        let witness = testnet.but(&[now.primary])[0];
+        assert!(view(&testnet, witness).await > now.view, "another one leads");
         // Beyond what its peers still hold as votes.
         load.goes_on(10 * MORE).await;
 
-        testnet.signal(term.primary, Signal::SIGCONT);
+        testnet.signal(now.primary, Signal::SIGCONT);
         let goal = testnet.client(witness).height().await;
-        testnet.client(term.primary).reach(goal).await;
-        testnet.votes(term.primary, goal).await;
+        testnet.client(now.primary).reach(goal).await;
+        testnet.votes(now.primary, goal).await;
         assert_whole(&testnet, &load.stop().await).await;
     }
 }
@@ -162,7 +160,7 @@ async fn a_wiped_validator_has_the_chain_again_and_never_votes() {
         for height in wiped_at + 1..=last {
             let decision = testnet.client(wiped).decision(height).await.expect("it was committed");
             // What was under way when it was killed may have its vote of before.
-            let before = height <= wiped_at + WINDOW;
+            let before = height <= wiped_at + u64::from(Parameters::default().window);
             assert!(before || !decision.voters.contains(&place), "block {height}: {decision:?}");
         }
     }

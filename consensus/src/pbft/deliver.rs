@@ -172,9 +172,9 @@ impl Pbft {
         self.prune();
     }
 
-    /// Forgets heights up to the highest base that the ledger has synced: from there on the chain itself is the proof. Up
-    /// to what is synced would be too far where that lies below the base: after a crash the replica would stand on an
-    /// older base, and say nothing of the committed blocks in between.
+    /// Forgets heights up to the highest base that the ledger has synced: from there on the chain itself is the proof. Up to
+    /// the base itself would be too far: after a crash the replica stands on the one that is synced, and would say nothing of
+    /// the committed blocks above it. Between two of them nothing is forgotten, though their results are reported one by one.
     fn prune(&mut self) {
         let executed = self.executed.checkpoint.height;
         let open = self.unsynced_bases.split_off(&executed.next());

@@ -67,7 +67,7 @@ use quorate_ledger::{
 
 use self::{
     checkpoint::Checkpoints,
-    message::{Base, NewView, Statement, ViewChange},
+    message::{Base, NewView, ViewChange},
     participation::Participation,
     proposal::{Building, Parent},
     ration::Ration,
@@ -80,7 +80,7 @@ pub use self::{message::Message, record::Record};
 use crate::{
     engine::{
         Action, Backlog, Engine, Event, Horizon, InFlight, Mono, Now, OpenError, Output, Promised, Role,
-        Scope, Setup, Status, Verified, Voter,
+        Scope, Setup, Status, Verified, Voice, Voter,
     },
     evidence::VoteKind,
     rejection::Rejection,
@@ -305,7 +305,7 @@ impl Engine for Pbft {
             committed: self.committed(),
             stable: self.checkpoints.stable.height,
             view: self.view,
-            voter: self.setup.voter.as_ref().map(|it| it.index),
+            voice: self.setup.voter.as_ref().map_or(Voice::Nobody, |it| Voice::Of(it.index)),
             entered: self.new_view.as_ref().map(|it| (it.payload.view, it.signature)),
         }
     }
@@ -399,7 +399,8 @@ impl Pbft {
 
     /// Takes a message that no correct validator signs: its signer is accused, and nothing that it holds is believed.
     fn on_false(&mut self, from: ValidatorIndex, message: Message, why: Rejection, out: &mut Output<Self>) {
-        if self.has_ended() || self.meets_own(from, Statement::of(&message), out) {
+        let own = self.own_statement(&message);
+        if self.has_ended() || self.meets_own(from, own, out) {
             return;
         }
         match message {
@@ -618,15 +619,6 @@ impl Pbft {
             if let Some(Prepared { payload, signatures }) = round.prepared.clone() {
                 records.push(Record::Prepared { payload, signatures });
             }
-        }
-    }
-
-    /// Has the log keep something, where there is anything to keep: an instance without a voice makes no promise, and what it
-    /// holds comes again as certified blocks. A compaction would leave its records out (`Replica`), and with them the body
-    /// that a later one names, or a view to which the mark says the key has come.
-    fn record(&self, record: Record, out: &mut Output<Self>) {
-        if self.setup.voter.is_some() {
-            out.record(record);
         }
     }
 

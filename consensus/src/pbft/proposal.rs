@@ -197,7 +197,7 @@ impl Pbft {
         assert!(height > self.committed(), "height {height} is closed");
         assert!(self.round(height, view).accepted().is_none(), "one block is accepted at a place");
         let record = self.slots.entry(height).or_default().acceptance(&accepted);
-        self.record(record, out);
+        out.record(record);
         self.timers.accepted();
         self.place(accepted);
     }

@@ -134,8 +134,14 @@ impl Pbft {
             | Message::Holdings(_) => None,
         };
         let inside = inside.map(|it| Statement::ViewChange(Box::new(it.clone())));
-        let outer = (message.signer() == Some(own)).then(|| Statement::of(message)).flatten();
+        let outer = self.own_statement(message);
         self.meets_own(from, inside.into_iter().chain(outer), out)
+    }
+
+    /// What a message states, if it is of this replica's own. Nobody else's is copied: it may take megabytes.
+    pub(super) fn own_statement(&self, message: &Message) -> Option<Statement> {
+        let own = self.setup.voter.as_ref()?.index;
+        (message.signer() == Some(own)).then(|| Statement::of(message)).flatten()
     }
 
     /// Whether one of these statements, whose signatures were verified, is such a one.

@@ -3,7 +3,7 @@
 //! | timer | runs while | on expiry |
 //! | --- | --- | --- |
 //! | proposal | work waits and the window has room; again from each accepted proposal | suspect the primary |
-//! | progress | a block is in flight, or a certificate known whose block is not; again from each commit | suspect the primary |
+//! | progress | a block is in flight, or a certificate known whose block is not; again from each commit and delivery | suspect the primary |
 //! | inclusion | an eligible transaction waits; counted anew while committed blocks are full | suspect the primary |
 //! | new view | Q replicas ask for this view or a later one and it has not started | ask for the next |
 //! | rotation | a view has served its blocks or its time | planned change |
@@ -62,12 +62,12 @@ impl Timers {
     /// The view is left for another.
     pub(super) fn left(&mut self) {
         (self.proposal, self.progress, self.new_view) = (None, None, None);
+        self.fruitful = false;
     }
 
     /// The view has started.
     pub(super) fn entered(&mut self, now: Now) {
         self.entered = now.mono;
-        self.fruitful = false;
         self.left();
     }
 
@@ -116,9 +116,9 @@ impl Pbft {
         }
     }
 
-    /// Leaves a view whose primary failed it.
+    /// Leaves a view whose primary failed it. It counts as failed if it had its quorum, and committed nothing.
     pub(super) fn suspect(&mut self, cause: Cause, out: &mut Output<Self>) {
-        if !self.timers.fruitful {
+        if !self.timers.fruitful && (self.is_active() || self.quorum_asks()) {
             self.timers.failures = self.timers.failures.saturating_add(1);
         }
         self.ask_for_next(cause, out);
@@ -136,7 +136,7 @@ impl Pbft {
         // Looked at first, since it also says when a due block will be late: an old answer would be a deadline in the past.
         let late = self.due_block_is_late(now);
         let waits = self.backlog.eligible.is_some() || late;
-        let asking = self.asked.values().filter(|it| it.request.payload.view >= self.view).count();
+        let quorum_asks = self.quorum_asks();
         let set = |timer: &mut Option<Mono>, holds: bool| {
             *timer = if holds { timer.or(Some(now.mono)) } else { None };
         };
@@ -144,7 +144,12 @@ impl Pbft {
         set(&mut self.timers.proposal, active && backup && waits && room);
         set(&mut self.timers.progress, active && in_flight);
         let changing = matches!(self.mode, Mode::Changing) && self.signing().is_some();
-        set(&mut self.timers.new_view, changing && asking >= self.quorum.q());
+        set(&mut self.timers.new_view, changing && quorum_asks);
+    }
+
+    /// Whether Q validators ask for this view or a later one.
+    fn quorum_asks(&self) -> bool {
+        self.asked.values().filter(|it| it.request.payload.view >= self.view).count() >= self.quorum.q()
     }
 
     /// When the next timer runs out.

@@ -20,7 +20,7 @@ use super::{
     reproposal::reproposal_of,
 };
 use crate::{
-    engine::{Horizon, Scope, Verified},
+    engine::{Horizon, Scope, Verified, Voice},
     evidence::VoteKind,
     rejection::Rejection,
 };
@@ -196,9 +196,13 @@ fn view_change(scope: &Scope, horizon: Horizon, mut change: ViewChange) -> Resul
     Ok(change)
 }
 
-/// Whether this replica may still have to start a view. One that does not say who it is may.
+/// Whether this replica may still have to start a view. One of which nobody has said who it is may.
 fn starts(scope: &Scope, horizon: Horizon, view: View) -> bool {
-    let leads = horizon.voter.is_none_or(|own| own == primary(view, scope.validators.len()));
+    let leads = match horizon.voice {
+        Voice::Unknown => true,
+        Voice::Nobody => false,
+        Voice::Of(own) => own == primary(view, scope.validators.len()),
+    };
     leads && horizon.entered.is_none_or(|(entered, _)| entered < view)
 }
 

@@ -381,14 +381,15 @@ impl Pbft {
             };
             out.act(Action::Accuse { evidence: Box::new(evidence) });
         }
-        if failed {
+        // A replica that may not ask for another view stays in this one, however often it is told.
+        if failed && self.signing().is_some() {
             self.suspect(Cause::FalseNewView, out);
         }
     }
 
     /// Starts the current view by its NEW-VIEW, which is recorded first.
     fn enter(&mut self, now: Now, new_view: NewView, start: &Reproposal, out: &mut Output<Self>) {
-        self.record(Record::NewView(Box::new(new_view.clone())), out);
+        out.record(Record::NewView(Box::new(new_view.clone())));
         if let Some(certificate) = start.base.certificate.clone() {
             self.learn_commit(certificate, out);
         }
@@ -504,7 +505,7 @@ impl Pbft {
         primary(view, self.quorum.n())
     }
 
-    /// What a vote in the current view for a block names.
+    /// What a vote in a view for a block names.
     pub(super) fn payload_of(&self, height: Height, block: Hash, view: View) -> CommitPayload {
         CommitPayload { epoch: self.setup.scope.epoch, view, height, block }
     }

@@ -125,7 +125,7 @@ impl Pbft {
                 let Some(signatures) = self.round(height, self.view).prepares.certify(&payload, q) else {
                     break;
                 };
-                self.record(Record::Prepared { payload, signatures: signatures.clone() }, out);
+                out.record(Record::Prepared { payload, signatures: signatures.clone() });
                 let view = self.view;
                 self.round_mut(height, view).prepared = Some(Prepared { payload, signatures });
                 changed = true;

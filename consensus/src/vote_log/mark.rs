@@ -4,7 +4,7 @@ use std::{
     fmt, fs,
     fs::File,
     io::{self, Write as _},
-    path::{Path, PathBuf},
+    path::Path,
 };
 
 use quorate_crypto::durable::{directory_of, replace, sync_directory};
@@ -88,8 +88,9 @@ impl Mark {
 
     /// Replaces the file in one step, durably.
     pub(super) fn write(self, path: &Path) -> io::Result<()> {
-        let next = PathBuf::from(format!("{}.next", path.display()));
-        replace(path, &next, |file| writeln!(file, "{self}"))?;
+        let mut next = path.as_os_str().to_owned();
+        next.push(".next");
+        replace(path, Path::new(&next), |file| writeln!(file, "{self}"))?;
         Ok(())
     }
 

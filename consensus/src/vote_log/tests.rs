@@ -91,7 +91,8 @@ fn compaction_keeps_what_it_is_given_and_goes_on_counting() {
     assert_eq!(records, vec![note(2, "all that matters"), note(2, "and one more")]);
 }
 
-/// > A compaction writes as many frames as it takes, each far below what a frame can hold, and an empty one behind them
+/// > A compaction writes as many frames as it takes, each of 16 MiB or of one record, far below the 4 GiB that a frame can
+/// > hold, and an empty one behind them
 #[test]
 fn a_compaction_of_any_size_is_read_back_and_damage_to_any_of_it_is_refused() {
     let home = home();
@@ -289,6 +290,20 @@ fn the_mark_follows_the_promise() {
     let mark = Mark::read(&home.path().join("mark")).expect("readable");
     let Some(Mark::Entered { promise, .. }) = mark else { panic!("entered, not {mark:?}") };
     assert_eq!(promise, Promise { epoch: Epoch(0), view: View(2) });
+}
+
+/// Directories may have names that are no text.
+#[test]
+#[cfg(unix)]
+fn a_mark_stands_in_any_directory() {
+    use std::os::unix::ffi::OsStrExt as _;
+    let parent = tempfile::tempdir().expect("a temporary directory");
+    let home = parent.path().join(std::ffi::OsStr::from_bytes(b"caf\xe9"));
+    fs::create_dir(&home).expect("a directory");
+    Mark::create_unused(&home.join("mark")).expect("a new mark");
+    written(&home);
+    let mark = Mark::read(&home.join("mark")).expect("readable");
+    assert!(matches!(mark, Some(Mark::Entered { promise, .. }) if promise.view == View(2)));
 }
 
 #[test]

@@ -88,7 +88,9 @@ fn votes_in_any_order_make_the_same_certificate() {
     assert_eq!(one.signatures()[1], key(2).sign_bytes(b"message"));
 }
 
-/// `docs/pbft.md §2`: "a duplicate signer cannot be written down".
+/// `docs/pbft.md §2`:
+///
+/// > a duplicate signer cannot be written down
 #[test]
 fn a_second_vote_of_a_validator_does_not_count() {
     let mut twice = votes(&[1, 2], b"message");

@@ -51,7 +51,9 @@ fn debug_shows_the_public_half_only() {
     assert!(!shown.contains(&format!("{:?}", key.seed())), "{shown}");
 }
 
-/// `docs/pbft.md §2`: "no signature can be replayed as another kind, in another protocol version or chain".
+/// `docs/pbft.md §2`:
+///
+/// > no signature can be replayed as another kind, in another protocol version or chain
 #[test]
 fn a_signature_holds_for_its_domain_chain_and_payload_only() {
     let (key, chain) = (SecretKey::generate(), Hash::of(b"chain"));

@@ -170,20 +170,31 @@ impl Reader {
     /// # Errors
     /// The store's.
     pub fn transaction(&self, id: &Hash) -> Result<Option<TransactionPlace>, StoreError> {
-        let place = {
-            let live = self.shared.live();
-            match live.overlay.transaction(id) {
-                Some(place) => Some(place),
-                None => rows::read(&*self.shared.store, Family::Transactions, id.as_bytes())?,
-            }
-        };
-        let Some((height, index)) = place else { return Ok(None) };
+        let Some((height, index)) = self.place_of(id)? else { return Ok(None) };
         let receipts: Vec<Receipt> = rows::must(&*self.shared.store, Family::Receipts, height)?;
         match receipts.into_iter().nth(index as usize) {
             Some(receipt) if receipt.id == *id => Ok(Some(TransactionPlace { height, index, receipt })),
             _ => {
                 Err(rows::damaged(Family::Receipts, &rows::height_key(height), format!("no receipt of {id}")))
             }
+        }
+    }
+
+    /// The height of the block that holds a transaction. It costs one small read, where [`Reader::transaction`] reads all
+    /// receipts of the block: this is for those who look up what strangers send.
+    ///
+    /// # Errors
+    /// The store's.
+    pub fn height_of_transaction(&self, id: &Hash) -> Result<Option<Height>, StoreError> {
+        Ok(self.place_of(id)?.map(|(height, _)| height))
+    }
+
+    /// Height and place in the block.
+    fn place_of(&self, id: &Hash) -> Result<Option<(Height, u32)>, StoreError> {
+        let live = self.shared.live();
+        match live.overlay.transaction(id) {
+            Some(place) => Ok(Some(place)),
+            None => rows::read(&*self.shared.store, Family::Transactions, id.as_bytes()),
         }
     }
 

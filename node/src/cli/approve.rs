@@ -270,7 +270,8 @@ impl Base {
                 "{approvals} of {needed} needed: decided. Epoch {} ends with block {last}; the change is in force from \
                  block {} on.\n",
                 self.epoch,
-                last.next()
+                // As a node tells it, which may lie.
+                last.0.saturating_add(1)
             ),
             None => format!(
                 "{approvals} of {needed} needed. The others give the same command with their keys; `quorate query \

@@ -93,6 +93,13 @@ pub(super) async fn fetch(client: &Client, last: Option<Epoch>) -> anyhow::Resul
             headers,
             commit: commit.bytes,
         });
+        ensure!(
+            next.epoch.0 == line.len() as u64,
+            "the node at {} tells of epoch {} where epoch {} begins; ask another",
+            client.url(),
+            next.epoch,
+            line.len()
+        );
         ensure!(next.epoch.0 < EPOCHS_MAX, "the node tells of more than {EPOCHS_MAX} epochs");
         epoch = Some(next);
     }
@@ -155,7 +162,7 @@ impl Handover {
         let first = self.headers.first().context("there is no first header")?;
         ensure!(
             first.chain == *chain
-                && first.height == checkpoint.payload.height.next()
+                && Some(first.height.0) == checkpoint.payload.height.0.checked_add(1)
                 && first.parent == checkpoint.payload.block
                 && first.anchor == checkpoint.payload.anchor(),
             "the first header does not stand on the checkpoint"

@@ -363,7 +363,9 @@ impl Oracle {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
-    /// "It never drops what it took before it is included or expired", and counts and orders agree with a slow model.
+    /// `docs/json-rpc.md`, of a transaction, while counts and orders agree with a slow model:
+    ///
+    /// > Once it has an answer it is kept until it is included or has expired
     #[test]
     fn holds_exactly_what_it_took_and_was_neither_included_nor_expired(
         steps in proptest::collection::vec(step(), 1..60)

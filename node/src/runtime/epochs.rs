@@ -217,7 +217,9 @@ mod tests {
         assert_eq!((met(2), met(2), met(4)), (vec![0, 1], vec![], vec![2, 3]));
     }
 
-    /// `docs/pbft.md` §7, of the checkpoint that closes an epoch: it "names the next set and is signed by the old one."
+    /// `docs/pbft.md` §7, of the block that closes an epoch:
+    ///
+    /// > its CHECKPOINT names the next set and is signed by the old one.
     #[test]
     fn a_closing_checkpoint_is_verified_by_the_set_of_the_epoch_before() {
         let known = chain_of(3);

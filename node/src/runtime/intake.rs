@@ -19,11 +19,11 @@ use std::sync::{Arc, mpsc::SyncSender};
 
 use quorate_consensus::{Engine, Event, Rejection};
 use quorate_crypto::{Batch, Hash, PublicKey, decode, encode};
-use quorate_ledger::{Height, Reader, StoreError, Transaction, TransactionError};
+use quorate_ledger::{Height, Reader, StoreError, Transaction, TransactionError, TransactionRules};
 use quorate_network::{Class, GossipToken, GossipVerdict, Inbound, Network, PeerId, Target, Topic};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
 
-use self::sift::Sifted;
+use self::sift::{Sifted, Way};
 use super::{
     clock::Clock,
     conduct::{Conduct, Consequence, Source, Trust},
@@ -223,18 +223,19 @@ impl<E: Engine + 'static> Intake<E> {
     /// Verifies what is new in a bundle and gives it to the pool: all of it or nothing.
     fn bundle(&self, source: Source, Bundle(transactions): Bundle) -> GossipVerdict {
         let rules = self.rules.now();
-        if let Some(error) = transactions.iter().find_map(|transaction| transaction.check(&rules).err()) {
-            if is_of_the_epoch(&error) {
-                // Its sender may be in another epoch than this node, or have taken it in the one before.
-                return GossipVerdict::Ignore;
+        let Fitting { transactions, all } = match fitting(transactions, &rules) {
+            Ok(fitting) => fitting,
+            Err(error) => {
+                self.offended(source, &format!("a transaction that no pool takes: {error}"));
+                return GossipVerdict::Reject;
             }
-            self.offended(source, &format!("a transaction that no pool takes: {error}"));
-            return GossipVerdict::Reject;
-        }
-        let (fresh, verdict) = match self.sift(transactions) {
+        };
+        let (fresh, verdict) = match self.sift(transactions, way_of(source)) {
             Sifted::Nothing => return GossipVerdict::Ignore,
-            Sifted::Fresh { transactions, may_be_forwarded: true } => (transactions, GossipVerdict::Accept),
-            Sifted::Fresh { transactions, may_be_forwarded: false } => (transactions, GossipVerdict::Ignore),
+            Sifted::Fresh { transactions, may_be_forwarded: true } if all => {
+                (transactions, GossipVerdict::Accept)
+            }
+            Sifted::Fresh { transactions, .. } => (transactions, GossipVerdict::Ignore),
         };
         let now = self.clock.mono();
         let valid = match self.conduct.trust(source, fresh.len(), now) {
@@ -252,12 +253,13 @@ impl<E: Engine + 'static> Intake<E> {
         verdict
     }
 
-    fn sift(&self, bundle: Vec<Arc<Transaction>>) -> Sifted {
+    fn sift(&self, bundle: Vec<Arc<Transaction>>, way: Way) -> Sifted {
         let time = self.tip.borrow().time;
         let known = |id: &Hash| self.waiting.hash_of(id);
         // The executor meets the same disk and ends the node; until then the pool is asked.
-        let committed = |id: &Hash| self.reader.transaction(id).is_ok_and(|place| place.is_some());
-        sift::sift(bundle, time, known, committed)
+        let committed =
+            |id: &Hash| self.reader.height_of_transaction(id).is_ok_and(|height| height.is_some());
+        sift::sift(bundle, way, time, known, committed)
     }
 
     fn offended(&self, source: Source, what: &str) {
@@ -373,6 +375,40 @@ fn verify_batch(transactions: &[Arc<Transaction>]) -> bool {
     batch.verify().into_iter().all(|valid| valid)
 }
 
+fn way_of(source: Source) -> Way {
+    match source {
+        Source::Validator(_) => Way::HandedOver,
+        Source::Peer(_) => Way::Gossiped,
+    }
+}
+
+/// What of a bundle the rules of this node's epoch allow.
+#[derive(Debug, PartialEq, Eq)]
+struct Fitting {
+    transactions: Vec<Arc<Transaction>>,
+    /// Whether that is the whole bundle.
+    all: bool,
+}
+
+/// Leaves out what other parameters would allow: its sender may be in another epoch than this node, or have taken it in the
+/// one before, and is owed the rest of what it hands over.
+///
+/// # Errors
+/// What no parameters allow.
+fn fitting(bundle: Vec<Arc<Transaction>>, rules: &TransactionRules) -> Result<Fitting, TransactionError> {
+    let offered = bundle.len();
+    let mut transactions = Vec::with_capacity(offered);
+    for transaction in bundle {
+        match transaction.check(rules) {
+            Ok(()) => transactions.push(transaction),
+            Err(error) if is_of_the_epoch(&error) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    let all = transactions.len() == offered;
+    Ok(Fitting { transactions, all })
+}
+
 /// Whether other parameters would allow a transaction that these refuse.
 fn is_of_the_epoch(error: &TransactionError) -> bool {
     match error {
@@ -417,8 +453,35 @@ fn is_offence(why: &Rejection) -> bool {
 #[cfg(test)]
 mod tests {
     use quorate_crypto::SecretKey;
+    use quorate_ledger::{Epoch, EpochStart, Parameters, ValidatorSet};
 
     use super::*;
+    use crate::fixtures;
+
+    /// "Who is handed some takes all that is new to it, whatever else came along."
+    #[test]
+    fn what_only_another_epoch_allows_is_left_out_of_a_bundle_and_the_rest_is_not() {
+        let epoch = EpochStart {
+            number: Epoch(0),
+            start: Height(0),
+            below: Hash::ZERO,
+            validators: ValidatorSet::new(vec![SecretKey::from_seed([1; 32]).public()]).expect("one key"),
+            parameters: Parameters {
+                fee_base: 0,
+                fee_per_byte: 0,
+                value_bytes_max: 100,
+                ..Parameters::default()
+            },
+        };
+        let rules = TransactionRules::of(Hash::ZERO, &epoch);
+        let (fit, large) = (fixtures::put(1, 100), fixtures::put(2, 101));
+        let some = fitting(vec![large, Arc::clone(&fit)], &rules);
+        assert_eq!(some, Ok(Fitting { transactions: vec![Arc::clone(&fit)], all: false }));
+        let all = fitting(vec![Arc::clone(&fit)], &rules);
+        assert_eq!(all, Ok(Fitting { transactions: vec![Arc::clone(&fit)], all: true }));
+        let never = fixtures::transaction(3, 1, Vec::new());
+        assert_eq!(fitting(vec![fit, never], &rules), Err(TransactionError::NoOperations));
+    }
 
     #[test]
     fn strangers_leave_validators_their_places() {

@@ -18,6 +18,7 @@ mod backlog;
 mod command;
 mod fetch;
 mod proposals;
+mod room;
 mod spread;
 
 use std::{

@@ -112,12 +112,14 @@ impl<R: BorshSerialize + BorshDeserialize + Promised> Part<R> {
     }
 
     /// An epoch begins, on a block of time `below`. A key that was refused begins anew, if nothing of it can be older
-    /// than that: clocks may be apart by `drift_max_ms`.
+    /// than that. A block that was judged before this node started has a time at most twice `drift_max_ms` ahead of the
+    /// start: by once that a judge allows it to be ahead of the judge's clock, and by once that this may be ahead of this one.
     pub(super) fn begin(&mut self, epoch: Epoch, below: UnixMillis, drift_max_ms: u64) {
         if self.refused.is_none() {
             return;
         }
-        if below <= self.started.plus_millis(drift_max_ms) {
+        let latest_before = self.started.plus_millis(drift_max_ms.saturating_mul(2));
+        if below <= latest_before {
             tracing::info!(%epoch, "the key stays silent: this epoch may have begun before this node was started");
             return;
         }
@@ -132,8 +134,8 @@ impl<R: BorshSerialize + BorshDeserialize + Promised> Part<R> {
     }
 }
 
-const LATER_EPOCH: &str = "It votes again, if it keeps running, in the first epoch that begins later than clocks may differ \
-                           after its start: the others make one with `quorate tx approve validators --same`.";
+const LATER_EPOCH: &str = "It votes again, if it keeps running, in the first epoch that begins more than twice what clocks \
+                           may differ by after its start: the others make one with `quorate tx approve validators --same`.";
 
 /// What the operator can do.
 fn advice(error: &VoteLogError) -> &'static str {

@@ -2,16 +2,18 @@
 
 use std::collections::BTreeMap;
 
-use quorate_crypto::{Hash, encode};
+use quorate_crypto::Hash;
 use quorate_ledger::{Account, Amount, Block, ExecutionOutcome, Height, UnixMillis};
 
 use super::Violation;
+use super::balances::Balances;
 use super::epochs::{EpochCheck, Expected};
+use super::formats::{header_hash, transaction_hash, transaction_id};
 use super::keys::Keys;
-use super::model::Model;
 use crate::machine::Chain;
 
-const AGREEMENT: &str = "all nodes commit the same block at a height, for ever";
+/// The claim of agreement, which no more than f liars can break.
+pub const AGREEMENT: &str = "all nodes commit the same block at a height, for ever";
 const CONTINUITY: &str = "each block stands on the one below: parent, height, time, order of delivery";
 const VALIDITY: &str =
     "a committed block is what its header says, and holds only transactions that fit its time";
@@ -31,8 +33,8 @@ pub(crate) struct ChainCheck {
     /// Where each transaction is.
     places: BTreeMap<Hash, Height>,
     nodes: Vec<Node>,
-    model: Model,
-    genesis_model: Model,
+    balances: Balances,
+    genesis_balances: Balances,
     pub(crate) keys: Keys,
     pub(crate) epochs: EpochCheck,
 }
@@ -48,7 +50,7 @@ struct Agreed {
     /// What executing it gave, once somebody has.
     outcome: Option<ExecutionOutcome>,
     /// What accounts hold after it.
-    after: Model,
+    after: Balances,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -68,8 +70,8 @@ impl ChainCheck {
             blocks: Vec::new(),
             places: BTreeMap::new(),
             nodes: vec![Node::default(); machines],
-            model: Model::new(&chain.genesis),
-            genesis_model: Model::new(&chain.genesis),
+            balances: Balances::new(&chain.genesis),
+            genesis_balances: Balances::new(&chain.genesis),
             keys: Keys::default(),
             epochs: EpochCheck::new(chain),
         }
@@ -96,16 +98,16 @@ impl ChainCheck {
     }
 
     /// The balances after the highest block.
-    pub(crate) fn model(&self) -> &Model {
-        &self.model
+    pub(crate) fn balances(&self) -> &Balances {
+        &self.balances
     }
 
     /// What an account holds after the block at a height, if there is one.
     pub(crate) fn balance_at(&self, height: Height, account: &Account) -> Option<Amount> {
         if height == Height(0) {
-            return Some(self.genesis_model.balance(*account));
+            return Some(self.genesis_balances.of(*account));
         }
-        Some(self.agreed(height)?.after.balance(*account))
+        Some(self.agreed(height)?.after.of(*account))
     }
 
     /// What executing the block at a height gave.
@@ -184,15 +186,15 @@ impl ChainCheck {
         }
         self.validate(block)?;
         for transaction in block.transactions() {
-            let id = Hash::of(&transaction.message());
+            let id = transaction_id(transaction);
             if let Some(before) = self.places.insert(id, height) {
                 let detail = format!("{id} is in block {before} and in block {height}");
                 return Err(Violation::new(ONCE, detail));
             }
         }
-        self.model.apply(block);
+        self.balances.apply(block);
         self.keys.apply(block);
-        let after = self.model.clone();
+        let after = self.balances.clone();
         let expected = self.epochs.apply(block)?;
         self.blocks.push(Agreed { hash: block.hash(), time, first: node, expected, outcome: None, after });
         Ok(())
@@ -200,14 +202,15 @@ impl ChainCheck {
 
     fn validate(&self, block: &Block) -> Result<(), Violation> {
         let height = block.height();
-        let header = Hash::of(&[b"quorate/1/header\0".as_slice(), &encode(block.header())].concat());
+        let header = header_hash(block.header());
         if header != block.hash() {
             return Err(Violation::new(
                 VALIDITY,
                 format!("block {height} has hash {}, not {header}", block.hash()),
             ));
         }
-        let leaves: Vec<Hash> = block.transactions().iter().map(|transaction| transaction.hash()).collect();
+        let leaves: Vec<Hash> =
+            block.transactions().iter().map(|transaction| transaction_hash(transaction)).collect();
         let root = merkle_root(&leaves);
         if root != block.header().transactions_root {
             return Err(Violation::new(

@@ -21,7 +21,7 @@ pub(crate) struct Claimed {
 
 impl Claimed {
     /// Whether it proposes something else than what follows from proven claims.
-    pub(crate) fn is_false(&self) -> bool {
+    pub(crate) fn proposes_wrongly(&self) -> bool {
         self.chosen() != self.blocks
     }
 
@@ -76,10 +76,13 @@ mod tests {
             (5, 1, "c", "other"),
             (6, 1, "d", "c"),
         ];
-        assert!(!claimed(&prepared, &["a", "b"]).is_false());
+        assert!(!claimed(&prepared, &["a", "b"]).proposes_wrongly());
         for blocks in [&["a"][..], &["x"], &["a", "b", "c"], &[]] {
-            assert!(claimed(&prepared, blocks).is_false(), "{blocks:?}");
+            assert!(claimed(&prepared, blocks).proposes_wrongly(), "{blocks:?}");
         }
-        assert!(!claimed(&[(4, 0, "b", "a")], &[]).is_false(), "nothing is known of the height between");
+        assert!(
+            !claimed(&[(4, 0, "b", "a")], &[]).proposes_wrongly(),
+            "nothing is known of the height between"
+        );
     }
 }

@@ -4,10 +4,12 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use quorate_crypto::{Hash, PublicKey, SecretKey, Signature, encode, verify};
+use borsh::BorshSerialize;
+use quorate_crypto::{Hash, MultiSignature, PublicKey, SecretKey, Signature, encode, verify};
 use quorate_ledger::{Block, Epoch, Height, Operation, Parameters, ProposedChange, ProposedValidator};
 
 use super::Violation;
+use super::formats::tagged;
 use crate::machine::Chain;
 use crate::observe::Vote;
 
@@ -39,7 +41,7 @@ impl Span {
 
     /// The name of the set, as a CHECKPOINT has it.
     fn name(&self) -> Hash {
-        Hash::of(&[b"quorate/1/validator-set\0".as_slice(), &encode(&self.validators)].concat())
+        Hash::of(&tagged("validator-set", &[&encode(&self.validators)]))
     }
 }
 
@@ -231,7 +233,7 @@ impl EpochCheck {
     fn is_ready(&self, validator: &ProposedValidator) -> bool {
         let Some(readiness) = &validator.readiness else { return false };
         let said = encode(&(self.number(), readiness.checkpoint));
-        let message = [b"quorate/1/readiness\0".as_slice(), self.chain.as_bytes(), &said].concat();
+        let message = tagged("readiness", &[self.chain.as_bytes(), &said]);
         self.anchors.contains(&readiness.checkpoint) && verify(&validator.key, &message, &readiness.signature)
     }
 
@@ -261,8 +263,19 @@ impl EpochCheck {
         self.spans.push(span);
     }
 
-    /// Whether a quorum of an epoch's validators has signed this: told by keys and signatures alone.
-    pub(crate) fn is_signed(
+    /// Whether a quorum of an epoch's validators has signed this payload under a tag: told by keys and signatures alone.
+    pub(crate) fn is_certified<T: BorshSerialize>(
+        &self,
+        epoch: Epoch,
+        tag: &str,
+        payload: &T,
+        signatures: &MultiSignature,
+    ) -> bool {
+        let message = tagged(tag, &[self.chain.as_bytes(), &encode(payload)]);
+        self.is_signed(epoch, &message, |place| signatures.of(place).copied())
+    }
+
+    fn is_signed(
         &self,
         epoch: Epoch,
         message: &[u8],

@@ -1,5 +1,6 @@
 //! Evidence is sound and complete (`docs/pbft.md` §8): never against a correct validator, and always where one that lies
-//! told one replica two things that this counted, or one that is false by itself.
+//! told one replica two things that this counted, or began a view with other blocks than its claims lead to. Of the other ways
+//! in which a NEW-VIEW is false by itself (§4.3) it is not held that they are found, only that who is accused of one lies.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,9 +15,8 @@ use crate::observe::{Accusation, Slot, Vote, VoteKind};
 type Pair = (usize, usize);
 
 /// Who heard what of liars, and who accused whom.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct EvidenceCheck {
-    liars: Vec<bool>,
     /// By hearer, liar and place: what was heard first.
     heard: BTreeMap<(usize, usize, Slot), Hash>,
     /// By hearer and liar: the highest view that it may know of to be asked for, and the first request that it surely
@@ -34,29 +34,9 @@ pub(crate) struct EvidenceCheck {
 }
 
 impl EvidenceCheck {
-    pub(crate) fn new(liars: Vec<bool>) -> Self {
-        Self {
-            liars,
-            heard: BTreeMap::new(),
-            asked: BTreeMap::new(),
-            started: BTreeMap::new(),
-            entered: BTreeMap::new(),
-            owed: BTreeSet::new(),
-            made: BTreeSet::new(),
-            count: 0,
-        }
-    }
-
     /// How many accusations there were.
     pub(crate) fn count(&self) -> u64 {
         self.count
-    }
-
-    /// A validator's vote log has lost something that was safe: from now on it may be accused.
-    pub(crate) fn forgets(&mut self, place: usize) {
-        if let Some(liar) = self.liars.get_mut(place) {
-            *liar = true;
-        }
     }
 
     /// A node starts: its engine has forgotten what it heard, and what it was going to say; but not how it entered its view.
@@ -115,7 +95,7 @@ impl EvidenceCheck {
         let Vote { slot, target, .. } = heard.vote;
         let differs = self.entered.get(&pair.0).is_some_and(|it| it.slot == slot && it.target != target);
         let last = self.started.get(&(pair, slot.epoch)).copied();
-        let wrong = heard.is_false || differs;
+        let wrong = heard.proposes_wrongly || differs;
         if last.is_none_or(|last| last < slot.view) && (wrong || !heard.counted) {
             self.started.insert((pair, slot.epoch), slot.view);
             if heard.counted {
@@ -130,27 +110,25 @@ impl EvidenceCheck {
         }
     }
 
-    /// A node accuses somebody.
+    /// A node accuses somebody: a liar, or else nobody who may be accused. Whose vote log has lost something is as good as one.
     pub(crate) fn accuses(
         &mut self,
         node: usize,
-        signer: Option<usize>,
+        liar: Option<usize>,
         accusation: &Accusation,
     ) -> Result<(), Violation> {
-        let Accusation { slot, kind, holds, .. } = accusation;
-        let lies = signer.and_then(|signer| self.liars.get(signer)).copied().unwrap_or_default();
-        let Some(signer) = signer.filter(|_| lies && *holds) else {
-            let detail =
-                format!("n{node} accuses {signer:?} of {kind} at {slot:?}; it proves itself: {holds}");
+        let Accusation { signer, slot, kind, holds, .. } = accusation;
+        let Some(liar) = liar.filter(|_| *holds) else {
+            let detail = format!("n{node} accuses {signer} of {kind} at {slot:?}; it proves itself: {holds}");
             return Err(Violation::new("evidence is only ever against a liar, and proves itself", detail));
         };
         self.count += 1;
         if slot.kind == VoteKind::NewView {
-            let last = self.started.entry(((node, signer), slot.epoch)).or_insert(slot.view);
+            let last = self.started.entry(((node, liar), slot.epoch)).or_insert(slot.view);
             *last = slot.view.max(*last);
         }
-        self.owed.remove(&(node, signer, *slot));
-        self.made.insert((node, signer, *slot));
+        self.owed.remove(&(node, liar, *slot));
+        self.made.insert((node, liar, *slot));
         Ok(())
     }
 
@@ -181,6 +159,7 @@ mod tests {
     use quorate_ledger::{Epoch, Height, ValidatorIndex, View};
 
     use super::*;
+    use crate::coverage::Counter;
     use crate::observe::VoteKind;
 
     const SLOT: Slot = Slot { kind: VoteKind::Commit, epoch: Epoch(0), view: View(0), height: Height(1) };
@@ -190,7 +169,7 @@ mod tests {
     }
 
     fn counted(vote: Vote) -> Heard {
-        Heard { vote, counted: true, inside: false, is_false: false }
+        Heard { vote, counted: true, inside: false, proposes_wrongly: false }
     }
 
     /// A VIEW-CHANGE or NEW-VIEW of a view.
@@ -198,10 +177,16 @@ mod tests {
         Vote { slot: Slot { kind, view: View(view), height: Height(0), ..SLOT }, ..vote(target) }
     }
 
-    fn accuse(check: &mut EvidenceCheck, signer: Option<usize>, holds: bool) -> Result<(), Violation> {
+    fn accuse(check: &mut EvidenceCheck, liar: Option<usize>, holds: bool) -> Result<(), Violation> {
         let key = PublicKey::from_bytes([1; 32]);
-        let accusation = Accusation { signer: key, slot: SLOT, kind: "double_commit", holds };
-        check.accuses(0, signer, &accusation)
+        let accusation = Accusation {
+            signer: key,
+            slot: SLOT,
+            kind: "double_commit",
+            counter: Counter::EVIDENCE_TWO_COMMITS,
+            holds,
+        };
+        check.accuses(0, liar, &accusation)
     }
 
     fn hear(check: &mut EvidenceCheck, targets: &[&[u8]]) {
@@ -210,8 +195,7 @@ mod tests {
 
     #[test]
     fn an_accusation_of_a_correct_validator_is_caught() {
-        let mut check = EvidenceCheck::new(vec![false, true]);
-        assert!(accuse(&mut check, Some(0), true).is_err());
+        let mut check = EvidenceCheck::default();
         assert!(accuse(&mut check, None, true).is_err());
         assert!(accuse(&mut check, Some(1), true).is_ok());
         assert!(accuse(&mut check, Some(1), false).is_err());
@@ -219,7 +203,7 @@ mod tests {
 
     #[test]
     fn two_votes_that_were_counted_are_accused_or_caught() {
-        let mut check = EvidenceCheck::new(vec![false, true]);
+        let mut check = EvidenceCheck::default();
         hear(&mut check, &[b"a", b"a"]);
         assert!(check.settled().is_ok());
         hear(&mut check, &[b"b"]);
@@ -232,7 +216,7 @@ mod tests {
 
     #[test]
     fn a_restart_forgets() {
-        let mut check = EvidenceCheck::new(vec![false, true]);
+        let mut check = EvidenceCheck::default();
         hear(&mut check, &[b"a", b"b"]);
         check.opened(0);
         assert!(check.settled().is_ok());
@@ -242,7 +226,7 @@ mod tests {
     fn two_requests_for_the_highest_view_that_is_asked_for_are_accused_or_caught() {
         let ask = |view, target: &[u8]| counted(of_view(VoteKind::ViewChange, view, target));
         let settled = |heard: &[Heard]| {
-            let mut check = EvidenceCheck::new(vec![false, true]);
+            let mut check = EvidenceCheck::default();
             heard.iter().for_each(|it| check.heard(0, 1, it));
             check.settled().is_ok()
         };
@@ -257,7 +241,7 @@ mod tests {
     #[test]
     fn a_view_that_is_started_falsely_or_twice_is_accused_or_caught() {
         let start = |view, target: &[u8]| counted(of_view(VoteKind::NewView, view, target));
-        let mut check = EvidenceCheck::new(vec![false, true]);
+        let mut check = EvidenceCheck::default();
         check.entered(0, &of_view(VoteKind::NewView, 3, b"a"));
         check.heard(0, 1, &start(3, b"a"));
         check.heard(0, 1, &start(7, b"b"));
@@ -266,11 +250,11 @@ mod tests {
         assert!(check.is_owed(), "it has entered by another");
         check.opened(0);
         assert!(!check.is_owed());
-        check.heard(0, 1, &Heard { is_false: true, ..start(7, b"b") });
+        check.heard(0, 1, &Heard { proposes_wrongly: true, ..start(7, b"b") });
         assert!(check.is_owed());
         check.opened(0);
-        check.heard(0, 1, &Heard { is_false: true, counted: false, ..start(7, b"b") });
-        check.heard(0, 1, &Heard { is_false: true, ..start(7, b"b") });
+        check.heard(0, 1, &Heard { proposes_wrongly: true, counted: false, ..start(7, b"b") });
+        check.heard(0, 1, &Heard { proposes_wrongly: true, ..start(7, b"b") });
         assert!(!check.is_owed(), "it may have been reported before");
     }
 }

@@ -5,6 +5,7 @@ use quorate_ledger::{CheckpointCertificate, CommitCertificate, Header, Record, R
 use quorate_ledger::{Height, ProofEnd};
 
 use super::epochs::EpochCheck;
+use super::formats::{header_hash, tagged};
 
 /// From where a client knows a state root.
 #[derive(Clone, Debug)]
@@ -31,8 +32,8 @@ pub(crate) struct Answer {
 
 impl Answer {
     /// The height that it is about, if it proves itself to whoever knows who decides what.
-    pub(crate) fn proven_at(&self, chain: &Hash, epochs: &EpochCheck) -> Option<Height> {
-        let (height, root) = self.root.checked(chain, epochs)?;
+    pub(crate) fn proven_at(&self, epochs: &EpochCheck) -> Option<Height> {
+        let (height, root) = self.root.checked(epochs)?;
         leads_to(&self.key, self.record.as_ref(), &self.proof, &root).then_some(height)
     }
 
@@ -46,24 +47,19 @@ impl Answer {
 }
 
 impl Root {
-    fn checked(&self, chain: &Hash, epochs: &EpochCheck) -> Option<(Height, Hash)> {
+    fn checked(&self, epochs: &EpochCheck) -> Option<(Height, Hash)> {
         match self {
             Root::Certified(it) => {
                 let payload = &it.payload;
-                let message = [b"quorate/1/checkpoint\0", &chain.as_bytes()[..], &encode(payload)].concat();
-                let signed =
-                    epochs.is_signed(payload.epoch, &message, |place| it.signatures.of(place).copied());
+                let signed = epochs.is_certified(payload.epoch, "checkpoint", payload, &it.signatures);
                 let known = epochs.at(payload.height).0 == payload.epoch;
                 (signed && known).then_some((payload.height, payload.state_root))
             }
             Root::Anchored { header, certificate: it } => {
                 let payload = &it.payload;
-                let hash = Hash::of(&[b"quorate/1/header\0".as_slice(), &encode(&**header)].concat());
-                let message = [b"quorate/1/commit\0", &chain.as_bytes()[..], &encode(payload)].concat();
-                let signed =
-                    epochs.is_signed(payload.epoch, &message, |place| it.signatures.of(place).copied());
+                let signed = epochs.is_certified(payload.epoch, "commit", payload, &it.signatures);
                 let known = epochs.at(payload.height).0 == payload.epoch;
-                let named = (payload.height, payload.block) == (header.height, hash);
+                let named = (payload.height, payload.block) == (header.height, header_hash(header));
                 (signed && known && named).then_some((header.anchor.height, header.anchor.state_root))
             }
         }
@@ -89,12 +85,11 @@ fn leads_to(key: &RecordKey, record: Option<&Record>, proof: &StateProof, root: 
         }
         (ProofEnd::Present, None) | (ProofEnd::Empty | ProofEnd::Other { .. }, Some(_)) => return false,
     };
-    let mut below = stands.map_or(Hash::ZERO, |path| {
-        Hash::of(&[&b"quorate/1/state-leaf\0"[..], path.as_bytes(), record.as_bytes()].concat())
-    });
+    let mut below = stands
+        .map_or(Hash::ZERO, |path| Hash::of(&tagged("state-leaf", &[path.as_bytes(), record.as_bytes()])));
     for (at, beside) in proof.siblings.iter().enumerate().rev() {
         let (left, right) = if is_right(&path, at) { (beside, &below) } else { (&below, beside) };
-        below = Hash::of(&[&b"quorate/1/state-node\0"[..], left.as_bytes(), right.as_bytes()].concat());
+        below = Hash::of(&tagged("state-node", &[left.as_bytes(), right.as_bytes()]));
     }
     below == *root
 }

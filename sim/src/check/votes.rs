@@ -1,6 +1,6 @@
 //! One vote a place, and none before it is on disk (`docs/pbft.md` §6, §8).
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use foldhash::fast::FixedState;
 use quorate_crypto::Hash;
@@ -13,36 +13,67 @@ use crate::observe::{Slot, Vote, VoteKind};
 #[derive(Debug)]
 pub(crate) struct VoteCheck {
     nodes: Vec<Node>,
-    sent: u64,
 }
 
 #[derive(Clone, Debug, Default)]
 struct Node {
     kept: HashSet<(Slot, Hash), FixedState>,
     sent: HashMap<Slot, Hash, FixedState>,
-    /// The epochs in which it has voted.
-    voted: BTreeSet<Epoch>,
+    /// How many different votes of a kind it has sent in an epoch.
+    counts: BTreeMap<(VoteKind, Epoch), u64>,
+    /// Since its key was refused: the epoch from which on it may sign, once there is one.
+    voice: Voice,
     /// The epoch that its current instance is of.
     epoch: Epoch,
-    /// Whether its log has lost something that was safe: it may then say something else.
-    forgetful: bool,
+}
+
+/// Where a key may sign.
+#[derive(Clone, Copy, Debug, Default)]
+enum Voice {
+    #[default]
+    Everywhere,
+    /// It was refused.
+    Nowhere,
+    /// It was refused, and has begun anew.
+    From(Epoch),
+}
+
+impl Voice {
+    fn reaches(self, epoch: Epoch) -> bool {
+        match self {
+            Self::Everywhere => true,
+            Self::Nowhere => false,
+            Self::From(first) => first <= epoch,
+        }
+    }
 }
 
 impl VoteCheck {
     pub(crate) fn new(nodes: usize) -> Self {
-        Self { nodes: vec![Node::default(); nodes], sent: 0 }
-    }
-
-    /// A machine's vote log has lost something that was safe.
-    pub(crate) fn forgets(&mut self, machine: usize) {
-        if let Some(node) = self.nodes.get_mut(machine) {
-            node.forgetful = true;
-        }
+        Self { nodes: vec![Node::default(); nodes] }
     }
 
     /// How many different votes were sent.
     pub(crate) fn count(&self) -> u64 {
-        self.sent
+        self.nodes.iter().flat_map(|node| node.counts.values()).sum()
+    }
+
+    /// The same for each node, kind and epoch.
+    pub(crate) fn counts(&self) -> BTreeMap<(usize, VoteKind, Epoch), u64> {
+        let of_node = |(number, node): (usize, &Node)| -> Vec<_> {
+            node.counts.iter().map(|((kind, epoch), count)| ((number, *kind, *epoch), *count)).collect()
+        };
+        self.nodes.iter().enumerate().flat_map(of_node).collect()
+    }
+
+    /// A node's key is refused.
+    pub(crate) fn refused(&mut self, node: usize) {
+        self.nodes[node].voice = Voice::Nowhere;
+    }
+
+    /// A key that was refused begins anew with an epoch.
+    pub(crate) fn renewed(&mut self, node: usize, epoch: Epoch) {
+        self.nodes[node].voice = Voice::From(epoch);
     }
 
     /// A node has gone over to an epoch, and what it did in the one before is done.
@@ -52,15 +83,15 @@ impl VoteCheck {
 
     /// Whether a node has voted in an epoch.
     pub(crate) fn has_voted(&self, node: usize, epoch: Epoch) -> bool {
-        self.nodes[node].voted.contains(&epoch)
+        self.nodes[node].counts.keys().any(|(_, voted)| *voted == epoch)
     }
 
-    /// This vote of its own is safe on the node's disk.
-    pub(crate) fn kept(&mut self, node: usize, vote: &Vote) -> Result<(), Violation> {
+    /// This vote of its own is safe on the node's disk. If it is `forgetful`, its log has lost something that was safe, and it
+    /// may say something else.
+    pub(crate) fn kept(&mut self, node: usize, forgetful: bool, vote: &Vote) -> Result<(), Violation> {
         let place = &mut self.nodes[node];
         let new = place.kept.insert((vote.slot, vote.target));
-        if new && vote.slot.epoch < place.epoch && vote.slot.kind != VoteKind::Checkpoint && !place.forgetful
-        {
+        if new && vote.slot.epoch < place.epoch && vote.slot.kind != VoteKind::Checkpoint && !forgetful {
             let detail = format!("n{node} is in epoch {} and casts {vote}", place.epoch);
             return Err(Violation::new("of an epoch that is over only its results are signed", detail));
         }
@@ -76,17 +107,21 @@ impl VoteCheck {
         Err(Violation::new("nobody votes in the name of another", detail))
     }
 
-    /// The node sends this vote of its own.
-    pub(crate) fn sent(&mut self, node: usize, vote: &Vote) -> Result<(), Violation> {
+    /// The node, which may be `forgetful`, sends this vote of its own.
+    pub(crate) fn sent(&mut self, node: usize, forgetful: bool, vote: &Vote) -> Result<(), Violation> {
         let place = &mut self.nodes[node];
         if !place.kept.contains(&(vote.slot, vote.target)) {
             let detail = format!("n{node} sends {vote}, which no synced record covers");
             return Err(Violation::new("every vote is on disk before it is on the wire", detail));
         }
-        place.voted.insert(vote.slot.epoch);
+        // What it sent before it may pass on, as everybody does.
+        if !place.sent.contains_key(&vote.slot) && !place.voice.reaches(vote.slot.epoch) {
+            let detail = format!("n{node} sends {vote}, its key may sign {:?}", place.voice);
+            return Err(Violation::new("a key that is refused signs nothing before it begins anew", detail));
+        }
         match place.sent.insert(vote.slot, vote.target) {
-            None => self.sent += 1,
-            Some(before) if before != vote.target && !place.forgetful => {
+            None => *place.counts.entry((vote.slot.kind, vote.slot.epoch)).or_default() += 1,
+            Some(before) if before != vote.target && !forgetful => {
                 let detail = format!("n{node} sends {vote}, and has sent one for {before}");
                 return Err(Violation::new("no replica sends two different votes for one place", detail));
             }
@@ -109,15 +144,15 @@ mod tests {
     }
 
     fn keep(check: &mut VoteCheck, votes: &[Vote]) {
-        votes.iter().for_each(|vote| check.kept(0, vote).expect("of the epoch"));
+        votes.iter().for_each(|vote| check.kept(0, false, vote).expect("of the epoch"));
     }
 
     #[test]
     fn a_vote_that_is_not_on_disk_is_caught() {
         let mut check = VoteCheck::new(1);
-        assert!(check.sent(0, &vote(b"a")).is_err());
+        assert!(check.sent(0, false, &vote(b"a")).is_err());
         keep(&mut check, &[vote(b"a")]);
-        assert!(check.sent(0, &vote(b"a")).is_ok());
+        assert!(check.sent(0, false, &vote(b"a")).is_ok());
     }
 
     #[test]
@@ -125,7 +160,7 @@ mod tests {
         let mut check = VoteCheck::new(2);
         assert!(check.passed_on(1, 0, &vote(b"a")).is_err());
         keep(&mut check, &[vote(b"a")]);
-        check.sent(0, &vote(b"a")).expect("kept");
+        check.sent(0, false, &vote(b"a")).expect("kept");
         assert!(check.passed_on(1, 0, &vote(b"a")).is_ok());
         assert!(check.passed_on(1, 0, &vote(b"b")).is_err());
     }
@@ -134,9 +169,9 @@ mod tests {
     fn a_second_vote_for_one_place_is_caught_even_if_it_is_on_disk() {
         let mut check = VoteCheck::new(1);
         keep(&mut check, &[vote(b"a"), vote(b"b")]);
-        assert!(check.sent(0, &vote(b"a")).is_ok());
-        assert!(check.sent(0, &vote(b"a")).is_ok());
-        assert!(check.sent(0, &vote(b"b")).is_err());
+        assert!(check.sent(0, false, &vote(b"a")).is_ok());
+        assert!(check.sent(0, false, &vote(b"a")).is_ok());
+        assert!(check.sent(0, false, &vote(b"b")).is_err());
         assert_eq!(check.count(), 1);
     }
 
@@ -146,9 +181,29 @@ mod tests {
         keep(&mut check, &[vote(b"a")]);
         check.began(0, Epoch(1));
         keep(&mut check, &[vote(b"a")]);
-        assert!(check.kept(0, &vote(b"b")).is_err());
+        assert!(check.kept(0, false, &vote(b"b")).is_err());
         let slot = Slot { kind: VoteKind::Checkpoint, ..vote(b"c").slot };
         keep(&mut check, &[Vote { slot, ..vote(b"c") }]);
         assert!(!check.has_voted(0, Epoch(0)), "it has sent nothing");
+    }
+
+    #[test]
+    fn a_vote_of_a_key_that_is_refused_is_caught_until_it_begins_anew() {
+        let mut check = VoteCheck::new(1);
+        let later = |target: &[u8], epoch| Vote {
+            slot: Slot { epoch: Epoch(epoch), ..vote(target).slot },
+            ..vote(target)
+        };
+        let votes = [vote(b"a"), later(b"b", 1), later(b"c", 2), later(b"d", 3)];
+        keep(&mut check, &votes);
+        check.sent(0, false, &votes[0]).expect("not refused yet");
+        check.refused(0);
+        let mut may = || votes.each_ref().map(|vote| check.sent(0, false, vote).is_ok());
+        assert_eq!(may(), [true, false, false, false], "what was sent before is passed on");
+        check.renewed(0, Epoch(2));
+        let may = votes.each_ref().map(|vote| check.sent(0, false, vote).is_ok());
+        assert_eq!(may, [true, false, true, true]);
+        let counts = [0, 2, 3].map(|epoch| ((0, VoteKind::Commit, Epoch(epoch)), 1));
+        assert_eq!(check.counts(), counts.into());
     }
 }

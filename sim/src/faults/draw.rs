@@ -27,19 +27,19 @@ pub(crate) fn draw_network(random: &mut Random) -> NetworkFaults {
 }
 
 /// Any script for a run of `chaos_ms`, in the order of time: about one fault each `every_ms`. Those that take a vote away
-/// for good strike only `spare` nodes, beginning with `first`.
+/// for good strike only `expendable` nodes: those that may be lost for good.
 pub(crate) fn draw_script(
     random: &mut Random,
     nodes: usize,
     chaos_ms: u64,
     every_ms: u64,
-    spare: &[usize],
+    expendable: &[usize],
 ) -> Vec<Scheduled> {
     let count = random.below(2 * chaos_ms / every_ms.max(1) + 1);
     let at = |random: &mut Random| random.below(chaos_ms.max(1));
     let mut script: Vec<Scheduled> =
         (0..count).map(|_| Scheduled { at_ms: at(random), fault: draw_fault(random, nodes) }).collect();
-    for node in spare {
+    for node in expendable {
         let restart_after_ms = draw_ms(random);
         let fault = match random.below(3) {
             0 => Fault::BitRot { node: *node, restart_after_ms },
@@ -65,12 +65,12 @@ pub(crate) fn draw_rates(random: &mut Random, nodes: usize, chaos_ms: u64) -> Ve
     (0..count).map(|_| rate(random)).collect()
 }
 
-/// What happens to marks in a run of `chaos_ms`, in one run of two. What makes a key refused strikes only `spare` nodes.
+/// What happens to marks in a run of `chaos_ms`, in one run of two. What makes a key refused strikes only `expendable` nodes.
 pub(crate) fn draw_marks(
     random: &mut Random,
     nodes: usize,
     chaos_ms: u64,
-    spare: &[usize],
+    expendable: &[usize],
 ) -> Vec<Scheduled> {
     if random.below(2) == 0 {
         return Vec::new();
@@ -86,7 +86,7 @@ pub(crate) fn draw_marks(
         };
         all.push(Scheduled { at_ms: at(random), fault });
     }
-    for node in spare {
+    for node in expendable {
         let whats = [MarkFault::Lost, MarkFault::Torn, MarkFault::Foreign, MarkFault::Unused];
         let what = whats[random.index(whats.len())];
         let fault = Fault::Mark { node: *node, what, restart_after_ms: draw_ms(random) };
@@ -131,7 +131,7 @@ fn draw_fault(random: &mut Random, nodes: usize) -> Fault {
     }
 }
 
-/// Any point of a process's work.
+/// Any point of a process's work but that between log and mark, which is drawn with what happens to marks.
 pub(crate) fn draw_point(random: &mut Random) -> Point {
     match random.below(8) {
         0 => Point::BeforeAppend,

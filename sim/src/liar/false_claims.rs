@@ -3,8 +3,8 @@
 //!
 //! What then follows is one of three things. The false claim plays no part in the choice: the NEW-VIEW is as good as
 //! without it, and whoever heard both requests holds evidence. The choice looks at the claim: a certificate for it cannot be
-//! had, and a NEW-VIEW without it, or with a forged one, is refused. Or the blocks are those that its own claim alone leads
-//! to: they do not follow, which is evidence by itself.
+//! had, and a NEW-VIEW without it, or with a forged one, is false. Or the blocks are those that its own claim alone leads to:
+//! they do not follow, which is false too. What is false is evidence by itself.
 
 use quorate_consensus::pbft::{
     message::{BaseClaim, NewView, NewViewPayload, PreparedCertificate, Request, ViewChangePayload},
@@ -14,6 +14,7 @@ use quorate_crypto::{Domain, Hash};
 use quorate_ledger::{CommitPayload, View};
 
 use super::pbft::{PbftLiar, sign};
+use crate::coverage::Counter;
 
 /// What is false about the claim.
 #[derive(Clone, Copy)]
@@ -52,16 +53,16 @@ pub(super) fn with_false_claim(liar: &mut PbftLiar, it: &NewView) -> Option<NewV
     payload.changes.insert(place, request.clone());
     let blocks = [Blocks::Honest, Blocks::Matching, Blocks::Alone][liar.random.index(3)];
     propose(&mut payload, blocks, request, forged);
-    liar.told.push(match falsehood {
-        Falsehood::Tied => "false claim: of a certificate's view and height",
-        Falsehood::TiedBase => "false claim: of the base's height",
-        Falsehood::LowerView => "false claim: of a lower view",
-        Falsehood::StaleBase => "false claim: of a stale base",
+    liar.counted.push(match falsehood {
+        Falsehood::Tied => Counter::FALSE_CLAIM_TIED,
+        Falsehood::TiedBase => Counter::FALSE_CLAIM_TIED_BASE,
+        Falsehood::LowerView => Counter::FALSE_CLAIM_LOWER_VIEW,
+        Falsehood::StaleBase => Counter::FALSE_CLAIM_STALE_BASE,
     });
-    liar.told.push(match blocks {
-        Blocks::Honest => "false claim: proposes what is true",
-        Blocks::Matching => "false claim: proposes what matches it",
-        Blocks::Alone => "false claim: proposes what it alone leads to",
+    liar.counted.push(match blocks {
+        Blocks::Honest => Counter::FALSE_CLAIM_TRUE_BLOCKS,
+        Blocks::Matching => Counter::FALSE_CLAIM_MATCHING_BLOCKS,
+        Blocks::Alone => Counter::FALSE_CLAIM_LONE_BLOCKS,
     });
     let signature = sign(liar, Domain::NewView, &payload);
     Some(NewView { payload, signer: liar.place, signature })

@@ -1,8 +1,4 @@
 //! How PBFT messages are lied about (`docs/pbft.md` §2 to §5).
-//!
-//! - [`alter`]: what becomes of a message that the liar's own engine sends;
-//! - [`answer`]: what it says on hearing one;
-//! - [`invent`]: what it says unasked.
 
 use std::sync::Arc;
 
@@ -10,7 +6,7 @@ use borsh::BorshSerialize;
 use quorate_consensus::{
     Proposal, Status, To,
     pbft::{
-        Message,
+        Message, Pbft,
         message::{
             BaseClaim, CheckpointReport, CheckpointVote, HeightReport, Holdings, NewView, NewViewPayload,
             PrePrepare, PreparedCertificate, Proof, Statement, StatusReport, ViewChange, ViewChangePayload,
@@ -22,32 +18,110 @@ use quorate_consensus::{
 use quorate_crypto::{Domain, Hash, MultiSignature, Signature, Signers};
 use quorate_ledger::{Block, CommitPayload, Epoch, Header, Height, UnixMillis, View};
 
-use super::{Liar, Lie, Told, false_claims::with_false_claim, numbers::beyond, told};
+use super::{Deceptive, Liar, Lie, Told, false_claims::with_false_claim, numbers::beyond, told};
 
 pub(super) type PbftLiar = Liar<Message>;
 
 /// How often a liar lies where it could, of 1,000.
 const OFTEN: u32 = 700;
 const SELDOM: u32 = 250;
+/// How many proposals it remembers to have made twice: more than are in flight with the windows that runs have.
+const DOUBLES_MAX: usize = 16;
+/// Most hashes of an over-sized proposal. A limit that is higher is not passed: such a block would cost a run more than it
+/// teaches.
+const SPOILT_TRANSACTIONS_MAX: usize = 6_000;
 
-/// What becomes of a message that the liar's own engine sends.
-pub(super) fn alter(liar: &mut PbftLiar, to: To, message: Message) -> Vec<Told<Message>> {
-    liar.remember(&message);
-    match message {
-        Message::PrePrepare(it) if it.prepare.signer == liar.place && to == To::All => propose(liar, it),
-        Message::Prepare(it) => vote(liar, to, it, Domain::Prepare, Message::Prepare),
-        Message::Commit(it) => vote(liar, to, it, Domain::Commit, Message::Commit),
-        Message::Checkpoint(it) => checkpoint(liar, to, it),
-        Message::ViewChange(it) => view_change(liar, to, *it),
-        Message::NewView(it) if it.signer == liar.place => new_view(liar, to, *it),
-        Message::Status(it) => vec![told(to, Message::Status(Box::new(status(liar, *it))))],
-        Message::Holdings(it) => holdings(liar, to, *it),
-        Message::PrePrepare(_) | Message::NewView(_) | Message::Recall(_) => vec![told(to, message)],
+impl Deceptive for Pbft {
+    fn alter(liar: &mut PbftLiar, to: To, message: Message) -> Vec<Told<Message>> {
+        liar.remember(&message);
+        match message {
+            Message::PrePrepare(it) if it.prepare.signer == liar.place && to == To::All => propose(liar, it),
+            Message::Prepare(it) => vote(liar, to, it, Domain::Prepare, Message::Prepare),
+            Message::Commit(it) => vote(liar, to, it, Domain::Commit, Message::Commit),
+            Message::Checkpoint(it) => checkpoint(liar, to, it),
+            Message::ViewChange(it) => view_change(liar, to, *it),
+            Message::NewView(it) if it.signer == liar.place => new_view(liar, to, *it),
+            Message::Status(it) => vec![told(to, Message::Status(Box::new(status(liar, *it))))],
+            Message::Holdings(it) => holdings(liar, to, *it),
+            Message::PrePrepare(_) | Message::NewView(_) | Message::Recall(_) => vec![told(to, message)],
+        }
+    }
+
+    fn answer(liar: &mut PbftLiar, message: &Message) -> Vec<Told<Message>> {
+        liar.remember(message);
+        let Message::PrePrepare(it) = message else { return Vec::new() };
+        if !liar.tells(Lie::VoteForAll, 1_000) {
+            return Vec::new();
+        }
+        let payload = it.prepare.payload;
+        vec![
+            told(To::All, Message::Prepare(sign_vote(liar, Domain::Prepare, payload))),
+            told(To::All, Message::Commit(sign_vote(liar, Domain::Commit, payload))),
+        ]
+    }
+
+    fn invent(liar: &mut PbftLiar, now: &Status) -> Vec<Told<Message>> {
+        let mut all = Vec::new();
+        if liar.tells(Lie::Replay, OFTEN)
+            && let Some(message) = liar.recall()
+        {
+            all.push(told(liar.anyone(), message));
+        }
+        if liar.tells(Lie::Impersonate, OFTEN)
+            && let Some(message) = liar.recall().and_then(|it| impersonate(liar, it))
+        {
+            all.push(told(liar.anyone(), message));
+        }
+        if liar.tells(Lie::ConflictingVotes, SELDOM) {
+            let height = Height(now.committed.0 + liar.random.below(4));
+            let view = View(now.view.0.saturating_add(liar.random.below(2)));
+            let payload = CommitPayload { epoch: now.epoch, view, height, block: liar.nothing() };
+            let vote = sign_vote(liar, Domain::Commit, payload);
+            all.push(told(liar.anyone(), Message::Commit(vote)));
+        }
+        if liar.tells(Lie::CrossEpoch, SELDOM) {
+            let epoch = neighbour(liar, now.epoch);
+            let height = Height(now.committed.0 + liar.random.below(4));
+            let payload =
+                CommitPayload { epoch, view: View(liar.random.below(2)), height, block: liar.nothing() };
+            let vote = sign_vote(liar, Domain::Commit, payload);
+            all.push(told(liar.anyone(), Message::Commit(vote)));
+            let view = View(1 + liar.random.below(3));
+            let change = sign_view_change(liar, from_genesis(liar, epoch, view), Proof::default());
+            all.push(told(liar.anyone(), Message::ViewChange(Box::new(change))));
+        }
+        if liar.tells(Lie::HugeNumbers, SELDOM) {
+            let view = match liar.random.below(3) {
+                0 => View(u64::MAX),
+                1 => View(u64::MAX - liar.random.below(100)),
+                _ => View(now.view.0.saturating_add(1 + liar.random.below(1_000_000))),
+            };
+            let change = sign_view_change(liar, from_genesis(liar, now.epoch, view), Proof::default());
+            all.push(told(liar.anyone(), Message::ViewChange(Box::new(change))));
+            let message = beyond(liar, now);
+            all.push(told(liar.anyone(), message));
+        }
+        if liar.tells(Lie::StaleViewChange, SELDOM) {
+            let view = View(now.view.0.saturating_add(liar.random.below(3)));
+            let change = sign_view_change(liar, from_genesis(liar, now.epoch, view), Proof::default());
+            all.push(told(liar.anyone(), Message::ViewChange(Box::new(change))));
+        }
+        if liar.tells(Lie::ForgeViewChange, SELDOM) {
+            let view = View(now.view.0.saturating_add(1));
+            let stale = from_genesis(liar, now.epoch, view);
+            let change = forge(liar, stale, Proof::default(), now.committed.next());
+            all.push(told(liar.anyone(), Message::ViewChange(Box::new(change))));
+        }
+        if liar.tells(Lie::FalseStatus, SELDOM) {
+            let report = boast(liar, now);
+            all.push(told(liar.anyone(), Message::Status(Box::new(report))));
+        }
+        all
     }
 }
 
 fn holdings(liar: &mut PbftLiar, to: To, mut it: Holdings) -> Vec<Told<Message>> {
-    if liar.lies(Lie::FalseHoldings, OFTEN) {
+    if liar.tells(Lie::FalseHoldings, OFTEN) {
         match liar.random.below(3) {
             0 => return Vec::new(),
             1 => it.statements.clear(),
@@ -65,92 +139,18 @@ fn holdings(liar: &mut PbftLiar, to: To, mut it: Holdings) -> Vec<Told<Message>>
     vec![told(to, Message::Holdings(Box::new(it)))]
 }
 
-/// What it says on hearing a message.
-pub(super) fn answer(liar: &mut PbftLiar, message: &Message) -> Vec<Told<Message>> {
-    liar.remember(message);
-    let Message::PrePrepare(it) = message else { return Vec::new() };
-    if !liar.lies(Lie::VoteForAll, 1_000) {
-        return Vec::new();
-    }
-    let payload = it.prepare.payload;
-    vec![
-        told(To::All, Message::Prepare(sign_vote(liar, Domain::Prepare, payload))),
-        told(To::All, Message::Commit(sign_vote(liar, Domain::Commit, payload))),
-    ]
-}
-
-/// What it says unasked.
-pub(super) fn invent(liar: &mut PbftLiar, now: &Status) -> Vec<Told<Message>> {
-    let mut all = Vec::new();
-    if liar.lies(Lie::Replay, OFTEN)
-        && let Some(message) = liar.recall()
-    {
-        all.push(told(liar.anyone(), message));
-    }
-    if liar.lies(Lie::Impersonate, OFTEN)
-        && let Some(message) = liar.recall().and_then(|it| impersonate(liar, it))
-    {
-        all.push(told(liar.anyone(), message));
-    }
-    if liar.lies(Lie::ConflictingVotes, SELDOM) {
-        let height = Height(now.committed.0 + liar.random.below(4));
-        let view = View(now.view.0.saturating_add(liar.random.below(2)));
-        let payload = CommitPayload { epoch: now.epoch, view, height, block: liar.nothing() };
-        let vote = sign_vote(liar, Domain::Commit, payload);
-        all.push(told(liar.anyone(), Message::Commit(vote)));
-    }
-    if liar.lies(Lie::CrossEpoch, SELDOM) {
-        let epoch = neighbour(liar, now.epoch);
-        let height = Height(now.committed.0 + liar.random.below(4));
-        let payload =
-            CommitPayload { epoch, view: View(liar.random.below(2)), height, block: liar.nothing() };
-        let vote = sign_vote(liar, Domain::Commit, payload);
-        all.push(told(liar.anyone(), Message::Commit(vote)));
-        let view = View(1 + liar.random.below(3));
-        let change = sign_view_change(liar, from_genesis(liar, epoch, view), Proof::default());
-        all.push(told(liar.anyone(), Message::ViewChange(Box::new(change))));
-    }
-    if liar.lies(Lie::HugeNumbers, SELDOM) {
-        let view = match liar.random.below(3) {
-            0 => View(u64::MAX),
-            1 => View(u64::MAX - liar.random.below(100)),
-            _ => View(now.view.0.saturating_add(1 + liar.random.below(1_000_000))),
-        };
-        let change = sign_view_change(liar, from_genesis(liar, now.epoch, view), Proof::default());
-        all.push(told(liar.anyone(), Message::ViewChange(Box::new(change))));
-        let message = beyond(liar, now);
-        all.push(told(liar.anyone(), message));
-    }
-    if liar.lies(Lie::StaleViewChange, SELDOM) {
-        let view = View(now.view.0.saturating_add(liar.random.below(3)));
-        let change = sign_view_change(liar, from_genesis(liar, now.epoch, view), Proof::default());
-        all.push(told(liar.anyone(), Message::ViewChange(Box::new(change))));
-    }
-    if liar.lies(Lie::ForgeViewChange, SELDOM) {
-        let view = View(now.view.0.saturating_add(1));
-        let stale = from_genesis(liar, now.epoch, view);
-        let change = forge(liar, stale, Proof::default(), now.committed.next());
-        all.push(told(liar.anyone(), Message::ViewChange(Box::new(change))));
-    }
-    if liar.lies(Lie::FalseStatus, SELDOM) {
-        let report = boast(liar, now);
-        all.push(told(liar.anyone(), Message::Status(Box::new(report))));
-    }
-    all
-}
-
 fn propose(liar: &mut PbftLiar, it: PrePrepare) -> Vec<Told<Message>> {
-    if liar.lies(Lie::SilentPrimary, OFTEN) {
+    if liar.tells(Lie::SilentPrimary, OFTEN) {
         return Vec::new();
     }
-    if liar.lies(Lie::SpoilBlocks, SELDOM) {
+    if liar.tells(Lie::SpoilBlocks, SELDOM) {
         return vec![told(To::All, Message::PrePrepare(spoil(liar, it)))];
     }
-    if liar.lies(Lie::Equivocate, OFTEN) {
+    if liar.tells(Lie::Equivocate, OFTEN) {
         return equivocate(liar, it);
     }
     let mut after_us = 0;
-    if liar.lies(Lie::SlowPrimary, OFTEN) {
+    if liar.tells(Lie::SlowPrimary, OFTEN) {
         after_us = liar.random.below(2_000 * liar.chain.parameters().base_timeout_ms);
     }
     vec![Told { to: To::All, message: Message::PrePrepare(it), after_us }]
@@ -169,7 +169,7 @@ fn equivocate(liar: &mut PbftLiar, it: PrePrepare) -> Vec<Told<Message>> {
     }
     let other = signed_proposal(liar, header, transactions, &it);
     let given = liar.some();
-    if liar.doubles.len() == 16 {
+    if liar.doubles.len() == DOUBLES_MAX {
         liar.doubles.pop_front();
     }
     liar.doubles.push_back((it.block(), other.block(), given.clone()));
@@ -187,7 +187,7 @@ fn vote(
     domain: Domain,
     wrap: fn(Vote) -> Message,
 ) -> Vec<Told<Message>> {
-    if liar.lies(Lie::WithholdVotes, OFTEN) {
+    if liar.tells(Lie::WithholdVotes, OFTEN) {
         let some = if liar.random.below(2) == 0 { liar.some() } else { Vec::new() };
         return some.into_iter().map(|index| told(To::One(index), wrap(it.clone()))).collect();
     }
@@ -205,19 +205,19 @@ fn vote(
             })
             .collect();
     }
-    if liar.lies(Lie::DoubleVotes, OFTEN) {
+    if liar.tells(Lie::DoubleVotes, OFTEN) {
         all.push(told(to, wrap(it.clone())));
     }
-    if liar.lies(Lie::ConflictingVotes, OFTEN) {
+    if liar.tells(Lie::ConflictingVotes, OFTEN) {
         let payload = CommitPayload { block: liar.nothing(), ..it.payload };
         let other = sign_vote(liar, domain, payload);
         all.push(told(liar.anyone(), wrap(other)));
     }
-    if liar.lies(Lie::CrossEpoch, OFTEN) {
+    if liar.tells(Lie::CrossEpoch, OFTEN) {
         let payload = CommitPayload { epoch: neighbour(liar, it.payload.epoch), ..it.payload };
         all.push(told(to, wrap(sign_vote(liar, domain, payload))));
     }
-    if liar.lies(Lie::CrossChain, OFTEN) {
+    if liar.tells(Lie::CrossChain, OFTEN) {
         let payload = CommitPayload { block: liar.nothing(), ..it.payload };
         let signature = liar.key.sign(domain, &Hash::of(b"another chain"), &payload);
         all.push(told(to, wrap(Vote { payload, signer: liar.place, signature })));
@@ -226,11 +226,11 @@ fn vote(
 }
 
 fn checkpoint(liar: &mut PbftLiar, to: To, it: CheckpointVote) -> Vec<Told<Message>> {
-    if liar.lies(Lie::WithholdVotes, OFTEN) {
+    if liar.tells(Lie::WithholdVotes, OFTEN) {
         return Vec::new();
     }
     let mut all = vec![told(to, Message::Checkpoint(it.clone()))];
-    if liar.lies(Lie::FalseCheckpoint, OFTEN) {
+    if liar.tells(Lie::FalseCheckpoint, OFTEN) {
         let mut payload = it.payload;
         payload.state_root = liar.nothing();
         let signature = sign(liar, Domain::Checkpoint, &payload);
@@ -248,10 +248,10 @@ fn checkpoint(liar: &mut PbftLiar, to: To, it: CheckpointVote) -> Vec<Told<Messa
 fn view_change(liar: &mut PbftLiar, to: To, it: ViewChange) -> Vec<Told<Message>> {
     let honest = told(to, Message::ViewChange(Box::new(it.clone())));
     let ViewChange { payload, mut proof, .. } = it;
-    let other = if liar.lies(Lie::StaleViewChange, OFTEN) {
+    let other = if liar.tells(Lie::StaleViewChange, OFTEN) {
         let stale = from_genesis(liar, payload.epoch, payload.view);
         sign_view_change(liar, stale, Proof::default())
-    } else if liar.lies(Lie::PartialViewChange, OFTEN) {
+    } else if liar.tells(Lie::PartialViewChange, OFTEN) {
         proof.prepared.retain(|_| liar.random.chance(500));
         // Or it claims all, and proves some.
         let partial = if liar.random.below(8) == 0 {
@@ -260,14 +260,14 @@ fn view_change(liar: &mut PbftLiar, to: To, it: ViewChange) -> Vec<Told<Message>
             ViewChangePayload { prepared: proof.prepared.iter().map(|it| it.payload).collect(), ..payload }
         };
         sign_view_change(liar, partial, proof)
-    } else if liar.lies(Lie::ForgeViewChange, OFTEN) {
+    } else if liar.tells(Lie::ForgeViewChange, OFTEN) {
         let height = payload.base.height.next();
         forge(liar, payload, proof, height)
     } else {
         return vec![honest];
     };
     let other = told(to, Message::ViewChange(Box::new(other)));
-    if liar.lies(Lie::TwoViewChanges, OFTEN) { vec![honest, other] } else { vec![other] }
+    if liar.tells(Lie::TwoViewChanges, OFTEN) { vec![honest, other] } else { vec![other] }
 }
 
 /// A VIEW-CHANGE with a certificate that nobody gave.
@@ -319,15 +319,15 @@ fn from_genesis(liar: &PbftLiar, epoch: Epoch, view: View) -> ViewChangePayload 
 }
 
 fn new_view(liar: &mut PbftLiar, to: To, it: NewView) -> Vec<Told<Message>> {
-    if liar.lies(Lie::SilentPrimary, SELDOM) {
+    if liar.tells(Lie::SilentPrimary, SELDOM) {
         return Vec::new();
     }
-    if liar.lies(Lie::FalseClaim, OFTEN)
+    if liar.tells(Lie::FalseClaim, OFTEN)
         && let Some(other) = with_false_claim(liar, &it)
     {
         return to_some(liar, &it, &other);
     }
-    if !liar.lies(Lie::WrongReproposal, OFTEN) {
+    if !liar.tells(Lie::WrongReproposal, OFTEN) {
         return vec![told(to, Message::NewView(Box::new(it)))];
     }
     let mut payload: NewViewPayload = it.payload.clone();
@@ -370,7 +370,7 @@ fn to_some(liar: &mut PbftLiar, it: &NewView, other: &NewView) -> Vec<Told<Messa
 }
 
 fn status(liar: &mut PbftLiar, mut it: StatusReport) -> StatusReport {
-    if liar.lies(Lie::FalseStatus, OFTEN) {
+    if liar.tells(Lie::FalseStatus, OFTEN) {
         match liar.random.below(5) {
             0 => it.delivered = Height(u64::MAX),
             1 => it.delivered = Height(0),
@@ -490,7 +490,7 @@ fn spoil(liar: &mut PbftLiar, it: PrePrepare) -> PrePrepare {
         }
         8 => {
             let room = liar.chain.parameters().block_transactions_max as usize;
-            let count = (room + 1).min(6_000);
+            let count = (room + 1).min(SPOILT_TRANSACTIONS_MAX);
             transactions = (0..count).map(|_| liar.nothing()).collect();
         }
         _ => header.anchor.height = Height(header.height.0 + 1),
@@ -545,10 +545,11 @@ mod tests {
     use crate::process::epochs::Instance;
 
     #[test]
-    fn every_lie_about_messages_is_told() {
+    fn what_is_said_unasked_is_told() {
         let chain = Scenario::new("", 4, 1).parameters(Parameters::default()).chain();
         let instance = Instance::new(chain.first_scope(), &chain);
         let mut liar = Liar::new(Lie::ALL.to_vec(), 0, chain, &instance, 0);
+        let voted = CommitPayload { epoch: Epoch(0), view: View(0), height: Height(1), block: Hash::ZERO };
         let now = Status {
             epoch: Epoch(0),
             view: View(0),
@@ -561,17 +562,23 @@ mod tests {
             stable: Height(3),
             in_flight: Vec::new(),
         };
+        // What it says again, or in another's name, it has heard before.
+        let heard = sign_vote(&liar, Domain::Prepare, voted);
+        liar.remember(&Message::Prepare(heard));
         for _ in 0..200 {
-            invent(&mut liar, &now);
+            Pbft::invent(&mut liar, &now);
         }
-        let invented: BTreeSet<_> = liar.told.iter().copied().collect();
+        let invented: BTreeSet<_> = liar.counted.iter().copied().collect();
         let expected = [
+            Lie::Replay,
+            Lie::Impersonate,
             Lie::ConflictingVotes,
             Lie::CrossEpoch,
             Lie::HugeNumbers,
             Lie::StaleViewChange,
             Lie::ForgeViewChange,
+            Lie::FalseStatus,
         ];
-        assert!(expected.iter().all(|lie| invented.contains(lie.name())), "{invented:?}");
+        assert!(expected.iter().all(|lie| invented.contains(&lie.counter())), "{invented:?}");
     }
 }

@@ -9,6 +9,7 @@ use quorate_ledger::{Account, Height, Transaction};
 use super::Process;
 use super::epochs::Instance;
 use super::outbound::reply;
+use crate::coverage::Counter;
 use crate::effect::{Effects, Sighting};
 use crate::liar::{Deceptive, Lie, told};
 use crate::machine::Machine;
@@ -17,7 +18,7 @@ use crate::trace::Short;
 use crate::wire::{Packet, Stretch};
 
 /// Most blocks of one answer to a node that is behind.
-const SERVE_BLOCKS: usize = 64;
+pub(crate) const SERVE_BLOCKS: usize = 64;
 /// Most bytes of one.
 const SERVE_BYTES: usize = 1 << 20;
 
@@ -43,7 +44,7 @@ impl<E: Deceptive> Process<E> {
             Action::Build { height, parent, anchor, time } => {
                 let epoch = instance.epoch();
                 let proposer = Account(machine.key().public());
-                let censor = self.liar.as_mut().is_some_and(|liar| liar.lies(Lie::Censor, 1_000));
+                let censor = self.liar.as_mut().is_some_and(|liar| liar.tells(Lie::Censor, 1_000));
                 let waiting = self.pool.oldest_first().filter(|it| !censor || !is_censored(it));
                 let block = self.candidates.build(height, parent, anchor, time, epoch, proposer, waiting);
                 out.note(|| {
@@ -88,9 +89,9 @@ impl<E: Deceptive> Process<E> {
             }
             Action::Reject { from, why } => {
                 let from = instance.member(from);
-                if self.changed_now.contains(&from) {
+                if self.corrupted_from_now.contains(&from) {
                     out.note(|| format!("refuses what the network has changed since n{from} sent it: {why}"));
-                    out.count("corruption refused");
+                    out.count(Counter::CORRUPTION_REFUSED);
                 } else {
                     reject(from, &why, out);
                 }
@@ -109,7 +110,7 @@ impl<E: Deceptive> Process<E> {
         match reader.certified_above(above, SERVE_BLOCKS, SERVE_BYTES) {
             Ok(Some(mut blocks)) => {
                 if let Some(liar) = self.liar.as_mut().filter(|it| it.does(Lie::FalseBlocks)) {
-                    liar.told.push(Lie::FalseBlocks.name());
+                    liar.counted.push(Lie::FalseBlocks.counter());
                     match liar.random.below(3) {
                         0 => blocks.certificate.payload.block = liar.nothing(),
                         1 => blocks.blocks.reverse(),
@@ -132,15 +133,19 @@ impl<E: Deceptive> Process<E> {
 }
 
 /// How a view that was left is counted.
-fn left_by(rule: &str) -> &'static str {
+///
+/// # Panics
+/// At a word that the engine did not have when this was written: a run in which that is said fails.
+fn left_by(rule: &str) -> Counter {
     match rule {
-        "proposal" => "views left: proposal timer",
-        "progress" => "views left: progress timer",
-        "inclusion" => "views left: inclusion timer",
-        "new_view" => "views left: new-view timer",
-        "rotation" => "views left: rotation",
-        "false_new_view" => "views left: false NEW-VIEW",
-        _ => "views left: f + 1 others had",
+        "proposal" => Counter::VIEWS_LEFT_PROPOSAL_TIMER,
+        "progress" => Counter::VIEWS_LEFT_PROGRESS_TIMER,
+        "inclusion" => Counter::VIEWS_LEFT_INCLUSION_TIMER,
+        "new_view" => Counter::VIEWS_LEFT_NEW_VIEW_TIMER,
+        "rotation" => Counter::VIEWS_LEFT_ROTATION,
+        "false_new_view" => Counter::VIEWS_LEFT_FALSE_START,
+        "others" => Counter::VIEWS_LEFT_WITH_OTHERS,
+        _ => panic!("a view is left by a rule that is not counted: {rule}"),
     }
 }
 

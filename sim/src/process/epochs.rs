@@ -8,7 +8,8 @@ use quorate_consensus::{Engine, Horizon, Input, Mono, Promised, Replica, Scope, 
 use quorate_ledger::{Epoch, EpochStart, Height, Ledger, MemoryStore, Reader, ValidatorIndex};
 
 use super::Process;
-use crate::effect::Effects;
+use crate::coverage::Counter;
+use crate::effect::{Effects, Sighting};
 use crate::liar::Deceptive;
 use crate::machine::{Chain, Machine};
 
@@ -119,7 +120,7 @@ where
     let (setup, closing) = (open(&epoch), before.map(|before| open(&before)));
     out.note(|| format!("opens in epoch {}, {}", epoch.number, part(&setup)));
     if closing.is_some() {
-        out.count("closing instance restarted");
+        out.count(Counter::CLOSING_INSTANCE_RESTARTED);
     }
     let scopes = std::iter::once(&setup).chain(&closing).map(|it| it.scope.clone());
     let epochs = Epochs::new(scopes.map(|scope| Instance::new(scope, &machine.chain)));
@@ -133,7 +134,8 @@ impl<E: Deceptive> Process<E> {
         self.ledger.epoch().base().0 == tip && tip > Height(0)
     }
 
-    /// Behind the word that blocks are executed: if the last of them ends its epoch, everybody here goes over to the next.
+    /// After the engine was told that blocks are executed: if the last of them ends its epoch, everything here goes over to the
+    /// next.
     pub(super) fn begin_if_ended(
         &mut self,
         machine: &mut Machine<E::Record>,
@@ -144,10 +146,11 @@ impl<E: Deceptive> Process<E> {
             return;
         }
         let (epoch, tip) = (self.ledger.epoch(), self.ledger.tip());
-        if machine.is_rotten() && tip.time > self.may_renew_after && !machine.log.binds(epoch.number) {
+        if machine.is_refused() && tip.time > self.may_renew_after && !machine.log.binds(epoch.number) {
             // Whatever the key has signed, it was in an epoch before.
-            out.count("rotten log renewed");
+            out.count(Counter::ROTTEN_LOG_RENEWED);
             machine.renew_log(epoch.number);
+            out.see(Sighting::Renewed(epoch.number));
         }
         let scope = scope_of(&epoch, &self.ledger.reader());
         let setup = machine.setup(&scope, &epoch.parameters);

@@ -8,6 +8,7 @@ use quorate_ledger::{
 };
 
 use super::Process;
+use crate::coverage::Counter;
 use crate::effect::{Death, Effects, Sighting, Wake};
 use crate::faults::Point;
 use crate::liar::Deceptive;
@@ -85,7 +86,7 @@ impl<E: Deceptive> Process<E> {
         };
         if self.has_ended() && machine.doom_at_end.is_some() {
             machine.doom = machine.doom_at_end.take();
-            out.count("crash at an epoch's end");
+            out.count(Counter::CRASH_AT_EPOCH_END);
         }
         if machine.doom == Some(Point::BeforeExecuted) {
             out.die(Death::Struck);
@@ -115,7 +116,7 @@ impl<E: Deceptive> Process<E> {
     ) {
         if machine.store_fails() {
             out.note(|| format!("stops: {why}"));
-            out.count("stopped on a full disk");
+            out.count(Counter::STOPPED_ON_A_FULL_DISK);
             out.die(Death::Disk);
         } else {
             out.see(Sighting::Wrong { what, detail: why.to_string() });

@@ -22,7 +22,7 @@ impl<E: Deceptive> Process<E> {
         out: &mut Effects<E::Message>,
     ) {
         if let Some(liar) = &mut self.liar {
-            liar.told.drain(..).for_each(|what| out.count(what));
+            liar.counted.drain(..).for_each(|what| out.count(what));
         }
         for told in told {
             self.say(machine, instance, told, out);

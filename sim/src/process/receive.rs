@@ -8,6 +8,7 @@ use quorate_ledger::{Block, CommitPayload};
 
 use super::Process;
 use super::outbound::reply;
+use crate::coverage::Counter;
 use crate::effect::{Effects, Sighting};
 use crate::liar::{Deceptive, Lie};
 use crate::machine::Machine;
@@ -43,7 +44,7 @@ impl<E: Deceptive> Process<E> {
                 }
             }
             Packet::Fetch { .. } | Packet::FetchBlock(_) if withholds => {
-                out.count(Lie::WithholdBodies.name());
+                out.count(Lie::WithholdBodies.counter());
             }
             Packet::Fetch { block, transactions } => {
                 out.note(|| format!("<- n{from}  FETCH {} of {}", transactions.len(), Short(block)));
@@ -96,7 +97,7 @@ impl<E: Deceptive> Process<E> {
         match E::verify(&instance.scope, horizon, message.clone()) {
             Ok(message) => {
                 if corrupted {
-                    self.changed.push(from);
+                    self.corrupted_from.push(from);
                 }
                 self.inbox.push(Event::Message { from: index, message }.into());
             }
@@ -148,7 +149,7 @@ impl<E: Deceptive> Process<E> {
 fn blame<M>(corrupted: bool, from: usize, what: &'static str, why: &str, out: &mut Effects<M>) {
     out.note(|| format!("refuses what comes from n{from}: {what}: {why}"));
     if corrupted {
-        out.count("corruption refused");
+        out.count(Counter::CORRUPTION_REFUSED);
     } else {
         out.see(Sighting::Blames { whom: from, what, detail: why.to_owned() });
     }

@@ -1,34 +1,18 @@
 //! One turn of the loop that runs engines everywhere, and the disk between what it records and what it does.
 
-use std::io;
 use std::rc::Rc;
 
-use quorate_consensus::{Action, Event, Horizon, Input, Log, Mono, drive};
+use quorate_consensus::{Action, Event, Horizon, Input, Mono, drive};
 use quorate_ledger::{Epoch, Height};
 
 use super::{Process, Turn};
+use crate::coverage::Counter;
 use crate::effect::{Death, Effects, Heard, Sighting, Wake};
 use crate::faults::Point;
 use crate::liar::Deceptive;
+use crate::log::NoLog;
 use crate::machine::Machine;
 use crate::observe::{Slot, VoteKind};
-
-/// Where a node writes that has no right to vote: nowhere.
-struct NoLog;
-
-impl<R> Log<R> for NoLog {
-    fn append(&mut self, _: &[R]) -> io::Result<()> {
-        Ok(())
-    }
-
-    fn wants_compaction(&self) -> bool {
-        false
-    }
-
-    fn compact(&mut self, _: &[R]) -> io::Result<()> {
-        Ok(())
-    }
-}
 
 /// Where an engine stood before a turn.
 #[derive(Clone, Copy)]
@@ -51,20 +35,20 @@ impl<E: Deceptive> Process<E> {
         let heard = self.heard_of_liars(machine, &inputs);
         let executed = if heard.is_empty() { Height(0) } else { self.replica.current().status().executed };
         let (epoch, before) = (self.replica.epoch(), self.replica.current().horizon());
-        let driven = if machine.is_rotten() {
+        let driven = if machine.is_refused() {
             drive(&mut self.replica, &mut NoLog, clocks, inputs.drain(..))
         } else {
             drive(&mut self.replica, &mut machine.log, clocks, inputs.drain(..))
         };
         self.inbox = inputs; // empty, and as large as before
-        self.changed_now = std::mem::take(&mut self.changed);
+        self.corrupted_from_now = std::mem::take(&mut self.corrupted_from);
         self.stepped = true;
         self.epochs.moved(&self.replica);
         let actions = match driven {
             Ok(actions) => actions,
             Err(why) => {
                 out.note(|| format!("stops: {why}"));
-                out.count("stopped on a full disk");
+                out.count(Counter::STOPPED_ON_A_FULL_DISK);
                 out.die(Death::Disk);
                 return;
             }
@@ -119,8 +103,8 @@ impl<E: Deceptive> Process<E> {
             let carried = E::carried(message).into_iter().filter(|it| lies(it.slot.epoch, it.signer));
             let all = own.into_iter().map(|vote| (vote, false)).chain(carried.map(|vote| (vote, true)));
             all.map(move |(vote, inside)| {
-                let is_false = vote.slot.kind == VoteKind::NewView && E::is_false(message);
-                Heard { vote, counted: false, inside, is_false }
+                let proposes_wrongly = vote.slot.kind == VoteKind::NewView && E::proposes_wrongly(message);
+                Heard { vote, counted: false, inside, proposes_wrongly }
             })
         });
         heard.collect()
@@ -163,7 +147,7 @@ impl<E: Deceptive> Process<E> {
     ) {
         if machine.doom == Some(Point::BeforeMark) && machine.log.raises_promise() {
             machine.log.sync_log_alone();
-            out.count("died between log and mark");
+            out.count(Counter::DIED_BETWEEN_LOG_AND_MARK);
             out.die(Death::BeforeActions);
             return;
         }
@@ -171,7 +155,7 @@ impl<E: Deceptive> Process<E> {
             Ok(votes) => votes,
             Err(why) => {
                 out.note(|| format!("stops: {why}"));
-                out.count("stopped on a failed sync");
+                out.count(Counter::STOPPED_ON_A_FAILED_SYNC);
                 out.die(Death::Disk);
                 return;
             }
@@ -201,7 +185,7 @@ impl<E: Deceptive> Process<E> {
             actions.truncate(count);
         }
         for (epoch, action) in actions {
-            // What the last word of a closed instance was is for nobody any more.
+            // What an instance says that has closed meanwhile goes to nobody.
             if let Some((instance, _)) = self.epochs.of(epoch) {
                 let instance = Rc::clone(instance);
                 self.take(machine, now, &instance, action, out);

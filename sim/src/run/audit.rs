@@ -2,7 +2,6 @@
 
 use std::ops::ControlFlow;
 
-use quorate_crypto::{MultiSignature, encode};
 use quorate_ledger::{
     Delivered, Deliveries, Epoch, Family, Height, Ledger, MemoryStore, Store, StoreError, StoredBlock,
 };
@@ -94,11 +93,7 @@ impl<E: Deceptive> Simulation<'_, E> {
                 let detail = format!("{at} has {payload:?} for {height} of epoch {epoch}");
                 return Ok(Err(Violation::new(CERTIFIED, detail)));
             }
-            let signed = |domain: &[u8], payload: Vec<u8>, signatures: &MultiSignature| {
-                let message = [domain, self.chain.genesis.chain.as_bytes(), &payload].concat();
-                epochs.is_signed(epoch, &message, |place| signatures.of(place).copied())
-            };
-            if covered == height && !signed(b"quorate/1/commit\0", encode(payload), &certificate.signatures) {
+            if covered == height && !epochs.is_certified(epoch, "commit", payload, &certificate.signatures) {
                 let detail = format!("{at} has a certificate for {height} that its quorum did not sign");
                 return Ok(Err(Violation::new(CERTIFIED, detail)));
             }
@@ -106,7 +101,7 @@ impl<E: Deceptive> Simulation<'_, E> {
                 let (payload, signatures) = (&checkpoint.payload, &checkpoint.signatures);
                 let outcome = self.checks.chain.outcome_at(height);
                 let same = outcome.is_some_and(|outcome| outcome.checkpoint == *payload);
-                if !same || !signed(b"quorate/1/checkpoint\0", encode(payload), signatures) {
+                if !same || !epochs.is_certified(epoch, "checkpoint", payload, signatures) {
                     let detail = format!("{at} has {payload:?} for {height}, which came to {outcome:?}");
                     return Ok(Err(Violation::new(CERTIFIED, detail)));
                 }
@@ -139,7 +134,7 @@ impl<E: Deceptive> Simulation<'_, E> {
         ledger: &Ledger<MemoryStore>,
     ) -> Result<Result<(), Violation>, StoreError> {
         let reader = ledger.reader();
-        for (account, balance) in self.checks.chain.model().balances() {
+        for (account, balance) in self.checks.chain.balances().all() {
             let stored = reader.account(account)?.1.unwrap_or_default();
             if stored != balance {
                 let detail = format!("at {at} account {account} has {stored}, transfers come to {balance}");

@@ -2,6 +2,7 @@
 
 use super::{Happening, Simulation};
 use crate::check::Violation;
+use crate::coverage::Counter;
 use crate::liar::Deceptive;
 use crate::process::Submitted;
 use crate::trace::Place;
@@ -34,11 +35,11 @@ impl<E: Deceptive> Simulation<'_, E> {
         let now = self.queue.now();
         if transaction.expires_at() > self.chain.wall(now) {
             let node = self.clients.next_node(number, &self.chain);
-            self.coverage.count("transactions submitted again");
+            self.coverage.count(Counter::TRANSACTIONS_SUBMITTED_AGAIN);
             self.submit(number, node)?;
             self.queue.at(now.plus_millis(self.clients.retry_ms()), Happening::Retry(number));
         } else {
-            self.coverage.count("transactions left to expire");
+            self.coverage.count(Counter::TRANSACTIONS_LEFT_TO_EXPIRE);
         }
         Ok(())
     }

@@ -1,13 +1,15 @@
 //! What comes of a run.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
-use quorate_ledger::Height;
+use quorate_ledger::{Epoch, Height};
 
 use super::Simulation;
 use crate::check::Violation;
-use crate::coverage::Coverage;
+use crate::coverage::{Counter, Coverage};
 use crate::liar::Deceptive;
+use crate::observe::VoteKind;
 use crate::scenario::Scenario;
 use crate::trace::Trace;
 
@@ -25,6 +27,8 @@ pub struct Report {
     pub committed: usize,
     /// Votes sent by correct validators, each counted once.
     pub votes: u64,
+    /// Those of each validator, by kind and epoch.
+    pub votes_of: BTreeMap<(usize, VoteKind, Epoch), u64>,
     /// When each height was first committed by a correct node, in virtual milliseconds; height 1 first.
     pub committed_at_ms: Vec<u64>,
     /// Virtual milliseconds from the last fault until the chain committed again.
@@ -68,19 +72,20 @@ impl<E: Deceptive> Simulation<'_, E> {
         let now_ms = self.queue.now().0 / 1_000_000;
         let settled_after_ms = now_ms.saturating_sub(self.scenario.chaos_ms);
         let recovered = self.calm.and_then(|calm| Some((calm.recovered?.0 - calm.since.0) / 1_000_000));
-        self.coverage.add("events of the simulation", self.happenings);
-        self.coverage.add("approvals made", self.operators.made() as u64);
-        self.coverage.add("approvals that failed", self.checks.chain.epochs.failed());
-        self.coverage.add("blocks", self.checks.chain.height().0);
-        self.coverage.add("votes", self.checks.votes.count());
-        self.coverage.add("accusations", self.checks.evidence.count());
-        self.coverage.add("transactions committed", self.checks.chain.transactions() as u64);
-        self.coverage.add("simulated seconds", now_ms / 1_000);
+        self.coverage.add(Counter::EVENTS_OF_THE_SIMULATION, self.happenings);
+        self.coverage.add(Counter::APPROVALS_MADE, self.operators.made() as u64);
+        self.coverage.add(Counter::APPROVALS_THAT_FAILED, self.checks.chain.epochs.failed());
+        self.coverage.add(Counter::BLOCKS, self.checks.chain.height().0);
+        self.coverage.add(Counter::VOTES, self.checks.votes.count());
+        self.coverage.add(Counter::ACCUSATIONS, self.checks.evidence.count());
+        self.coverage.add(Counter::TRANSACTIONS_COMMITTED, self.checks.chain.transactions() as u64);
+        self.coverage.add(Counter::SIMULATED_SECONDS, now_ms / 1_000);
         Report {
             height: self.checks.chain.height(),
             made: self.clients.made(),
             committed: self.checks.chain.transactions(),
             votes: self.checks.votes.count(),
+            votes_of: self.checks.votes.counts(),
             committed_at_ms: self.committed_at_ms,
             recovered_after_ms: recovered.unwrap_or_default(),
             recovery_bound_ms: self.scenario.recovery_ms(self.calm.map_or(0, |calm| calm.behind)),

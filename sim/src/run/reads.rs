@@ -7,6 +7,7 @@ use quorate_ledger::{Height, ProvenRecord, Reader, Record, RecordKey, StoreError
 use super::Simulation;
 use crate::check::Violation;
 use crate::check::proofs::{Answer, Root};
+use crate::coverage::Counter;
 use crate::liar::Deceptive;
 
 const READ: &str = "what a client reads is what the chain came to at the height that the answer names";
@@ -43,7 +44,7 @@ impl<E: Deceptive> Simulation<'_, E> {
                 return Err(Violation::new(STILL_SO, detail));
             }
         }
-        self.coverage.count("reads checked");
+        self.coverage.count(Counter::READS_CHECKED);
         if proven {
             if reader.prove(&key, height).map_err(at)?.is_none() {
                 return Err(Violation::new(KEPT, format!("n{index} at height {height}: {key:?}")));
@@ -92,8 +93,7 @@ impl<E: Deceptive> Simulation<'_, E> {
     /// A correct node's answer holds, by the client's own hand and by the code that clients are given.
     fn verify(&mut self, index: usize, answer: &Answer) -> Result<(), Violation> {
         let Answer { key, record, proof, root } = answer;
-        let chain = &self.chain.genesis.chain;
-        let height = answer.proven_at(chain, &self.checks.chain.epochs);
+        let height = answer.proven_at(&self.checks.chain.epochs);
         let given = proof.verify(key, record.as_ref(), &answer.claimed_root());
         let Some(height) = height.filter(|_| given) else {
             return Err(Violation::new(
@@ -102,12 +102,12 @@ impl<E: Deceptive> Simulation<'_, E> {
             ));
         };
         self.coverage.count(match root {
-            Root::Certified(_) => "proofs checked against a certified root",
-            Root::Anchored { .. } => "proofs checked against an anchored root",
+            Root::Certified(_) => Counter::PROOFS_OF_CERTIFIED_ROOT,
+            Root::Anchored { .. } => Counter::PROOFS_OF_ANCHORED_ROOT,
         });
         self.coverage.count(match record {
-            Some(_) => "proofs checked of what is there",
-            None => "proofs checked of what is not there",
+            Some(_) => Counter::PROOFS_OF_PRESENCE,
+            None => Counter::PROOFS_OF_ABSENCE,
         });
         self.compare(PROVEN, index, height, key, record.as_ref())
     }
@@ -137,14 +137,14 @@ impl<E: Deceptive> Simulation<'_, E> {
                 Root::Anchored { header, .. } => header.anchor.state_root = flip(&header.anchor.state_root),
             },
         }
-        let believed = false_one.proven_at(&self.chain.genesis.chain, &self.checks.chain.epochs);
+        let believed = false_one.proven_at(&self.checks.chain.epochs);
         let Answer { key, record, proof, .. } = &false_one;
         let given = proof.verify(key, record.as_ref(), &false_one.claimed_root());
         if believed.is_some() || given {
             let detail = format!("n{index}: {false_one:?} in the place of {answer:?}");
             return Err(Violation::new(UNTRUE, detail));
         }
-        self.coverage.count("false proofs refused");
+        self.coverage.count(Counter::FALSE_PROOFS_REFUSED);
         Ok(())
     }
 }

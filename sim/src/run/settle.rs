@@ -3,7 +3,7 @@
 use quorate_consensus::Mono;
 
 use super::{Calm, Happening, PROBE_MS, Simulation};
-use crate::check::{Violation, bounds};
+use crate::check::{Violation, sizes};
 use crate::liar::Deceptive;
 
 const RECOVERS: &str =
@@ -38,11 +38,11 @@ impl<E: Deceptive> Simulation<'_, E> {
 
     fn measure(&self) -> Result<(), Violation> {
         let made = self.clients.made() as usize + self.operators.made();
-        let most = bounds::Most::of(self.scenario.all_parameters());
+        let most = sizes::Most::of(self.scenario.all_parameters());
         for (index, node) in self.nodes.iter().enumerate().filter(|(index, _)| self.checks.is_correct(*index))
         {
             if let Some(sizes) = node.sizes() {
-                bounds::bounded(index, &sizes, most, made)?;
+                sizes::bounded(index, &sizes, most, made)?;
             }
         }
         Ok(())
@@ -56,8 +56,8 @@ impl<E: Deceptive> Simulation<'_, E> {
 
     /// How many epochs there may have been since.
     fn times(&self, since: Mono) -> u64 {
-        let begun = self.epochs.iter().filter(|at| **at >= since).count();
-        let begins = self.epochs.len() < self.checks.chain.epochs.spans().len() - 1;
+        let begun = self.epochs_began.iter().filter(|at| **at >= since).count();
+        let begins = self.epochs_began.len() < self.checks.chain.epochs.spans().len() - 1;
         let ends = self.checks.chain.epochs.ending().is_some();
         1 + begun as u64 + u64::from(begins) + u64::from(ends)
     }
@@ -107,13 +107,13 @@ impl<E: Deceptive> Simulation<'_, E> {
     pub(super) fn silent(&self) -> Option<usize> {
         let epochs = &self.checks.chain.epochs;
         (0..self.chain.keys.len())
-            .filter(|member| epochs.votes(*member) && self.is_sound(*member))
+            .filter(|member| epochs.votes(*member) && self.can_vote(*member))
             .find(|member| !self.checks.votes.has_voted(*member, epochs.number()))
     }
 
     /// Whether nothing keeps a member from voting.
-    fn is_sound(&self, member: usize) -> bool {
-        self.checks.is_sound(member) && !self.gone[member] && !self.nodes[member].machine.is_rotten()
+    fn can_vote(&self, member: usize) -> bool {
+        self.checks.is_sound(member) && !self.gone[member] && !self.nodes[member].machine.is_refused()
     }
 
     /// While clients go on, every validator comes to vote.

@@ -14,7 +14,7 @@ impl<E: Deceptive> Simulation<'_, E> {
         let fault = self.scenario.script[place].fault.clone();
         let now = self.queue.now();
         self.note(Place::World, format_args!("{fault}"));
-        self.coverage.count(fault.name());
+        self.coverage.count(fault.counter());
         match fault {
             Fault::Crash { node, restart_after_ms } => {
                 let torn = self.nodes[node].crash();
@@ -113,7 +113,7 @@ impl<E: Deceptive> Simulation<'_, E> {
             return;
         }
         let fault = self.scenario.script[place].fault.clone();
-        self.note(Place::World, format_args!("over: {}", fault.name()));
+        self.note(Place::World, format_args!("over: {}", fault.counter()));
         match fault {
             Fault::Isolate { node, .. } => {
                 let cut = self.links_of(node);

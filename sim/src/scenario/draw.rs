@@ -53,16 +53,16 @@ impl Scenario {
         parameters.resend_ms = [500, 1_000, 2_000][random.index(3)];
         parameters.rotation_time_ms = [0, 2_000, 30_000][random.index(3)];
         parameters.block_transactions_max = [3, 100, 5_000][random.index(3)];
-        let (lying, spared) = draw_faulty(&mut random, nodes);
+        let (lying, expendable) = draw_faulty(&mut random, nodes);
         scenario.liars =
             lying.into_iter().map(|node| LiarPlan { node, lies: draw_lies(&mut random) }).collect();
-        scenario.draw_plans(&spared);
+        scenario.draw_plans(&expendable);
         let every_ms = [1_000, 3_000, 10_000][random.index(3)];
         let machines = scenario.machines();
-        scenario.script = draw_script(&mut random, machines, chaos_ms, every_ms, &spared);
+        scenario.script = draw_script(&mut random, machines, chaos_ms, every_ms, &expendable);
         scenario.timing = draw_timing(&mut random);
         scenario.script.extend(draw_rates(&mut Random::new(seed, Stream::Rates), machines, chaos_ms));
-        let marks = draw_marks(&mut Random::new(seed, Stream::Marks), machines, chaos_ms, &spared);
+        let marks = draw_marks(&mut Random::new(seed, Stream::Marks), machines, chaos_ms, &expendable);
         scenario.script.extend(marks);
         scenario.draw_crashes_at_ends();
         assert!(scenario.is_fair(), "no more than f validators are faulty");
@@ -85,15 +85,15 @@ fn draw_faulty(random: &mut Random, nodes: usize) -> (Vec<usize>, Vec<usize>) {
     let faulty_max = (nodes - 1) / 3;
     let first = random.index(nodes);
     let faulty = (0..faulty_max).map(|next| (first + next) % nodes);
-    let (mut lying, mut spared) = (Vec::new(), Vec::new());
+    let (mut lying, mut expendable) = (Vec::new(), Vec::new());
     for node in faulty {
         match random.below(4) {
             0..=1 => lying.push(node),
-            2 => spared.push(node),
+            2 => expendable.push(node),
             _ => {}
         }
     }
-    (lying, spared)
+    (lying, expendable)
 }
 
 /// One to four ways to lie.

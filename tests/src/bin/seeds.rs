@@ -2,10 +2,8 @@
 //!
 //! ```text
 //! seeds --seeds A..B [--workers N] [--twice N] [--shrink N]
-//!                                                 run them; one in N twice, comparing the traces; at most N failures are
-//!                                                 made smaller
-//! seeds --seed N [--trace FILE]                   run one, and leave its trace in a file
-//! seeds --engine BLOCKS                           how fast the engine alone is
+//! seeds --seed N [--trace FILE]
+//! seeds --engine BLOCKS
 //! ```
 //!
 //! A failing seed prints the claim, the command that runs it again, and the smallest scenario near it that fails in the
@@ -13,12 +11,14 @@
 
 use std::fmt;
 use std::ops::Range;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::Instant;
 
+use clap::{ArgGroup, Parser, value_parser};
 use quorate_consensus::pbft::Pbft;
 use quorate_sim::bench::engine_steps;
 use quorate_sim::{Coverage, Report, Scenario};
@@ -29,12 +29,12 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// The name that random scenarios of this program carry.
 const NAME: &str = "any_seed_holds_every_claim";
-/// Of so many seeds one is run twice, if nothing else is said.
+/// Of so many seeds one is run twice, if nothing else is said: one run in a hundred that costs double is not noticed.
 const TWICE: u64 = 100;
 /// Runs that finding a smaller failure may cost.
 const SHRINKING_RUNS: usize = 400;
 /// Failures that are made smaller, if nothing else is said; the others are only named.
-const SHRINK: u64 = 5;
+const SHRINK: usize = 5;
 
 /// What all workers together have seen.
 #[derive(Default)]
@@ -69,55 +69,54 @@ impl fmt::Display for Recovery {
     }
 }
 
+#[derive(Parser)]
+#[command(about = "Runs random seeds of the simulator", group(ArgGroup::new("what").required(true)))]
+struct Args {
+    /// Run these, from A on and below B
+    #[arg(long, value_name = "A..B", group = "what", value_parser = range)]
+    seeds: Option<Range<u64>>,
+    /// On so many threads, if not on all cores
+    #[arg(long, value_name = "N", requires = "seeds", value_parser = value_parser!(u64).range(1..))]
+    workers: Option<u64>,
+    /// One in so many is run twice, and the traces are compared
+    #[arg(long, value_name = "N", default_value_t = TWICE, value_parser = value_parser!(u64).range(1..))]
+    twice: u64,
+    /// At most so many failures are made smaller; the others are only named
+    #[arg(long, value_name = "N", default_value_t = SHRINK)]
+    shrink: usize,
+    /// Run this one
+    #[arg(long, value_name = "N", group = "what")]
+    seed: Option<u64>,
+    /// Leave its trace in a file
+    #[arg(long, value_name = "FILE", requires = "seed")]
+    trace: Option<PathBuf>,
+    /// Say how fast the engine alone is, by so many blocks
+    #[arg(long, value_name = "BLOCKS", group = "what")]
+    engine: Option<u64>,
+}
+
+fn range(text: &str) -> Result<Range<u64>, String> {
+    let number = |text: &str| text.parse::<u64>().map_err(|_| format!("`{text}` is not a number"));
+    let (first, end) = text.split_once("..").ok_or("it has the form A..B")?;
+    Ok(number(first)?..number(end)?)
+}
+
 fn main() -> ExitCode {
+    let Args { seeds, workers, twice, shrink, seed, trace, engine: blocks } = Args::parse();
     // Panics of the code under test are failures of their run, and those of a liar's own machine nothing at all.
     std::panic::set_hook(Box::new(|_| {}));
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
-    match parse(&arguments) {
-        Ok(Command::Many { seeds, workers, twice, shrink }) => many(seeds, workers, twice, shrink),
-        Ok(Command::One { seed, trace }) => one(seed, trace.as_deref()),
-        Ok(Command::Engine { blocks }) => engine(blocks),
-        Err(why) => {
-            eprintln!(
-                "{why}\nusage: seeds --seeds A..B [--workers N] [--twice N] [--shrink N] | --seed N [--trace FILE] | --engine BLOCKS"
-            );
-            ExitCode::from(2)
-        }
+    if let Some(blocks) = blocks {
+        return engine(blocks);
     }
+    if let Some(seed) = seed {
+        return one(seed, trace.as_deref());
+    }
+    let cores = thread::available_parallelism().map_or(1, usize::from) as u64;
+    let seeds = seeds.expect("one of the group is asked for");
+    many(seeds, workers.unwrap_or(cores), twice, shrink)
 }
 
-enum Command {
-    Many { seeds: Range<u64>, workers: usize, twice: u64, shrink: usize },
-    One { seed: u64, trace: Option<String> },
-    Engine { blocks: u64 },
-}
-
-fn parse(arguments: &[String]) -> Result<Command, String> {
-    let value = |name: &str| {
-        let place = arguments.iter().position(|argument| argument == name)?;
-        Some(arguments.get(place + 1).cloned().unwrap_or_default())
-    };
-    let number = |text: String| text.parse::<u64>().map_err(|_| format!("`{text}` is not a number"));
-    if let Some(blocks) = value("--engine") {
-        return Ok(Command::Engine { blocks: number(blocks)? });
-    }
-    if let Some(seed) = value("--seed") {
-        return Ok(Command::One { seed: number(seed)?, trace: value("--trace") });
-    }
-    let seeds = value("--seeds").ok_or("no seeds are named")?;
-    let (first, end) = seeds.split_once("..").ok_or_else(|| format!("`{seeds}` is not A..B"))?;
-    let cores = thread::available_parallelism().map_or(1, usize::from);
-    let workers = value("--workers").map_or(Ok(cores as u64), number)?;
-    Ok(Command::Many {
-        seeds: number(first.to_owned())?..number(end.to_owned())?,
-        workers: usize::try_from(workers.max(1)).map_err(|why| why.to_string())?,
-        twice: value("--twice").map_or(Ok(TWICE), number)?.max(1),
-        shrink: usize::try_from(value("--shrink").map_or(Ok(SHRINK), number)?)
-            .map_err(|why| why.to_string())?,
-    })
-}
-
-fn many(seeds: Range<u64>, workers: usize, twice: u64, shrink: usize) -> ExitCode {
+fn many(seeds: Range<u64>, workers: u64, twice: u64, shrink: usize) -> ExitCode {
     let started = Instant::now();
     let (next, sum) = (AtomicU64::new(seeds.start), Mutex::new(Sum::default()));
     thread::scope(|scope| {
@@ -196,13 +195,13 @@ fn explain(seed: u64) {
     }
 }
 
-fn one(seed: u64, trace: Option<&str>) -> ExitCode {
+fn one(seed: u64, trace: Option<&Path>) -> ExitCode {
     let outcome = Scenario::random(NAME, seed).run_traced::<Pbft>();
     let text = outcome.as_ref().map_or_else(|failure| failure.trace.text(), |report| report.trace.text());
     if let Some(path) = trace
         && let Err(why) = std::fs::write(path, text)
     {
-        eprintln!("{path}: {why}");
+        eprintln!("{}: {why}", path.display());
     }
     match outcome {
         Ok(report) => {

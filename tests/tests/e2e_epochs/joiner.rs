@@ -47,12 +47,7 @@ impl Joiner {
         let rpc = until("the node serves JSON-RPC", SOON, async || served_at(&home)).await;
         let rpc = format!("http://{rpc}");
         let joiner = Self { home, key, client: Client::new(&rpc), rpc, _process: process };
-        until("the node has caught up", SOON, async || match joiner.client.get("/readyz").await {
-            Ok((200, _)) => Ok(()),
-            Ok((status, body)) => Err(format!("{status} {body}")),
-            Err(error) => Err(error.to_string()),
-        })
-        .await;
+        until("the node has caught up", SOON, async || joiner.client.is_ready().await).await;
         joiner
     }
 
@@ -96,11 +91,9 @@ impl Process {
         command.arg("--home").arg(home).args(["--bootstrap", peer]);
         command.args(["--p2p-listen", "/ip4/127.0.0.1/tcp/0", "--rpc-listen", "127.0.0.1:0"]);
         command.env("LOG", log(home)).env("NO_COLOR", "1");
-        for (name, _) in std::env::vars_os() {
-            if name.to_string_lossy().starts_with("QUORATE_") {
-                command.env_remove(name);
-            }
-        }
+        program::configuration().for_each(|name| {
+            command.env_remove(name);
+        });
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).process_group(0);
         let mut child = command.spawn().expect("sh runs");
         let mut said = String::new();

@@ -10,7 +10,7 @@ use super::{
     cluster::quiet,
 };
 use crate::{
-    engine::{Action, Engine, Event, OpenError, Setup},
+    engine::{Action, Engine, Event, OpenError},
     evidence::VoteKind,
     pbft::{Message, Pbft, Record},
 };
@@ -162,7 +162,8 @@ fn acceptances_that_are_the_ledgers_are_passed_over() {
 }
 
 /// > for each height proposed again, 59 bytes for the acceptance, 124 for each vote, 63 + ⌈n/8⌉ + 64 Q for the certificate […]
-/// > Of all views but the newest 16 of a height a compaction keeps the own votes alone: 248 bytes for each view and height
+/// > Of all views but the newest 16 of a height (§3.4) a compaction keeps the own votes alone: 248 bytes for each view and
+/// > height
 #[test]
 fn what_views_that_commit_nothing_leave_behind_is_small() {
     let (mut bench, block) = accepted_twice();
@@ -186,22 +187,4 @@ fn what_views_that_commit_nothing_leave_behind_is_small() {
     }
     let grown: Vec<_> = kept.windows(2).map(|it| it[1] - it[0]).collect();
     assert_eq!(grown[grown.len() - 3..], [248; 3], "{grown:?}");
-}
-
-/// A compaction leaves out what an instance without a voice had added: a later record could name a body that is not there.
-#[test]
-fn an_instance_without_a_voice_adds_nothing_to_the_log() {
-    let mut bench = Bench::with(4, 2, quiet());
-    let setup = Setup { voter: None, ..bench.setup() };
-    bench.engine = Pbft::open(setup, genesis_tip(&bench.scope), Vec::new()).expect("a follower opens");
-    let block = bench.first();
-    bench.propose(&block);
-    for signer in OTHERS {
-        let vote = bench.prepare(signer, &block);
-        bench.receive(signer, vote);
-    }
-    enter(&mut bench, 1, 0, &block);
-    let status = bench.engine.status();
-    assert_eq!((status.view, status.in_flight[0].block), (View(1), Some(block.hash())), "it follows");
-    assert_eq!(bench.log.records, Vec::new());
 }

@@ -9,7 +9,8 @@ use quorate_ledger::{
 
 use super::bench::{Bench, index};
 use crate::{
-    engine::{Action, Engine as _, Event, Input, OpenError, Output, Role, Setup, To, Voter},
+    drive::drive,
+    engine::{Action, Engine as _, Event, Input, Log, OpenError, Output, Role, Setup, To, Voter},
     evidence::VoteKind,
     pbft::{
         Message, Pbft, Record,
@@ -17,6 +18,7 @@ use crate::{
     },
     rejection::Rejection,
     replica::Replica,
+    vote_log::{Mark, VoteLog},
 };
 
 /// The last height of epoch 0 in these tests.
@@ -106,6 +108,18 @@ impl Line {
     /// The ledger's tip at the last block of epoch 0.
     fn tip(&self) -> Tip {
         Tip { outcome: self.outcome(1), ..self.bench.tip_at(&self.blocks[1], &[0, 2, 3]) }
+    }
+
+    /// The ledger's tip at the first block of epoch 1, whose certificate the disk has lost.
+    fn tip_of_next(&self) -> Tip {
+        let first = self.first_of_next(self.closing().payload.anchor());
+        let mut outcome = self.outcome(1);
+        outcome.checkpoint.epoch = Epoch(1);
+        (outcome.checkpoint.height, outcome.checkpoint.block) = (first.height(), first.hash());
+        outcome.epoch_ends = None;
+        let (height, hash, time, anchor) =
+            (first.height(), first.hash(), first.time(), first.header().anchor);
+        Tip { height, hash, time, anchor, outcome, ..self.tip() }
     }
 
     fn next_setup(&self, validators: &[usize]) -> Setup {
@@ -344,6 +358,75 @@ fn a_log_that_begins_with_an_epoch_has_no_voice_in_the_one_before_when_it_is_com
     }
 }
 
+/// The key is not among the validators, and the epoch in which it was is closed: nothing but its log says what it promised.
+#[test]
+fn a_log_keeps_its_promise_while_its_key_has_no_voice() {
+    /// A log that is always too large.
+    struct Grown(VoteLog<Record>);
+    impl Log<Record> for Grown {
+        fn append(&mut self, records: &[Record]) -> std::io::Result<()> {
+            self.0.append(records)
+        }
+
+        fn wants_compaction(&self) -> bool {
+            true
+        }
+
+        fn compact(&mut self, records: &[Record]) -> std::io::Result<()> {
+            self.0.compact(records)
+        }
+    }
+    let line = Line::ended(1);
+    // A mark knows of a view above 0 that its log is behind; of view 0 of epoch 0 it would not know.
+    for view in [1, 0] {
+        let home = tempfile::tempdir().expect("a temporary directory");
+        let (votes, mark) = (home.path().join("votes"), home.path().join("mark"));
+        Mark::create_unused(&mark).expect("a new mark");
+        let vote = line.bench.vote_in(view, VoteKind::Prepare, 1, &line.blocks[1]);
+        let voted = vec![Record::Voted { kind: VoteKind::Prepare, vote }];
+        let (mut log, _) = VoteLog::open(&votes, &mark).expect("a new log");
+        log.append(&voted).expect("the disk works");
+        let opened =
+            Replica::<Pbft>::open(line.next_setup(&[0, 2, 3]), None, &line.tip_of_next(), voted.clone());
+        let mut replica = opened.expect("its own log opens");
+        drive(&mut replica, &mut Grown(log), line.bench.now, [Event::Tick.into()]).expect("the disk works");
+        let (_, records) = VoteLog::<Record>::open(&votes, &mark).expect("it is as it was left");
+        assert_eq!(records, voted, "in view {view}");
+    }
+}
+
+/// > a new one is made, which has no voice in the epochs before, also not while the last of them closes.
+///
+/// Also where the ledger lost its tail, and the epoch before is gone through once more, in silence.
+#[test]
+fn an_instance_without_a_voice_adds_nothing_to_the_log() {
+    let mut line = Line::new(2);
+    let begun = vec![crate::Promised::beginning(Epoch(1))];
+    let genesis = super::bench::genesis_tip(&line.bench.scope);
+    line.replica =
+        Replica::open(line.bench.setup(), None, &genesis, begun.clone()).expect("its own log opens");
+    line.bench.log.records = begun.clone();
+    let message = line.bench.pre_prepare(&line.blocks[0]);
+    line.receive(0, message);
+    let block = Arc::clone(&line.blocks[0]);
+    line.event(Event::Checked { block: block.hash(), verdict: crate::Verdict::Accept(block) });
+    let changes = [0, 1, 3].map(|it| line.bench.change(it, 1, Vec::new()));
+    let new_view = line.bench.new_view(1, changes.to_vec(), Vec::new());
+    line.receive(1, Message::NewView(Box::new(new_view)));
+    assert_eq!(line.replica.current().accepted().len(), 1, "it follows what is proposed");
+    assert_eq!(line.replica.current().status().view, View(1), "and into views");
+    line.end();
+    assert_eq!(line.bench.log.records, begun);
+
+    let next = line.next_setup(&[0, 1, 2, 3]);
+    let replica = Replica::open(next, Some(line.bench.setup()), &line.tip(), begun);
+    line.replica = replica.expect("its own log opens");
+    let asked = sent(&line.event(Event::Tick))
+        .into_iter()
+        .filter_map(|(of, _, message)| matches!(message, Message::Recall(_)).then_some(of.0));
+    assert_eq!(asked.collect::<Vec<u64>>(), [1], "who has a voice asks before it uses it");
+}
+
 /// A ledger far below its log: what was signed in the epoch that it stands in is kept through a compaction, though nothing is
 /// signed there now.
 #[test]
@@ -538,13 +621,7 @@ fn records_of_a_later_epoch_that_contradict_each_other_are_refused_when_the_log_
 #[test]
 fn a_restart_above_an_epochs_last_block_closes_nothing() {
     let line = Line::begun(1, &[0, 1, 2, 3]);
-    let first = line.first_of_next(line.closing().payload.anchor());
-    let mut outcome = line.outcome(1);
-    outcome.checkpoint.epoch = Epoch(1);
-    (outcome.checkpoint.height, outcome.checkpoint.block) = (first.height(), first.hash());
-    outcome.epoch_ends = None;
-    let (height, hash, time, anchor) = (first.height(), first.hash(), first.time(), first.header().anchor);
-    let tip = Tip { height, hash, time, anchor, outcome, ..line.tip() };
+    let tip = line.tip_of_next();
     assert!(tip.base.as_ref().is_some_and(|it| it.payload.epoch == Epoch(0)));
     for closing in [None, Some(line.bench.setup())] {
         let next = line.next_setup(&[0, 1, 2, 3]);

@@ -1,15 +1,16 @@
 //! `docs/pbft.md` §2, §4.2 and §5: which proofs a replica looks at, and what it starts a view from.
 //!
-//! > The certificates that prove a VIEW-CHANGE are verified by whoever is to start its view; a NEW-VIEW by which a view has
-//! > started here is not verified again
+//! > Not verified is what would change nothing […] the prepared certificates of a VIEW-CHANGE, and the certificate of a base
+//! > that is committed here, but where this replica is to start the view and it has not started (§4.2); a NEW-VIEW by which
+//! > this replica has entered its view, however many repeat it.
 
 use std::sync::Arc;
 
 use quorate_ledger::{Height, View};
 
-use super::bench::{Bench, index, sent};
+use super::bench::{Bench, genesis_tip, index, sent};
 use crate::{
-    engine::{Action, Engine as _, Event, Horizon, Verified},
+    engine::{Action, Engine as _, Event, Horizon, Setup, Verified, Voice},
     evidence::{Evidence, VoteKind},
     pbft::{
         Message, Pbft,
@@ -29,7 +30,7 @@ fn change_verified(bench: &Bench, horizon: Horizon, change: &ViewChange) -> Resu
 }
 
 fn voter(place: usize) -> Horizon {
-    Horizon { voter: Some(index(place)), ..Horizon::default() }
+    Horizon { voice: Voice::Of(index(place)), ..Horizon::default() }
 }
 
 /// A NEW-VIEW from the genesis, that proposes nothing again.
@@ -80,8 +81,12 @@ fn a_request_is_proven_to_whoever_is_to_start_the_view() {
     let mut unsigned = good.clone();
     unsigned.signature = bench.change(0, 2, Vec::new()).signature;
     let entered = Some((View(1), start(&bench, 1, SIGNERS).signature));
+    let follower = Setup { voter: None, ..bench.setup() };
+    let follower = Pbft::open(follower, genesis_tip(&bench.scope), Vec::new()).expect("a follower opens");
     for (horizon, looks) in [
         (voter(1), true),
+        (bench.engine.horizon(), true),
+        (follower.horizon(), false),
         (Horizon::default(), true),
         (voter(0), false),
         (voter(2), false),
@@ -130,7 +135,7 @@ fn a_new_view_by_which_a_view_started_here_is_not_verified_again_and_another_is(
     assert!(Pbft::verify(&bench.scope, horizon, later).is_ok());
 }
 
-/// > STATUS also brings NEW-VIEW to whoever is below or has not entered
+/// > STATUS also brings the last NEW-VIEW entered here to whoever is below that view or has not entered it.
 #[test]
 fn nobody_is_told_again_how_the_view_started_that_it_is_in() {
     for (view, active, wanted) in [(0, true, true), (1, false, true), (1, true, false), (2, false, false)] {

@@ -313,7 +313,9 @@ fn a_primary_builds_no_more_than_the_window_holds() {
     assert_eq!(builds(&bench.backlog(u64::MAX / 400)), 0, "the window is full");
 }
 
-/// > its anchor is not below the parent's: a power cut may take the certificate of what the parent anchors.
+/// > its anchor is the parent's; or it is higher
+///
+/// A power cut may take the certificate of what the parent anchors.
 #[test]
 fn a_primary_that_lost_a_checkpoint_anchors_what_its_parent_does() {
     let mut bench = Bench::new(4, 0);

@@ -300,7 +300,7 @@ fn an_answer_with_a_forged_message_counts_for_nothing() {
     assert!(bench.engine.status().silent.is_some_and(|it| it.contains("from 1 more")));
 }
 
-/// > So no answer costs more than one look at a signature
+/// > Of an answer one signature is looked at, that of a message that the log does not know
 ///
 /// A look would show that these are forged: nobody looks at what would change nothing.
 #[test]

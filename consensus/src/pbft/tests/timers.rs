@@ -11,7 +11,7 @@ use quorate_ledger::{
 };
 
 use super::{
-    bench::{Bench, START, delivered, sent},
+    bench::{Bench, START, delivered, genesis_tip, sent},
     cluster::quiet,
 };
 use crate::{
@@ -19,7 +19,7 @@ use crate::{
     evidence::VoteKind,
     pbft::{
         Message,
-        message::{NewView, PrePrepare, StatusReport, ViewChange},
+        message::{NewView, PrePrepare, Proof, StatusReport, ViewChange},
     },
 };
 
@@ -365,7 +365,7 @@ fn what_waits_for_the_next_epoch_accuses_nobody_in_this_one() {
     }
 }
 
-/// > An instance whose last block is executed […] casts no other vote
+/// > it casts no other vote, takes no proposal and asks for no view
 #[test]
 fn an_ended_epoch_is_not_rotated() {
     let mut bench = Bench::with(4, 2, Parameters { rotation_blocks: 2, ..calm() });
@@ -453,6 +453,44 @@ fn a_commit_makes_waits_short_again() {
     let block = bench.first();
     certify(&mut bench, &block);
     start_view(&mut bench, 4);
+    eligible(&mut bench);
+    asks_after(&mut bench, 500, "proposal");
+}
+
+/// A start that its primary signed and that holds nothing.
+fn false_start(bench: &mut Bench, view: u64) -> Vec<Action<Message>> {
+    let new_view = bench.new_view_with(view, &[], Proof::default(), Vec::new());
+    let from = new_view.signer.as_usize();
+    bench.receive(from, Message::NewView(Box::new(new_view)))
+}
+
+/// > `k` counts views in a row that had a quorum and committed nothing
+///
+/// View 1 is left for its primary's false start, before a quorum has asked for it or after that.
+#[test]
+fn a_false_start_fails_a_view_that_had_its_quorum() {
+    for (asking, wait) in [(&[0, 4][..], 500), (&[0, 2, 4][..], 1_000)] {
+        let mut bench = Bench::with(5, 3, calm());
+        ask(&mut bench, asking, 1);
+        assert_eq!(view(&bench), 1);
+        false_start(&mut bench, 1);
+        assert_eq!(view(&bench), 2);
+        ask(&mut bench, &[0, 2, 4], 2);
+        asks_after(&mut bench, wait, "new_view");
+    }
+}
+
+/// One that waits to hear what it signed stays where it is, and so counts nothing.
+#[test]
+fn false_starts_do_not_lengthen_the_waits_of_a_replica_that_may_not_sign() {
+    let mut bench = Bench::with(4, 2, calm());
+    bench.reopen(genesis_tip(&bench.scope));
+    start_view(&mut bench, 1);
+    for _ in 0..5 {
+        false_start(&mut bench, 1);
+        assert_eq!(view(&bench), 1);
+    }
+    bench.hear_holdings();
     eligible(&mut bench);
     asks_after(&mut bench, 500, "proposal");
 }

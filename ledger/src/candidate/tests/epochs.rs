@@ -86,8 +86,9 @@ fn no_epoch_is_entered_twice() {
     candidates().enter_epoch(&EpochStart { number: Epoch(0), ..second(validators(), Parameters::default()) });
 }
 
-/// `docs/pbft.md §3.1`: "a transaction of one `Approve` alone whose sender is in the epoch's set may carry fee 0, at
-/// most one such per validator and block".
+/// `docs/formats.md §7`:
+///
+/// > A block holds at most one free transaction of each sender.
 #[test]
 fn a_block_holds_one_free_approval_of_each_validator() {
     let mut candidates = priced();
@@ -137,8 +138,10 @@ fn with_statement(sender: u16, nonce: u64) -> Arc<Transaction> {
     Arc::new(Transaction::sign(payload, &key(sender)))
 }
 
-/// `docs/pbft.md §3.1`: "and one transaction with statements of new validators", whatever it pays: to check them is what
-/// executing a block costs most.
+/// `docs/formats.md §7`, whatever it pays:
+///
+/// > it holds at most one transaction of each sender that carries statements of new validators: executing it takes the
+/// > check of a signature for each
 #[test]
 fn a_block_holds_one_transaction_with_statements_of_each_sender() {
     let each = vec![with_statement(0, 1), with_statement(1, 1), approval(0, 2, 10), approval(0, 3, 0)];

@@ -172,7 +172,7 @@ fn only_validators_approve() {
     assert_eq!(world.state, before);
 }
 
-/// "A change approved in block `h` ends the epoch at block `h + W`."
+/// > When Q of the validators approve of one change in block `h`, the epoch ends with block `h + W`
 #[test]
 fn the_approval_that_makes_a_quorum_ends_the_epoch_a_window_later() {
     let mut world = World::new();
@@ -215,7 +215,7 @@ fn the_last_block_of_an_epoch_applies_its_change() {
     assert_eq!((world.last.epoch_ends, world.last.next_epoch.clone()), (None, None));
 }
 
-/// "Approvals count together when the resulting set or parameters are equal, whatever statements they carry."
+/// > Approvals count together when the set or the parameters they come to are equal, whatever statements they carry.
 #[test]
 fn order_and_statements_do_not_matter() {
     let mut world = World::new();
@@ -237,7 +237,7 @@ fn sets_and_parameters_that_differ_do_not_count_together() {
     assert_eq!((world.ends(), world.open()), (None, vec![0, 1, 2, 3]));
 }
 
-/// "A validator's newer one replaces its open one."
+/// > Its newer approval takes the place of its open one.
 #[test]
 fn a_newer_approval_replaces_the_open_one() {
     let mut world = World::new();
@@ -258,8 +258,8 @@ fn a_validator_counts_once_however_often_it_approves() {
     assert_eq!(world.ends(), None);
 }
 
-/// "When one change has its quorum, those open from before are void, those that come after it count in the new epoch if
-/// their sender is still a validator."
+/// > The approvals open till then are void; those that come later are for the next epoch, count there if their sender is
+/// > still a validator, and may decide in its first block already
 #[test]
 fn approvals_that_come_after_the_decision_count_in_the_next_epoch() {
     let mut world = World::new();
@@ -342,7 +342,7 @@ fn an_operation_that_fails_takes_back_the_approval_and_the_decision() {
     assert_eq!(world.last.epoch_ends, None);
 }
 
-/// "A new key counts only with its own signature": possession and readiness in one.
+/// > A key that is not in the set […] counts only with its own signature […] possession and readiness in one
 #[test]
 fn a_new_key_needs_its_own_statement() {
     let mut world = World::new();
@@ -384,7 +384,7 @@ fn a_statement_is_no_other_signature() {
     assert!(!Readiness { signature, ..readiness }.verify(&chain(), Epoch(0), &key(1).public()));
 }
 
-/// "… hash of a checkpoint anchored by one of the last 1,000 headers below the block that holds the approval."
+/// > the hash of a checkpoint that one of the last 1,000 headers below the block anchors
 #[test]
 fn a_statement_holds_for_a_thousand_headers() {
     let mut world = World::new();

@@ -111,6 +111,27 @@ fn many_bytes_do_not_wait() {
     assert!(ledger.shared.live().overlay.is_empty());
 }
 
+/// Strangers send what was committed long ago, as often as they like: finding it must not cost a block's receipts.
+#[test]
+fn the_height_of_a_transaction_is_found_without_its_receipts() {
+    let mut chain = Chain::new();
+    let store = MemoryStore::new();
+    let mut ledger = chain.open(store.clone());
+    let reader = ledger.reader();
+    let transaction = chain.transaction(1_000, vec![Operation::Transfer { to: account(3), amount: 1 }]);
+    let id = transaction.id();
+    assert_eq!(reader.height_of_transaction(&id).expect("reads"), None);
+    let delivered = chain.block(vec![transaction], true);
+    chain.extend(&mut ledger, delivered);
+    assert_eq!(reader.height_of_transaction(&id).expect("reads"), Some(Height(1)), "written behind");
+    ledger.flush().expect("memory");
+    let mut batch = WriteBatch::default();
+    batch.delete(Family::Receipts, rows::height_key(Height(1)));
+    store.write(batch, Durability::Synced).expect("memory");
+    assert!(reader.transaction(&id).is_err(), "the receipts are gone");
+    assert_eq!(reader.height_of_transaction(&id).expect("reads"), Some(Height(1)));
+}
+
 /// Puts a row over what the ledger wrote.
 fn overwrite(store: &MemoryStore, family: Family, key: &[u8], value: &[u8]) {
     let mut batch = WriteBatch::default();

@@ -217,7 +217,7 @@ fn the_old_epoch_decides_nothing_above_its_end() {
     altered_first_block(|header| header.epoch = Epoch(0));
 }
 
-/// "The first header of the new epoch anchors exactly the checkpoint of the last block of the old one."
+/// > The first header of an epoch anchors exactly the checkpoint of the last block of the one before.
 #[test]
 #[should_panic(expected = "an epoch begins with the checkpoint that ends the one before")]
 fn an_epoch_begins_on_the_checkpoint_of_the_last_block_before_it() {

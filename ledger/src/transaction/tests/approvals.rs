@@ -133,7 +133,7 @@ fn every_operation_that_approves_is_checked() {
     assert_eq!(transaction.check(&rules(Parameters::default())), Err(error));
 }
 
-/// "A transaction of one `Approve` alone whose sender is in the epoch's set may carry fee 0."
+/// > it is *free*: the fee is 0, it is one approve and nothing else, and its sender is in the epoch's set
 #[test]
 fn a_validators_lone_approval_may_be_free_and_nothing_else() {
     let priced = rules(Parameters { fee_base: 10, ..Parameters::default() });

@@ -1,3 +1,4 @@
+use jsonrpsee::{RpcModule, server::Server};
 use quorate_crypto::{Domain, MultiSignature, SecretKey, encode};
 use quorate_genesis::GenesisBuilder;
 use quorate_ledger::{Account, Block, CheckpointPayload, CommitPayload, UnixMillis, View};
@@ -98,4 +99,53 @@ fn a_line_that_is_not_signed_by_those_who_hand_over_and_take_over_leads_nowhere(
     moved.headers[0].parent = Hash::of(b"another block 5");
     refused(moved, "does not stand on the checkpoint");
     refused(Handover { headers: Vec::new(), ..good() }, "no first header");
+}
+
+/// What a node says of the validators that is asked about them.
+fn told(epoch: u64, start: u64, ends: Option<u64>) -> ValidatorsAnswer {
+    let key = SecretKey::from_seed([1; 32]);
+    ValidatorsAnswer {
+        height: Height(start),
+        epoch: Epoch(epoch),
+        start: Height(start),
+        ends: ends.map(Height),
+        next: None,
+        approvals: Vec::new(),
+        hash: set_of(&key).hash(),
+        quorum: 1,
+        faulty_max: 0,
+        validators: Vec::new(),
+        participation: None,
+        parameters: quorate_ledger::Parameters::default(),
+    }
+}
+
+/// What comes of asking a node that says this whatever it is asked.
+async fn asked_of_a_liar(answer: ValidatorsAnswer) -> String {
+    let mut methods = RpcModule::new(serde_json::to_value(answer).expect("plain values"));
+    methods.register_method("validators_get", |_, answer, _| answer.clone()).expect("the first");
+    let server = Server::builder().build("127.0.0.1:0").await.expect("a free port");
+    let url = format!("http://{}", server.local_addr().expect("bound"));
+    let handle = server.start(methods);
+    let line = fetch(&Client::new(&url).expect("a URL"), None).await;
+    handle.stop().expect("it runs");
+    handle.stopped().await;
+    format!("{:#}", line.expect_err("it lies"))
+}
+
+/// A node need not be trusted: whatever numbers it says, the command ends and says what is wrong.
+#[tokio::test]
+async fn numbers_that_no_chain_reaches_are_an_error_that_names_the_node() {
+    for (epoch, start, ends, what) in [
+        (0, 0, Some(u64::MAX), "height 18446744073709551615"),
+        (0, 0, Some(1 << 63), "height 9223372036854775808"),
+        (0, u64::MAX, None, "height 18446744073709551615"),
+        (u64::MAX, 0, None, "epoch 18446744073709551615"),
+    ] {
+        let error = asked_of_a_liar(told(epoch, start, ends)).await;
+        assert!(error.contains(what) && error.contains("ask another"), "{error}");
+    }
+    // The highest that is believed: one that has no checkpoint certificate at that liar.
+    let error = asked_of_a_liar(told(0, 0, Some((1 << 63) - 1))).await;
+    assert!(error.contains("chain_getCertificate") || error.contains("Method not found"), "{error}");
 }

@@ -138,7 +138,10 @@ fn is_full(error: &anyhow::Error) -> bool {
         ClientError::Refused { reason, .. } => {
             matches!(reason.as_deref(), Some("POOL_FULL" | "ACCOUNT_FULL" | "BUSY" | "TOO_MANY_WAITS"))
         }
-        ClientError::Url { .. } | ClientError::NoAnswer { .. } | ClientError::Unreadable { .. } => false,
+        ClientError::Url { .. }
+        | ClientError::NoAnswer { .. }
+        | ClientError::Impossible { .. }
+        | ClientError::Unreadable { .. } => false,
     })
 }
 

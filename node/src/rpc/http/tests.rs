@@ -291,6 +291,8 @@ async fn what_is_not_json_rpc_is_answered_as_the_standard_says() {
     assert_eq!(code(r#"{"jsonrpc":"2.0","id":{},"method":"length"} {"#).await, -32700);
     assert_eq!(code("[]").await, -32600);
     assert_eq!(code(r#"{"id":1}"#).await, -32600);
+    assert_eq!(code("{}").await, -32600);
+    assert_eq!(code("7").await, -32600);
     assert_eq!(code(r#"{"jsonrpc":"2.0","id":1,"method":"nothing"}"#).await, -32601);
     let typeless = exchange(
         bench.address(),

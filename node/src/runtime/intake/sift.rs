@@ -4,6 +4,9 @@
 //! every node its signatures. So nothing is verified that cannot be included any more or is here already, and nothing is
 //! forwarded that has nothing new.
 //!
+//! What a validator hands over on its stream counts as eligible from then on, and a primary that leaves it out is suspected
+//! (`docs/pbft.md` §5). So whatever is fresh in there is taken, however much of the rest is committed.
+//!
 //! Invariant: a bundle is forwarded only if every signature in it was verified here, now or before, for the next node may
 //! know less than this one and blames whom it got a bad signature from.
 
@@ -12,7 +15,16 @@ use std::sync::Arc;
 use quorate_crypto::Hash;
 use quorate_ledger::{Transaction, UnixMillis};
 
-/// Committed transactions that an honest bundle may hold: it meets a block on its way by chance, one that is full of them
+/// How a bundle came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Way {
+    /// Through whoever gossips.
+    Gossiped,
+    /// Over the stream of a validator.
+    HandedOver,
+}
+
+/// Committed transactions that an honest gossiped bundle may hold: it meets a block on its way by chance, one that is full of them
 /// was put together from the chain, and finding each there costs a read.
 pub(super) const COMMITTED_MAX: usize = 8;
 
@@ -34,6 +46,7 @@ pub(super) enum Sifted {
 /// `known` gives the hash of the transaction of an id that waits here.
 pub(super) fn sift(
     bundle: Vec<Arc<Transaction>>,
+    way: Way,
     time: UnixMillis,
     known: impl Fn(&Hash) -> Option<Hash>,
     committed: impl Fn(&Hash) -> bool,
@@ -52,7 +65,7 @@ pub(super) fn sift(
             Some(_) => fresh.push(transaction),
             None if committed(&transaction.id()) => {
                 included += 1;
-                if included > COMMITTED_MAX {
+                if way == Way::Gossiped && included > COMMITTED_MAX {
                     return Sifted::Nothing;
                 }
             }
@@ -83,7 +96,7 @@ mod tests {
     #[test]
     fn what_has_expired_is_left_out_and_not_passed_on() {
         let (dead, alive) = (transaction(1, NOW.0), transaction(2, NOW.0 + 1));
-        let sifted = |bundle| sift(bundle, NOW, |_| None, |_| false);
+        let sifted = |bundle| sift(bundle, Way::Gossiped, NOW, |_| None, |_| false);
         assert_eq!(sifted(vec![Arc::clone(&dead)]), Sifted::Nothing);
         assert_eq!(sifted(vec![dead, Arc::clone(&alive)]), fresh(vec![Arc::clone(&alive)], false));
         assert_eq!(sifted(vec![Arc::clone(&alive)]), fresh(vec![alive], true));
@@ -93,24 +106,39 @@ mod tests {
     fn what_waits_here_is_not_verified_again_unless_its_signature_is_another() {
         let (known, new) = (transaction(1, 2_000), transaction(2, 2_000));
         let here = |id: &Hash| (*id == known.id()).then(|| known.hash());
-        assert_eq!(sift(vec![Arc::clone(&known)], NOW, here, |_| false), Sifted::Nothing);
+        let sift = |bundle, known: &dyn Fn(&Hash) -> Option<Hash>| {
+            sift(bundle, Way::Gossiped, NOW, known, |_| false)
+        };
+        assert_eq!(sift(vec![Arc::clone(&known)], &here), Sifted::Nothing);
         let both = vec![Arc::clone(&known), Arc::clone(&new)];
-        assert_eq!(sift(both, NOW, here, |_| false), fresh(vec![new], true));
+        assert_eq!(sift(both, &here), fresh(vec![new], true));
         let other = |id: &Hash| (*id == known.id()).then_some(Hash::ZERO);
         let twin = vec![Arc::clone(&known)];
-        assert_eq!(sift(twin.clone(), NOW, other, |_| false), fresh(twin, true));
+        assert_eq!(sift(twin.clone(), &other), fresh(twin, true));
     }
 
+    /// A bundle of so many committed ones and one that is new.
+    fn sifted(committed: usize, way: Way) -> Sifted {
+        let new = transaction(NEW, 2_000);
+        let old = (0..committed as u64).map(|nonce| transaction(nonce, 2_000));
+        let bundle = old.chain([Arc::clone(&new)]).collect();
+        sift(bundle, way, NOW, |_| None, |id| *id != new.id())
+    }
+
+    const NEW: u64 = 999;
+
     #[test]
-    fn committed_ones_are_left_out_and_a_bundle_full_of_them_is_dropped() {
-        let new = transaction(999, 2_000);
-        let bundle = |committed: usize| -> Vec<Arc<Transaction>> {
-            let old = (0..committed as u64).map(|nonce| transaction(nonce, 2_000));
-            old.chain([Arc::clone(&new)]).collect()
-        };
-        let committed = |id: &Hash| *id != new.id();
-        let sifted = |count| sift(bundle(count), NOW, |_| None, committed);
-        assert_eq!(sifted(COMMITTED_MAX), fresh(vec![Arc::clone(&new)], false));
-        assert_eq!(sifted(COMMITTED_MAX + 1), Sifted::Nothing);
+    fn committed_ones_are_left_out_and_a_gossiped_bundle_full_of_them_is_dropped() {
+        assert_eq!(sifted(COMMITTED_MAX, Way::Gossiped), fresh(vec![transaction(NEW, 2_000)], false));
+        assert_eq!(sifted(COMMITTED_MAX + 1, Way::Gossiped), Sifted::Nothing);
+    }
+
+    /// "Who is handed some takes all that is new to it, whatever else came along."
+    #[test]
+    fn what_is_new_in_a_bundle_that_was_handed_over_is_taken_however_much_is_committed() {
+        for committed in [0, COMMITTED_MAX + 1, 100] {
+            let taken = sifted(committed, Way::HandedOver);
+            assert_eq!(taken, fresh(vec![transaction(NEW, 2_000)], committed == 0), "{committed}");
+        }
     }
 }

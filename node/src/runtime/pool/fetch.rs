@@ -1,5 +1,7 @@
 //! Getting the bodies that a proposal names and that are not here: from the proposer, then from the other validators, until
-//! all have come or nobody wants them any more (`docs/pbft.md` §3.1).
+//! all have come, or what has come cannot be in one block, or nobody wants them any more (`docs/pbft.md` §3.1).
+//!
+//! Bounds: what has come for one proposal is at most a block; an answer longer than an honest one is not decoded.
 
 use std::{
     collections::HashSet,
@@ -8,11 +10,14 @@ use std::{
 };
 
 use quorate_crypto::{Batch, Hash, PublicKey, decode, encode};
-use quorate_ledger::{Height, Transaction};
+use quorate_ledger::{Height, TRANSACTION_BYTES_LIMIT, Transaction};
 use quorate_network::{Network, Target};
 use tokio::{task::JoinSet, time::Instant};
 
-use super::PoolCommand;
+use super::{
+    PoolCommand,
+    room::{Room, Unfit},
+};
 use crate::wire::{ANSWER_BYTES, BODIES_PER_REQUEST_MAX, Bodies, Hashes, Request, Response};
 
 /// How long a source may take before the next one is asked as well.
@@ -21,6 +26,12 @@ const PATIENCE: Duration = Duration::from_secs(1);
 const PAUSE_FIRST: Duration = Duration::from_millis(50);
 /// Longest pause.
 const PAUSE_MAX: Duration = Duration::from_secs(1);
+/// Longest answer with bodies: as many as fit or a single one, and what tells their number.
+const BODIES_ANSWER_BYTES_MAX: usize = {
+    let largest = TRANSACTION_BYTES_LIMIT as usize;
+    let bodies = if largest > ANSWER_BYTES { largest } else { ANSWER_BYTES };
+    bodies + 16
+};
 
 /// What to get.
 #[derive(Debug)]
@@ -28,6 +39,8 @@ pub(super) struct Fetching {
     pub(super) block: Hash,
     pub(super) height: Height,
     pub(super) missing: Vec<Hash>,
+    /// How much they may come to.
+    pub(super) room: Room,
     /// Whom to ask, in this order.
     pub(super) sources: Vec<PublicKey>,
 }
@@ -37,8 +50,8 @@ pub(super) struct Fetching {
 pub(crate) struct Fetched {
     pub(super) block: Hash,
     pub(super) height: Height,
-    /// The bodies, verified; or the hash of one that is not validly signed.
-    pub(super) result: Result<Vec<Arc<Transaction>>, Hash>,
+    /// The bodies, verified; or why there is no block that holds them.
+    pub(super) result: Result<Vec<Arc<Transaction>>, Unfit>,
 }
 
 /// Asks until all is here, and tells the pool. It ends when it is aborted: the pool knows when a block is wanted no more,
@@ -47,37 +60,74 @@ pub(crate) struct Fetched {
 /// One source is asked after the other, the next when one has answered or has let [`PATIENCE`] run out; a late answer still
 /// counts. So whoever is silent or slow costs a moment, not the network's whole timeout.
 pub(super) async fn run(fetching: Fetching, network: Network, pool: SyncSender<PoolCommand>) {
-    let Fetching { block, height, missing, sources } = fetching;
-    let mut missing: HashSet<Hash> = missing.into_iter().collect();
-    let mut found = Vec::with_capacity(missing.len());
+    let Fetching { block, height, missing, room, sources } = fetching;
+    let collected = collect(Wanted::new(missing, room), sources, network).await;
+    // Verifying is work, and the pool's queue may be full: neither belongs on a thread of the async runtime.
+    let done = tokio::task::spawn_blocking(move || {
+        let result = collected.and_then(verify);
+        // An error means that the pool has stopped.
+        let _ = pool.send(PoolCommand::Fetched(Fetched { block, height, result }));
+    });
+    if let Err(error) = done.await {
+        tracing::error!(%error, "verifying fetched bodies failed");
+    }
+}
+
+/// Asks until nothing is missing, or no block can be made of what came.
+async fn collect(
+    mut wanted: Wanted,
+    sources: Vec<PublicKey>,
+    network: Network,
+) -> Result<Vec<Arc<Transaction>>, Unfit> {
     let mut rounds = Rounds::new(sources);
     let mut under_way = JoinSet::new();
     let mut pause = PAUSE_FIRST;
-    while !missing.is_empty() {
+    while !wanted.missing.is_empty() {
         let wait = if let Some(source) = rounds.next() {
-            let wanted = missing.iter().take(BODIES_PER_REQUEST_MAX).copied().collect();
-            under_way.spawn(ask(network.clone(), source, wanted));
+            under_way.spawn(ask(network.clone(), source, wanted.some()));
             PATIENCE
         } else {
             let now = pause;
             pause = (pause * 2).min(PAUSE_MAX);
             now
         };
-        if let Some(Answer { source, wanted, transactions }) = answer_within(wait, &mut under_way).await {
-            let before = found.len();
-            // The hash is computed from what came, so a body under a name that was asked for is that body.
-            found.extend(transactions.into_iter().filter(|transaction| missing.remove(&transaction.hash())));
-            rounds.answered(source, usefulness(wanted, &found[before..]));
+        if let Some(Answer { source, asked, transactions }) = answer_within(wait, &mut under_way).await {
+            let came = wanted.take(transactions)?;
+            rounds.answered(source, usefulness(asked, came));
         }
     }
-    // Verifying is work, and the pool's queue may be full: neither belongs on a thread of the async runtime.
-    let done = tokio::task::spawn_blocking(move || {
-        let result = verify(found);
-        // An error means that the pool has stopped.
-        let _ = pool.send(PoolCommand::Fetched(Fetched { block, height, result }));
-    });
-    if let Err(error) = done.await {
-        tracing::error!(%error, "verifying fetched bodies failed");
+    Ok(wanted.found)
+}
+
+/// What a proposal names and is not here, and what has come of it.
+#[derive(Debug)]
+struct Wanted {
+    missing: HashSet<Hash>,
+    found: Vec<Arc<Transaction>>,
+    room: Room,
+}
+
+impl Wanted {
+    fn new(missing: Vec<Hash>, room: Room) -> Self {
+        Self { missing: missing.into_iter().collect(), found: Vec::new(), room }
+    }
+
+    /// As many as one may be asked for.
+    fn some(&self) -> Vec<Hash> {
+        self.missing.iter().take(BODIES_PER_REQUEST_MAX).copied().collect()
+    }
+
+    /// Keeps of an answer what is missing, and gives that back. The hash is computed from what came, so a body under a name
+    /// that was asked for is that body.
+    fn take(&mut self, answer: Vec<Arc<Transaction>>) -> Result<&[Arc<Transaction>], Unfit> {
+        let before = self.found.len();
+        for transaction in answer {
+            if self.missing.remove(&transaction.hash()) {
+                self.room.take(&transaction)?;
+                self.found.push(transaction);
+            }
+        }
+        Ok(&self.found[before..])
     }
 }
 
@@ -105,28 +155,36 @@ pub(super) async fn block(hash: Hash, from: PublicKey, network: Network, pool: S
 struct Answer {
     source: PublicKey,
     /// How many bodies it was asked for.
-    wanted: usize,
+    asked: usize,
     transactions: Vec<Arc<Transaction>>,
 }
 
 /// Asks one source for some of what is missing.
 async fn ask(network: Network, source: PublicKey, hashes: Vec<Hash>) -> Answer {
-    let wanted = hashes.len();
+    let asked = hashes.len();
     let request = encode(&Request::Bodies(Hashes(hashes)));
     let transactions = match network.request(Target::Validator(source), request).await {
-        Ok(answer) => match decode::<Response>(&answer) {
-            Ok(Response::Bodies(Bodies(transactions))) => transactions,
-            Ok(Response::Blocks(_) | Response::Block(_) | Response::Checkpoint(_)) | Err(_) => {
-                tracing::debug!(validator = %source, "an answer that is none");
-                Vec::new()
-            }
-        },
+        Ok(answer) => bodies_in(&answer).unwrap_or_else(|| {
+            tracing::debug!(validator = %source, bytes = answer.len(), "an answer that is none");
+            Vec::new()
+        }),
         Err(error) => {
             tracing::debug!(validator = %source, %error, "no bodies");
             Vec::new()
         }
     };
-    Answer { source, wanted, transactions }
+    Answer { source, asked, transactions }
+}
+
+/// The bodies in an answer that may be one.
+fn bodies_in(answer: &[u8]) -> Option<Vec<Arc<Transaction>>> {
+    if answer.len() > BODIES_ANSWER_BYTES_MAX {
+        return None;
+    }
+    match decode::<Response>(answer) {
+        Ok(Response::Bodies(Bodies(transactions))) => Some(transactions),
+        Ok(Response::Blocks(_) | Response::Block(_) | Response::Checkpoint(_)) | Err(_) => None,
+    }
 }
 
 /// The next answer of any request under way, if one comes in time.
@@ -156,9 +214,9 @@ enum Usefulness {
 }
 
 /// Half of what was asked for, or half of what an answer may hold: a source cannot answer for long without having sent all.
-fn usefulness(wanted: usize, came: &[Arc<Transaction>]) -> Usefulness {
+fn usefulness(asked: usize, came: &[Arc<Transaction>]) -> Usefulness {
     let bytes: usize = came.iter().map(|transaction| transaction.size()).sum();
-    if came.len() >= wanted.div_ceil(2) || bytes >= ANSWER_BYTES / 2 {
+    if came.len() >= asked.div_ceil(2) || bytes >= ANSWER_BYTES / 2 {
         Usefulness::Plenty
     } else {
         Usefulness::Little
@@ -207,14 +265,14 @@ impl Rounds {
     }
 }
 
-fn verify(transactions: Vec<Arc<Transaction>>) -> Result<Vec<Arc<Transaction>>, Hash> {
+fn verify(transactions: Vec<Arc<Transaction>>) -> Result<Vec<Arc<Transaction>>, Unfit> {
     let mut batch = Batch::default();
     for transaction in &transactions {
         batch.push(transaction.sender().0, transaction.message(), *transaction.signature());
     }
     let bad = batch.verify().into_iter().zip(&transactions).find(|(valid, _)| !valid);
     match bad {
-        Some((_, transaction)) => Err(transaction.hash()),
+        Some((_, transaction)) => Err(Unfit::Signature(transaction.hash())),
         None => Ok(transactions),
     }
 }
@@ -224,6 +282,7 @@ mod tests {
     use super::*;
     use crate::fixtures;
     use quorate_crypto::SecretKey;
+    use quorate_ledger::Parameters;
 
     fn keys<const N: usize>() -> [PublicKey; N] {
         std::array::from_fn(|index| SecretKey::from_seed([index as u8; 32]).public())
@@ -266,5 +325,57 @@ mod tests {
         let large = transactions(2, ANSWER_BYTES / 4);
         assert_eq!(usefulness(4_096, &large[..1]), Usefulness::Little);
         assert_eq!(usefulness(4_096, &large), Usefulness::Plenty, "an answer cut by its size");
+    }
+
+    /// "Bodies are counted as they come: […] what cannot be in one block is refused then, not when all of it is here."
+    #[test]
+    fn a_proposal_is_refused_with_the_first_body_that_cannot_be_in_it() {
+        let bodies = transactions(5, 1_000);
+        let size = bodies[0].size();
+        let block_bytes_max = u32::try_from(2 * size).expect("small ones");
+        let parameters = Parameters { block_bytes_max, ..Parameters::default() };
+        let named = || bodies.iter().map(|body| body.hash()).collect();
+        let mut wanted = Wanted::new(named(), Room::new(&parameters));
+        assert_eq!(wanted.take(bodies[..2].to_vec()), Ok(&bodies[..2]));
+        assert_eq!(wanted.missing.len(), 3, "and three are still to come");
+        let (bytes, max) = (3 * size, 2 * size);
+        assert_eq!(wanted.take(bodies[2..3].to_vec()), Err(Unfit::Block { bytes, max }));
+
+        let transaction_bytes_max = u32::try_from(size - 1).expect("a small one");
+        let parameters = Parameters { transaction_bytes_max, ..Parameters::default() };
+        let mut wanted = Wanted::new(named(), Room::new(&parameters));
+        let unfit = Unfit::Transaction { hash: bodies[0].hash(), size, max: size - 1 };
+        assert_eq!(wanted.take(bodies[..1].to_vec()), Err(unfit));
+    }
+
+    #[test]
+    fn bodies_that_nobody_named_take_no_room_and_are_not_kept() {
+        let (named, other) = (fixtures::put(1, 0), fixtures::put(2, 1_000));
+        let block_bytes_max = u32::try_from(named.size()).expect("a small one");
+        let parameters = Parameters { block_bytes_max, ..Parameters::default() };
+        let mut wanted = Wanted::new(vec![named.hash()], Room::new(&parameters));
+        let answer = vec![other, Arc::clone(&named), Arc::clone(&named)];
+        assert_eq!(wanted.take(answer), Ok(&[named][..]));
+    }
+
+    #[test]
+    fn the_longest_honest_answer_is_read_and_a_longer_one_is_not() {
+        let bodies = Response::Bodies(Bodies(transactions(2, 0)));
+        let mut answer = encode(&bodies);
+        assert_eq!(bodies_in(&answer).map(|bodies| bodies.len()), Some(2));
+        answer.push(0);
+        assert_eq!(bodies_in(&answer), None);
+
+        let single = transactions(1, ANSWER_BYTES / 4 - 1_000);
+        let count = ANSWER_BYTES / single[0].size();
+        let rest = ANSWER_BYTES - count * single[0].size();
+        let smallest = fixtures::put(0, 0).size();
+        let last = fixtures::put(9, rest - smallest);
+        let full: Vec<_> = std::iter::repeat_n(Arc::clone(&single[0]), count).chain([last]).collect();
+        assert_eq!(full.iter().map(|body| body.size()).sum::<usize>(), ANSWER_BYTES);
+        let answer = encode(&Response::Bodies(Bodies(full)));
+        assert_eq!(bodies_in(&answer).map(|bodies| bodies.len()), Some(count + 1));
+        let longer = vec![single[0].clone(); count + 1];
+        assert_eq!(bodies_in(&encode(&Response::Bodies(Bodies(longer)))), None);
     }
 }

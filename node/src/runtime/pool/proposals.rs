@@ -1,19 +1,24 @@
 //! Building blocks and judging those of others (`docs/pbft.md` §3.1).
 //!
 //! A proposal carries hashes. What is not here is fetched, from the proposer first. Every check is answered, unless its bodies
-//! never come, which the engine's timers answer, or its height is committed, which the engine knows. A named body whose signature does not verify is the
-//! proposal's fault, since the hash covers the signature.
+//! never come, which the engine's timers answer, or its height is committed, which the engine knows. A named body whose signature
+//! does not verify is the proposal's fault, since the hash covers the signature; and so are bodies that are too large, which
+//! are counted as they come ([`Room`]).
+//!
+//! Bound: at most [`CHECKS_PER_HEIGHT`] blocks for each height of the window wait for bodies, each with no more of them than a
+//! block may hold. The ledger bounds a window of blocks (`Parameters::check`), so twice that is all that waits here.
 
 use std::{collections::HashMap, sync::Arc};
 
 use quorate_consensus::{Event, Proposal, Verdict};
 use quorate_crypto::{Hash, PublicKey};
-use quorate_ledger::{Anchor, Block, Header, Height, Transaction, UnixMillis};
+use quorate_ledger::{Anchor, Block, Header, Height, Parameters, Transaction, UnixMillis};
 use tokio::task::AbortHandle;
 
 use super::{
     Pool,
     fetch::{self, Fetched, Fetching},
+    room::{Room, Unfit},
 };
 
 /// Proposals whose bodies are being fetched, for each height of the window: one of this view and one of the view before.
@@ -52,23 +57,24 @@ impl<M: Send + 'static> Pool<M> {
             self.answer(hash, Verdict::Accept(block));
             return;
         }
-        let mut found = HashMap::new();
-        let mut missing = Vec::new();
-        for hash in &proposal.transactions {
-            match self.body(hash) {
-                Some(transaction) => {
-                    found.insert(*hash, transaction);
-                }
-                None => missing.push(*hash),
-            }
+        let rules = self.parts.candidates.rules();
+        if proposal.header.epoch != rules.epoch {
+            // Of an epoch that is over here: nobody judges it any more, and its limits are not those known here.
+            self.answer(hash, Verdict::Withdraw);
+            return;
         }
+        let Sorted { found, missing, room } = match sort(&proposal, &rules.parameters, |hash| self.body(hash))
+        {
+            Ok(sorted) => sorted,
+            Err(unfit) => return self.answer(hash, Verdict::Refuse(unfit.to_string())),
+        };
         if missing.is_empty() {
             self.judge(&proposal, &found);
             return;
         }
         tracing::debug!(height = %proposal.header.height, missing = missing.len(), "fetching bodies of a proposal");
         let sources = sources(&proposal.header, from, &self.parts.validators);
-        let fetching = Fetching { block: hash, height: proposal.header.height, missing, sources };
+        let fetching = Fetching { block: hash, height: proposal.header.height, missing, room, sources };
         let task = fetch::run(fetching, self.parts.network.clone(), self.parts.commands.clone());
         let task = self.parts.runtime.spawn(task).abort_handle();
         let height = proposal.header.height;
@@ -90,9 +96,7 @@ impl<M: Send + 'static> Pool<M> {
                 let (proposal, found) = (Arc::clone(&pending.proposal), std::mem::take(&mut pending.found));
                 self.judge(&proposal, &found);
             }
-            Err(bad) => {
-                self.answer(block, Verdict::Refuse(format!("the signature of transaction {bad} is bad")));
-            }
+            Err(unfit) => self.answer(block, Verdict::Refuse(unfit.to_string())),
         }
     }
 
@@ -164,6 +168,32 @@ impl<M: Send + 'static> Pool<M> {
     }
 }
 
+/// What a proposal names, as far as it is here.
+struct Sorted {
+    found: HashMap<Hash, Arc<Transaction>>,
+    missing: Vec<Hash>,
+    /// What the missing ones may come to.
+    room: Room,
+}
+
+fn sort(
+    proposal: &Proposal,
+    parameters: &Parameters,
+    body: impl Fn(&Hash) -> Option<Arc<Transaction>>,
+) -> Result<Sorted, Unfit> {
+    let mut sorted = Sorted { found: HashMap::new(), missing: Vec::new(), room: Room::new(parameters) };
+    for hash in &proposal.transactions {
+        match body(hash) {
+            Some(transaction) => {
+                sorted.room.take(&transaction)?;
+                sorted.found.insert(*hash, transaction);
+            }
+            None => sorted.missing.push(*hash),
+        }
+    }
+    Ok(sorted)
+}
+
 /// Whom to ask for a proposal's bodies: who made the block, which has them all unless it has restarted since; who sent it,
 /// which should have them if it proposes the block of an earlier view again; then the others. Anybody may relay a proposal,
 /// so the sender alone deserves no patience.
@@ -177,4 +207,47 @@ fn sources(header: &Header, from: PublicKey, validators: &[PublicKey]) -> Vec<Pu
         }
     }
     sources
+}
+
+#[cfg(test)]
+mod tests {
+    use quorate_ledger::{Account, Epoch};
+
+    use super::*;
+    use crate::fixtures::put;
+
+    fn proposal_of(transactions: &[Arc<Transaction>]) -> Proposal {
+        let transactions: Vec<Hash> = transactions.iter().map(|transaction| transaction.hash()).collect();
+        let header = Header {
+            version: Header::VERSION,
+            chain: Hash::ZERO,
+            epoch: Epoch(0),
+            height: Height(1),
+            parent: Hash::ZERO,
+            transactions_root: Block::transactions_root(&transactions),
+            time: UnixMillis(1),
+            proposer: Account(quorate_crypto::SecretKey::from_seed([1; 32]).public()),
+            anchor: Anchor { height: Height(0), state_root: Hash::ZERO, checkpoint: Hash::ZERO },
+        };
+        Proposal { header, transactions }
+    }
+
+    /// "Bodies are counted as they come": what is here leaves the rest of a block to what is not.
+    #[test]
+    fn bodies_that_are_here_take_room_from_those_that_are_fetched() {
+        let bodies: Vec<_> = (0..3).map(|nonce| put(nonce, 100)).collect();
+        let block_bytes_max = u32::try_from(2 * bodies[0].size()).expect("small ones");
+        let parameters = Parameters { block_bytes_max, ..Parameters::default() };
+        let sort_with = |here: &[Arc<Transaction>]| {
+            let here = here.to_vec();
+            let body = move |hash: &Hash| here.iter().find(|body| body.hash() == *hash).cloned();
+            sort(&proposal_of(&bodies), &parameters, body)
+        };
+        let Ok(Sorted { found, missing, mut room }) = sort_with(&bodies[..1]) else { panic!("one fits") };
+        assert_eq!((found.len(), missing), (1, vec![bodies[1].hash(), bodies[2].hash()]));
+        assert_eq!(room.take(&bodies[1]), Ok(()));
+        let (bytes, max) = (3 * bodies[0].size(), 2 * bodies[0].size());
+        assert_eq!(room.take(&bodies[2]), Err(Unfit::Block { bytes, max }));
+        assert_eq!(sort_with(&bodies).err(), Some(Unfit::Block { bytes, max }), "nothing need be fetched");
+    }
 }

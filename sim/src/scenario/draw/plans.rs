@@ -17,8 +17,9 @@ const VALIDATORS_MAX: usize = 10;
 const DRAWS: usize = 8;
 
 impl Scenario {
-    /// Plans changes in some runs, with members that are to come. `absent` may be gone for good, and cannot come back in.
-    pub(super) fn draw_plans(&mut self, absent: &[usize]) {
+    /// Plans changes in some runs, with members that are to come. Who is `expendable` may be gone for
+    /// good, and does not come back in.
+    pub(super) fn draw_plans(&mut self, expendable: &[usize]) {
         let mut random = Random::new(self.seed, Stream::Plans);
         if random.below(EVERY) != 0 {
             return;
@@ -29,8 +30,8 @@ impl Scenario {
                 self.liars.push(LiarPlan { node, lies: draw_lies(&mut random) });
             }
         }
-        let faulty: Vec<usize> = self.liars.iter().map(|liar| liar.node).chain(absent.to_vec()).collect();
-        let mut draw = Draw { random, members, faulty, absent: absent.to_vec() };
+        let faulty: Vec<usize> = self.liars.iter().map(|liar| liar.node).chain(expendable.to_vec()).collect();
+        let mut draw = Draw { random, members, faulty, expendable: expendable.to_vec() };
         let count = draw.random.within(&(1..=5));
         let until_ms = self.chaos_ms * 5 / 4;
         let mut times: Vec<u64> = (0..count).map(|_| draw.random.below(until_ms)).collect();
@@ -39,7 +40,7 @@ impl Scenario {
         for at_ms in times {
             draw.plan(self, at_ms, &mut now);
         }
-        // Whom no plan names there is not.
+        // Members are those that the plans name: of the others none is left to lie.
         let members = self.members();
         self.liars.retain(|liar| liar.node < members);
     }
@@ -63,7 +64,7 @@ struct Draw {
     random: Random,
     members: usize,
     faulty: Vec<usize>,
-    absent: Vec<usize>,
+    expendable: Vec<usize>,
 }
 
 impl Draw {
@@ -110,7 +111,7 @@ impl Draw {
     }
 
     fn any_set(&mut self, now: &[usize]) -> Vec<usize> {
-        let outside = |member: &usize| !now.contains(member) && !self.absent.contains(member);
+        let outside = |member: &usize| !now.contains(member) && !self.expendable.contains(member);
         let others: Vec<usize> = (0..self.members).filter(outside).collect();
         let mut next = now.to_vec();
         let add = |next: &mut Vec<usize>, random: &mut Random| {

@@ -13,7 +13,7 @@ use quorate_tests::load::Load;
 use quorate_tests::report::{Times, millis};
 use quorate_tests::testnet::Testnet;
 
-use super::primary::HANDS;
+use super::primary::FEW_HANDS;
 use super::watch::{Seen, Watch};
 
 /// Changes of views that are watched in each part, unless more are asked for: every validator's turn, and again.
@@ -43,8 +43,7 @@ struct Stretch {
 
 pub(crate) async fn measure(changes: usize) -> String {
     let mut testnet = Testnet::of(4, 0).await;
-    let (alice, bob) = (testnet.wallet("alice"), testnet.wallet("bob"));
-    let load = Load::start(testnet.clients(), alice, bob.account(), HANDS);
+    let load = Load::by(&testnet, FEW_HANDS);
     load.goes_on(WARM_UP).await;
     let mut watch = Watch::of(&testnet.client(0)).await;
     let first = watch.next().await;
@@ -61,7 +60,7 @@ pub(crate) async fn measure(changes: usize) -> String {
     assert_whole(&testnet, &load.stop().await).await;
 
     format!(
-        "Four validators take turns as primary, {HANDS} transactions under way, all alive\n{}\
+        "Four validators take turns as primary, {FEW_HANDS} transactions under way, all alive\n{}\
          The same from the moment at which the primary, {}, is killed\n{}",
         all.describe(&testnet),
         testnet.nodes()[dead].name,

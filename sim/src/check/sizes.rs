@@ -5,7 +5,8 @@ use quorate_ledger::Parameters;
 use super::Violation;
 use crate::process::Sizes;
 
-/// How many views of one height an engine may keep votes and blocks of.
+/// How many views of one height an engine may keep votes and blocks of: all of the newest 16
+/// (`docs/pbft.md` §3.4), and the little that it keeps of others as if it were 8 more.
 const VIEWS_KEPT: u64 = 24;
 /// Events that may wait for one turn: a turn comes every few microseconds of a node that is not held up.
 const INBOX_MAX: usize = 100_000;

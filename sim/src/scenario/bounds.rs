@@ -1,4 +1,5 @@
-//! Within what time a chain commits again once faults have stopped, whatever happened before and for however long.
+//! Within what time a chain commits again once faults have stopped, whatever happened before and for however long; and, more
+//! loosely, by when all that was submitted has its outcome.
 //!
 //! Waits of views are at their cap `C`, for so they are after a long outage. `R` is `resend`, `B` is `base_timeout`. Of a
 //! set `g` validators are faulty for good, and `f` could be. From the moment on at which faults stop:
@@ -6,7 +7,7 @@
 //! 1. *Ready.* Two things run beside each other.
 //!    - Votes: a replica that has just started asks what it signed (`docs/pbft.md` §6). Those whom it asks may start at
 //!      the same instant, so the question counts when it is repeated, and each is answered twice in `R`: `2R`. Who is
-//!      behind gets a stretch of blocks with each STATUS that says so: `R` for each [`STRETCH`] blocks.
+//!      behind gets a stretch of blocks with each STATUS that says so: `R` for each [`SERVE_BLOCKS`] blocks.
 //!    - Work: a client tries one node after the other, `retry` for each that is gone and one more. The node gives what it
 //!      got to all at once; those who miss it are handed it after `B / 2`, and again each `R`: it is eligible then.
 //! 2. *One view.* Requests are repeated each `R`. Of the views that correct replicas ask for or are in let `v` be the
@@ -25,14 +26,12 @@
 use quorate_ledger::Parameters;
 
 use super::{Scenario, faulty_max};
+use crate::faults::NetworkFaults;
 use crate::monotonic::PPM_MAX;
+use crate::process::SERVE_BLOCKS;
 
-/// Most blocks of one answer to a node that is behind.
-const STRETCH: u64 = 64;
 /// So many times the work of a node a commit takes: proposal, PREPARE, COMMIT and what asks for bodies between them.
 const STEPS: u64 = 8;
-/// The longest that a packet takes on a calm network, in microseconds.
-const PACKET_US: u64 = 1_000;
 
 impl Scenario {
     /// The claim of the second phase: within what time the chain commits again if somebody who must vote lacks so many
@@ -43,10 +42,29 @@ impl Scenario {
         self.all_parameters().map(under).max().unwrap_or_default()
     }
 
+    /// The other claim of the second phase: within what time what is submitted is committed, everybody knows it, and who may
+    /// vote does. It follows from the parameters alone.
+    ///
+    /// It is not tight: a transaction that a liar leaves out waits for the inclusion timer, a view that gets nowhere is
+    /// left after at most the longest wait, the next one may take as long to start, and of the views that follow at most f
+    /// have a faulty primary. Everything that was lost comes again with a STATUS. A client tries one node after the other,
+    /// those that are gone too.
+    #[must_use]
+    pub fn bound_ms(&self) -> u64 {
+        let largest = self.sets().iter().map(Vec::len).max().unwrap_or_default();
+        let (faulty, tries) = (faulty_max(largest) as u64, self.faulty().len() as u64 + 2);
+        let under = |parameters: &Parameters| {
+            let view = 2 * parameters.timeout_cap_ms + 2 * parameters.resend_ms;
+            let noticed = 2 * parameters.base_timeout_ms + parameters.inclusion_timeout_ms;
+            noticed + (faulty + 2) * view + tries * self.workload.retry_ms
+        };
+        self.all_parameters().map(under).max().unwrap_or_default()
+    }
+
     fn recovery_under(&self, parameters: &Parameters, behind: u64) -> u64 {
         let (cap, resend) = (parameters.timeout_cap_ms.max(parameters.base_timeout_ms), parameters.resend_ms);
         let faulty = self.faulty();
-        let votes = 2 * resend + behind.div_ceil(STRETCH) * resend;
+        let votes = 2 * resend + behind.div_ceil(SERVE_BLOCKS as u64) * resend;
         let work =
             (faulty.len() as u64 + 1) * self.workload.retry_ms + parameters.base_timeout_ms / 2 + resend;
         let rotates = parameters.rotation_blocks > 0 || parameters.rotation_time_ms > 0;
@@ -65,6 +83,6 @@ impl Scenario {
         let timing = &self.timing;
         let works = [&timing.step_us, &timing.sync_us, &timing.answer_us, &timing.execute_us];
         let work: u64 = works.iter().map(|range| *range.end()).sum();
-        (STEPS * (work + PACKET_US)).div_ceil(1_000)
+        (STEPS * (work + NetworkFaults::calm().delay_us.end())).div_ceil(1_000)
     }
 }

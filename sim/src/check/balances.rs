@@ -9,25 +9,25 @@ use quorate_ledger::{Account, Amount, Block, GenesisState, Operation, Transactio
 
 /// Balances after the blocks so far; accounts without coins are left out.
 #[derive(Clone, Debug)]
-pub(crate) struct Model {
-    balances: BTreeMap<Account, Amount>,
+pub(crate) struct Balances {
+    of_accounts: BTreeMap<Account, Amount>,
 }
 
-impl Model {
+impl Balances {
     pub(crate) fn new(genesis: &GenesisState) -> Self {
-        Self { balances: genesis.accounts.iter().copied().collect() }
+        Self { of_accounts: genesis.accounts.iter().copied().collect() }
     }
 
     /// All balances.
-    pub(crate) fn balances(&self) -> impl Iterator<Item = (&Account, Amount)> {
-        self.balances.iter().map(|(account, balance)| (account, *balance))
+    pub(crate) fn all(&self) -> impl Iterator<Item = (&Account, Amount)> {
+        self.of_accounts.iter().map(|(account, balance)| (account, *balance))
     }
 
     /// Takes in the next block.
     pub(crate) fn apply(&mut self, block: &Block) {
         for transaction in block.transactions() {
             let fee = transaction.payload().fee;
-            let paid = fee.min(self.balance(transaction.sender()));
+            let paid = fee.min(self.of(transaction.sender()));
             self.shift(transaction.sender(), block.header().proposer, paid);
             if paid == fee {
                 self.transfers(transaction);
@@ -40,7 +40,7 @@ impl Model {
         let mut attempt = self.clone();
         for operation in &transaction.payload().operations {
             if let Operation::Transfer { to, amount } = operation {
-                if attempt.balance(transaction.sender()) < *amount {
+                if attempt.of(transaction.sender()) < *amount {
                     return;
                 }
                 attempt.shift(transaction.sender(), *to, *amount);
@@ -50,14 +50,14 @@ impl Model {
     }
 
     /// What an account holds.
-    pub(crate) fn balance(&self, account: Account) -> Amount {
-        self.balances.get(&account).copied().unwrap_or_default()
+    pub(crate) fn of(&self, account: Account) -> Amount {
+        self.of_accounts.get(&account).copied().unwrap_or_default()
     }
 
     fn shift(&mut self, from: Account, to: Account, amount: Amount) {
-        let left = self.balance(from) - amount;
-        self.balances.insert(from, left);
-        let sum = self.balance(to) + amount;
-        self.balances.insert(to, sum);
+        let left = self.of(from) - amount;
+        self.of_accounts.insert(from, left);
+        let sum = self.of(to) + amount;
+        self.of_accounts.insert(to, sum);
     }
 }

@@ -12,6 +12,7 @@ use quorate_ledger::{
 use super::{Calm, Happening, Simulation};
 use crate::check::Violation;
 use crate::check::epochs::{Span, Wanted};
+use crate::coverage::Counter;
 use crate::liar::Deceptive;
 use crate::random::{Random, Stream};
 use crate::scenario::{Approvers, Change};
@@ -214,40 +215,40 @@ impl<E: Deceptive> Simulation<'_, E> {
         let (height, now) = (self.checks.chain.height(), self.queue.now());
         let spans = self.checks.chain.epochs.spans();
         let begun = spans.iter().filter(|span| span.start <= height).count() - 1;
-        for number in self.epochs.len()..begun {
+        for number in self.epochs_began.len()..begun {
             let counts = changes(&spans[number], &spans[number + 1]);
-            self.coverage.count("epochs begun");
+            self.coverage.count(Counter::EPOCHS_BEGUN);
             for (what, times) in counts {
                 self.coverage.add(what, times);
             }
         }
-        if self.epochs.len() < begun {
-            self.epochs.resize(begun, now);
+        if self.epochs_began.len() < begun {
+            self.epochs_began.resize(begun, now);
             self.count_meanwhile([
-                "epochs begun with twins",
-                "epochs begun with a liar",
-                "epochs begun under loss",
-                "epochs begun in a partition",
-                "epochs begun around a crash",
+                Counter::EPOCHS_BEGUN_WITH_TWINS,
+                Counter::EPOCHS_BEGUN_WITH_A_LIAR,
+                Counter::EPOCHS_BEGUN_UNDER_LOSS,
+                Counter::EPOCHS_BEGUN_IN_A_PARTITION,
+                Counter::EPOCHS_BEGUN_AROUND_A_CRASH,
             ]);
         }
     }
 }
 
 /// What has changed from one epoch to the next, counted.
-fn changes(before: &Span, after: &Span) -> [(&'static str, u64); 6] {
+fn changes(before: &Span, after: &Span) -> [(Counter, u64); 6] {
     let added = after.validators.iter().filter(|key| !before.has(key)).count() as u64;
     let removed = before.validators.iter().filter(|key| !after.has(key)).count() as u64;
     let replaced = added.min(removed);
     let same = before.validators == after.validators && before.parameters == after.parameters;
     let heirs = added == after.validators.len() as u64;
     [
-        ("validators added", added - replaced),
-        ("validators removed", removed - replaced),
-        ("validators replaced", replaced),
-        ("parameters changed", u64::from(before.parameters != after.parameters)),
-        ("epochs begun with the same set and parameters", u64::from(same)),
-        ("epochs begun with none of the set before", u64::from(heirs)),
+        (Counter::VALIDATORS_ADDED, added - replaced),
+        (Counter::VALIDATORS_REMOVED, removed - replaced),
+        (Counter::VALIDATORS_REPLACED, replaced),
+        (Counter::PARAMETERS_CHANGED, u64::from(before.parameters != after.parameters)),
+        (Counter::EPOCHS_BEGUN_UNCHANGED, u64::from(same)),
+        (Counter::EPOCHS_BEGUN_BY_HEIRS, u64::from(heirs)),
     ]
 }
 
