@@ -11,6 +11,7 @@
 //! A frame is synced before the next one is begun. So a frame that does not check and has no whole frame behind it was
 //! being written when the machine stopped: nothing was sent because of it, and it is cut off. One that has a whole frame
 //! behind it was damaged later, and the log is refused: a replica that no longer knows what it signed must not sign.
+//! [`Log::compact`] writes as many frames as it takes, and an empty one behind them.
 //!
 //! The *mark* stands beside the key and names the log and the highest (epoch, view) promised. It tells a lost, cloned or
 //! restored log from the right one: the same key with another log, or an older state of it, might contradict itself.
@@ -35,7 +36,9 @@ use quorate_crypto::durable::replace;
 use quorate_ledger::Epoch;
 
 use self::{
-    file::{Contents, HEADER_BYTES, encode_frame, encode_header, position, scan},
+    file::{
+        COMPACTED_FRAME_BYTES, Contents, HEADER_BYTES, batches, encode_frame, encode_header, position, scan,
+    },
     mark::LogId,
 };
 pub use self::{image::Image, mark::Mark};
@@ -311,13 +314,19 @@ impl<R: BorshSerialize + BorshDeserialize + Promised> Log<R> for VoteLog<R> {
         assert!(promise >= self.promise, "a log that is compacted keeps what the mark says of it");
         self.guarded(|log| {
             let next = log.directory.join(FILE_NEXT);
-            let frame = encode_frame(log.id, log.next_sequence, records)?;
+            let (mut sequence, mut bytes) = (log.next_sequence, HEADER_BYTES);
             log.file = replace(&log.directory.join(FILE), &next, |file| {
                 file.write_all(&encode_header(log.id))?;
-                file.write_all(&frame)
+                for batch in batches(records, COMPACTED_FRAME_BYTES)? {
+                    let frame = encode_frame(log.id, sequence, batch)?;
+                    file.write_all(&frame)?;
+                    sequence += 1;
+                    bytes += position(frame.len());
+                }
+                Ok(())
             })?;
-            log.next_sequence += 1;
-            log.bytes = HEADER_BYTES + u64::try_from(frame.len()).expect("a length fits 64 bits");
+            log.next_sequence = sequence;
+            log.bytes = bytes;
             log.compacted_bytes = log.bytes;
             Ok(())
         })

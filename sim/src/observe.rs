@@ -203,7 +203,9 @@ impl Observed for Pbft {
             }
             Record::Checkpointed(it) => vec![checkpoint(it)],
             // At the primary that is its own vote, and a restart finds it there.
-            Record::Accepted { prepare: it, .. } => it.iter().map(|it| vote(VoteKind::Prepare, it)).collect(),
+            Record::Accepted { prepare: it, .. } | Record::AcceptedAgain { prepare: it, .. } => {
+                it.iter().map(|it| vote(VoteKind::Prepare, it)).collect()
+            }
             Record::ViewChanged(it) => vec![view_change(it)],
             Record::NewView(it) => it.payload.changes.iter().map(request).chain([new_view(it)]).collect(),
             Record::Dropped { .. } | Record::Prepared { .. } | Record::Abstained { .. } => Vec::new(),

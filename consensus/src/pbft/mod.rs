@@ -61,8 +61,8 @@ use std::{
 
 use quorate_crypto::Hash;
 use quorate_ledger::{
-    Block, CheckpointCertificate, CommitCertificate, Epoch, ExecutionOutcome, Height, Quorum, Tip,
-    ValidatorIndex, View,
+    Block, CheckpointCertificate, CommitCertificate, CommitPayload, Epoch, ExecutionOutcome, Height, Quorum,
+    Tip, ValidatorIndex, View,
 };
 
 use self::{
@@ -220,6 +220,7 @@ impl Engine for Pbft {
         for record in records {
             pbft.restore(record);
         }
+        pbft.thin_slots();
         pbft.restore_view();
         if pbft.executed.checkpoint.height > pbft.checkpoints.stable.height {
             let window = pbft.log_window();
@@ -314,11 +315,7 @@ impl Engine for Pbft {
         }
         records.extend(self.own_change.clone().map(|it| Record::ViewChanged(Box::new(it))));
         records.extend(self.new_view.clone().map(|it| Record::NewView(Box::new(it))));
-        for slot in self.slots.values() {
-            for round in slot.rounds.values() {
-                self.push_round(round, &mut records);
-            }
-        }
+        self.slots.values().for_each(|slot| self.push_slot(slot, &mut records));
         if let Some(voter) = &self.setup.voter {
             let own = self.checkpoints.tallies();
             let own = own.filter_map(|(height, _)| self.checkpoints.vote_of(height, voter.index));
@@ -544,15 +541,18 @@ impl Pbft {
                 self.dropped.checkpoints = self.dropped.checkpoints.max(checkpoint);
             }
             Record::Accepted { block, view, prepare, anchor } => {
-                let height = block.height();
-                if let Some(anchor) = &anchor {
-                    self.hear_checkpoint(CheckpointCertificate::clone(anchor));
+                self.restore_anchor(anchor.as_deref());
+                if block.height() > self.pruned {
+                    self.restore_accepted(Accepted { block, view, prepare, anchor });
                 }
-                if height > self.pruned {
-                    if let Some(prepare) = &prepare {
-                        self.restore_vote(VoteKind::Prepare, prepare);
-                    }
-                    self.place(Accepted { block, view, prepare, anchor });
+            }
+            Record::AcceptedAgain { payload, prepare, anchor } => {
+                self.restore_anchor(anchor.as_deref());
+                if payload.height > self.pruned {
+                    let CommitPayload { view, height, block, .. } = payload;
+                    let body = self.slots.get(&height).and_then(|slot| slot.blocks.get(&block)).cloned();
+                    let block = body.expect("a record before this one holds the body: that was checked");
+                    self.restore_accepted(Accepted { block, view, prepare, anchor });
                 }
             }
             Record::Voted { kind, vote } => self.restore_vote(kind, &vote),
@@ -579,6 +579,19 @@ impl Pbft {
         }
     }
 
+    fn restore_anchor(&mut self, anchor: Option<&CheckpointCertificate>) {
+        if let Some(anchor) = anchor {
+            self.hear_checkpoint(anchor.clone());
+        }
+    }
+
+    fn restore_accepted(&mut self, accepted: Accepted) {
+        if let Some(prepare) = &accepted.prepare {
+            self.restore_vote(VoteKind::Prepare, prepare);
+        }
+        self.place(accepted);
+    }
+
     fn restore_vote(&mut self, kind: VoteKind, vote: &message::Vote) {
         let (height, view) = (vote.payload.height, vote.payload.view);
         if height > self.pruned {
@@ -587,16 +600,21 @@ impl Pbft {
         }
     }
 
-    /// The records of one round that must be kept.
-    fn push_round(&self, round: &Round, records: &mut Vec<Record>) {
-        if let Some(Accepted { block, view, prepare, anchor }) = round.accepted().cloned() {
-            records.push(Record::Accepted { block, view, prepare, anchor });
-        }
-        for kind in [VoteKind::Prepare, VoteKind::Commit] {
-            records.extend(self.own_vote(round, kind).map(|vote| Record::Voted { kind, vote }));
-        }
-        if let Some(Prepared { payload, signatures }) = round.prepared.clone() {
-            records.push(Record::Prepared { payload, signatures });
+    /// The records of one height that must be kept: each body once, with the first acceptance of it.
+    fn push_slot(&self, slot: &Slot, records: &mut Vec<Record>) {
+        let mut bodies = BTreeSet::new();
+        for round in slot.rounds.values() {
+            let acceptance = round.accepted();
+            records.extend(acceptance.map(|it| {
+                let first = bodies.insert(it.block.hash());
+                if first { it.first() } else { it.again() }
+            }));
+            for kind in [VoteKind::Prepare, VoteKind::Commit] {
+                records.extend(self.own_vote(round, kind).map(|vote| Record::Voted { kind, vote }));
+            }
+            if let Some(Prepared { payload, signatures }) = round.prepared.clone() {
+                records.push(Record::Prepared { payload, signatures });
+            }
         }
     }
 

@@ -16,7 +16,6 @@ use quorate_ledger::{
 use super::{
     Pbft,
     message::{Message, PrePrepare},
-    record::Record,
     slot::{Accepted, Stage},
     view_change::Mode,
 };
@@ -191,28 +190,26 @@ impl Pbft {
         }
     }
 
-    /// Records acceptance and body. The PREPARE follows from it in `advance`.
+    /// Records acceptance, and the body if the log has it not. The PREPARE follows from it in `advance`.
     pub(super) fn accept(&mut self, accepted: Accepted, out: &mut Output<Self>) {
         let height = accepted.block.height();
         let view = accepted.view;
         assert!(height > self.committed(), "height {height} is closed");
         assert!(self.round(height, view).accepted().is_none(), "one block is accepted at a place");
-        out.record(Record::Accepted {
-            block: Arc::clone(&accepted.block),
-            view,
-            prepare: accepted.prepare.clone(),
-            anchor: accepted.anchor.clone(),
-        });
+        let record = self.slots.entry(height).or_default().acceptance(&accepted);
+        out.record(record);
         self.timers.accepted();
         self.place(accepted);
     }
 
     /// Puts an accepted block into its slot; also for what a restart finds in the log.
-    pub(super) fn place(&mut self, accepted: Accepted) {
+    pub(super) fn place(&mut self, mut accepted: Accepted) {
         let height = accepted.block.height();
         let view = accepted.view;
         let slot = self.slots.entry(height).or_default();
-        slot.blocks.insert(accepted.block.hash(), Arc::clone(&accepted.block));
+        // One body for all views.
+        let body = slot.blocks.entry(accepted.block.hash()).or_insert(accepted.block);
+        accepted.block = Arc::clone(body);
         self.round_mut(height, view).proposal = Stage::Accepted(accepted);
     }
 

@@ -1,7 +1,7 @@
 //! What a replica must find again after a crash (`docs/pbft.md` §6).
 
 use std::{
-    collections::{BTreeMap, btree_map::Entry},
+    collections::{BTreeMap, BTreeSet, btree_map::Entry},
     sync::Arc,
 };
 
@@ -29,7 +29,7 @@ pub enum Record {
         /// The height of the stable checkpoint then: CHECKPOINTs up to it were dropped too.
         checkpoint: Height,
     } = 0,
-    /// A proposal was accepted, with its body.
+    /// A proposal was accepted whose body the log did not hold: here it is.
     Accepted {
         /// The block.
         block: Arc<Block>,
@@ -65,14 +65,26 @@ pub enum Record {
         /// Epoch.
         epoch: Epoch,
     } = 7,
+    /// A proposal was accepted whose body an earlier record holds. A body may be megabytes, and a chain that commits nothing
+    /// proposes the same blocks in view after view.
+    AcceptedAgain {
+        /// What a vote for it names: the block, and where it was accepted.
+        payload: CommitPayload,
+        /// As in [`Record::Accepted`].
+        prepare: Option<Vote>,
+        /// As in [`Record::Accepted`].
+        anchor: Option<Arc<CheckpointCertificate>>,
+    } = 8,
 }
 
 /// That no two of these records say what one log never says: two blocks accepted at one place, one view started in two ways,
 /// two statements of one signer that exclude each other. Others' PREPAREs among them came with the one block that was accepted there.
+/// And that none names a body that no record before it holds.
 ///
 /// # Errors
 /// [`OpenError::Contradiction`] or [`OpenError::ContradictionOfViews`], with the first place where they do.
 fn check(records: &[Record]) -> Result<(), OpenError> {
+    let mut bodies: BTreeSet<(Epoch, Height, Hash)> = BTreeSet::new();
     let mut said: BTreeMap<(Epoch, Place), Hash> = BTreeMap::new();
     let mut say = |epoch, place: Place, what: Hash| match said.entry((epoch, place)) {
         Entry::Vacant(entry) => {
@@ -91,6 +103,19 @@ fn check(records: &[Record]) -> Result<(), OpenError> {
             Record::Accepted { block, view, prepare, .. } => {
                 let (epoch, height) = (block.header().epoch, block.height());
                 say(epoch, Place::Accepted(height, *view), block.hash())?;
+                bodies.insert((epoch, height, block.hash()));
+                if let Some(prepare) = prepare {
+                    let (epoch, place, block) = vote(VoteKind::Prepare, prepare);
+                    say(epoch, place, block)?;
+                }
+            }
+            Record::AcceptedAgain { payload, prepare, .. } => {
+                let CommitPayload { epoch, view, height, block } = *payload;
+                say(epoch, Place::Accepted(height, view), block)?;
+                if !bodies.contains(&(epoch, height, block)) {
+                    let what = "a block was accepted again whose body it does not hold";
+                    return Err(OpenError::Contradiction { height, what });
+                }
                 if let Some(prepare) = prepare {
                     let (epoch, place, block) = vote(VoteKind::Prepare, prepare);
                     say(epoch, place, block)?;
@@ -151,7 +176,7 @@ impl Promised for Record {
             Self::Dropped { epoch, .. } | Self::Abstained { epoch } => *epoch,
             Self::Accepted { block, .. } => block.header().epoch,
             Self::Voted { vote, .. } => vote.payload.epoch,
-            Self::Prepared { payload, .. } => payload.epoch,
+            Self::Prepared { payload, .. } | Self::AcceptedAgain { payload, .. } => payload.epoch,
             Self::Checkpointed(vote) => vote.payload.epoch,
             Self::ViewChanged(change) => change.payload.epoch,
             Self::NewView(new_view) => new_view.payload.epoch,
@@ -174,6 +199,7 @@ impl Promised for Record {
             // What stays of an epoch when all else was dropped.
             Self::Dropped { epoch, .. } => Some(Promise { epoch: *epoch, view: View(0) }),
             Self::Accepted { .. }
+            | Self::AcceptedAgain { .. }
             | Self::Prepared { .. }
             | Self::Checkpointed(_)
             | Self::Abstained { .. } => None,

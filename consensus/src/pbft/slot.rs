@@ -10,6 +10,7 @@ use quorate_ledger::{Block, CheckpointCertificate, CommitPayload, ValidatorIndex
 
 use super::{
     message::{PrePrepare, Vote},
+    record::Record,
     tally::Tally,
 };
 use crate::evidence::VoteKind;
@@ -43,6 +44,15 @@ impl Slot {
     pub(super) fn counts(&self, view: View) -> bool {
         self.rounds.contains_key(&view)
             && self.rounds.range(view..).take(ROUNDS_MAX + 1).count() <= ROUNDS_MAX
+    }
+
+    /// What the log is to be told of a proposal that is accepted here now: with the body only where it has none yet. It has that of
+    /// each block that a round has accepted, and of each accepted block one such round stays; that a body is here is not
+    /// enough, since it may have been fetched.
+    pub(super) fn acceptance(&self, accepted: &Accepted) -> Record {
+        let hash = accepted.block.hash();
+        let mut rounds = self.rounds.values().filter_map(|it| it.accepted());
+        if rounds.any(|it| it.block.hash() == hash) { accepted.again() } else { accepted.first() }
     }
 
     /// Lets go of what is held of old views and nobody needs: in all but the newest rounds votes of those who have cast a newer
@@ -106,6 +116,22 @@ pub(super) struct Accepted {
     /// The primary's PREPARE that came with it; none for what NEW-VIEW proposes again.
     pub(super) prepare: Option<Vote>,
     pub(super) anchor: Option<Arc<CheckpointCertificate>>,
+}
+
+impl Accepted {
+    /// The record of it for a log without the body.
+    pub(super) fn first(&self) -> Record {
+        let Self { block, view, prepare, anchor } = self.clone();
+        Record::Accepted { block, view, prepare, anchor }
+    }
+
+    /// The record of it for a log that holds the body.
+    pub(super) fn again(&self) -> Record {
+        let Self { block, view, prepare, anchor } = self.clone();
+        let (epoch, height) = (block.header().epoch, block.height());
+        let payload = CommitPayload { epoch, view, height, block: block.hash() };
+        Record::AcceptedAgain { payload, prepare, anchor }
+    }
 }
 
 /// A prepared certificate.

@@ -6,6 +6,7 @@
 #![allow(clippy::wildcard_enum_match_arm, reason = "a test names what it looks for; anything else fails it")]
 
 mod bench;
+mod bodies;
 mod checkpoints;
 mod cluster;
 mod commits;

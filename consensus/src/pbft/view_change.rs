@@ -219,6 +219,11 @@ impl Pbft {
         self.view = view;
         self.mode = Mode::Changing;
         self.timers.left();
+        self.thin_slots();
+    }
+
+    /// Lets go of what old views leave behind: when one is left, and when the log has brought all of them back.
+    pub(super) fn thin_slots(&mut self) {
         let own = self.setup.voter.as_ref().map(|it| it.index);
         self.slots.values_mut().for_each(|slot| slot.thin(own));
     }

@@ -2,7 +2,7 @@
 
 use std::{io, path::Path};
 
-use borsh::{BorshDeserialize, BorshSerialize};
+use borsh::{BorshDeserialize, BorshSerialize, object_length};
 
 use super::{VoteLogError, mark::LogId};
 
@@ -13,6 +13,10 @@ pub(super) const HEADER_BYTES: u64 = 24;
 const FRAME_HEADER_BYTES: usize = 20;
 /// Most frames are shorter, but for those with a block in them.
 const FRAME_BYTES: usize = 1024;
+
+/// A compaction begins another frame before one would pass this: the log may hold more than a frame's length can say. Only a
+/// frame of one record, a block's, a certificate's, is longer if that is.
+pub(super) const COMPACTED_FRAME_BYTES: usize = 16 << 20;
 
 /// What a log file holds.
 pub(super) struct Contents {
@@ -50,6 +54,24 @@ pub(super) fn encode_frame<R: BorshSerialize>(
     let mut frame = Vec::with_capacity(FRAME_BYTES);
     append_frame(&mut frame, id, sequence, records)?;
     Ok(frame)
+}
+
+/// What the frames of a compacted log are to hold, each no more than `most` bytes, and at last nothing: the empty frame shows that
+/// whatever does not check in those before it was damaged. The file takes its name whole, so none of them was being written.
+pub(super) fn batches<R: BorshSerialize>(records: &[R], most: usize) -> io::Result<Vec<&[R]>> {
+    let mut batches = Vec::new();
+    let (mut start, mut bytes) = (0, 0);
+    for (place, record) in records.iter().enumerate() {
+        let length = object_length(record)?;
+        if place > start && bytes + length > most {
+            batches.push(&records[start..place]);
+            (start, bytes) = (place, 0);
+        }
+        bytes += length;
+    }
+    batches.push(&records[start..]);
+    batches.push(&[]);
+    Ok(batches)
 }
 
 /// Adds a frame to others; what an error leaves behind them is no frame.
@@ -139,4 +161,23 @@ fn checksum(id: LogId, sequence: u64, body: &[u8]) -> u32 {
 
 pub(super) fn position(offset: usize) -> u64 {
     u64::try_from(offset).expect("a position in a file fits 64 bits")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_batch_holds_what_fits_and_one_record_at_least() {
+        let split = |lengths: &[usize]| -> Vec<usize> {
+            let records: Vec<Vec<u8>> = lengths.iter().map(|it| vec![0; it - 4]).collect();
+            let batches = batches(&records, 100).expect("memory");
+            assert_eq!(batches.concat(), records, "all of them, in order");
+            batches.iter().map(|it| it.len()).collect()
+        };
+        assert_eq!(split(&[]), [0, 0]);
+        assert_eq!(split(&[40, 60]), [2, 0]);
+        assert_eq!(split(&[40, 61]), [1, 1, 0]);
+        assert_eq!(split(&[10, 10, 300, 10, 90]), [2, 1, 2, 0]);
+    }
 }

@@ -7,7 +7,7 @@ use borsh::{BorshDeserialize, BorshSerialize};
 
 use super::{
     Mark, TakenUp, VoteLogError,
-    file::{Contents, append_frame, encode_header, scan},
+    file::{COMPACTED_FRAME_BYTES, Contents, append_frame, batches, encode_header, scan},
     kept_promise,
     mark::LogId,
     take_up,
@@ -60,7 +60,9 @@ impl Image {
         let header = encode_header(self.id);
         let mut next = Self { id: self.id, bytes: header, next_sequence: self.next_sequence };
         next.bytes.reserve(self.bytes.len()); // it will be as long when it is compacted in its turn
-        next.append(records)?;
+        for batch in batches(records, COMPACTED_FRAME_BYTES)? {
+            next.append(batch)?;
+        }
         Ok(next)
     }
 

@@ -95,6 +95,36 @@ fn compaction_keeps_what_it_is_given_and_goes_on_counting() {
     assert_eq!(records, vec![note(2, "all that matters"), note(2, "and one more")]);
 }
 
+/// > A compaction writes as many frames as it takes, each of 16 MiB or of one record, far below the 4 GiB that a frame can
+/// > hold, and an empty one behind them
+#[test]
+fn a_compaction_of_any_size_is_read_back_and_damage_to_any_of_it_is_refused() {
+    let home = home();
+    written(home.path());
+    let (mut log, _) = must_open(home.path());
+    let long = "x".repeat(9 << 20);
+    let records: Vec<Note> = (0..4).map(|_| note(2, &long)).collect();
+    log.compact(&records).expect("the disk works");
+    drop(log);
+    assert_eq!(must_open(home.path()).1, records);
+
+    let whole = fs::read(log_file(home.path())).expect("the log");
+    let frame = 20 + borsh::to_vec(&records[..1]).expect("memory").len();
+    assert_eq!(whole.len(), 24 + 4 * frame + 24, "two of them would pass 16 MiB");
+    for at in [24 + 30, 24 + 3 * frame + 30] {
+        let mut bytes = whole.clone();
+        bytes[at] ^= 0x10;
+        fs::write(log_file(home.path()), &bytes).expect("the log");
+        let error = open(home.path()).expect_err("the damage shows");
+        assert!(matches!(error, VoteLogError::Damaged { .. }), "byte {at}: {error}");
+    }
+    fs::write(log_file(home.path()), &whole).expect("the log");
+    let (mut log, _) = must_open(home.path());
+    log.append(&[note(2, "goes on")]).expect("the disk works");
+    drop(log);
+    assert_eq!(must_open(home.path()).1.last(), Some(&note(2, "goes on")));
+}
+
 #[test]
 fn a_torn_last_frame_is_cut_off_wherever_it_tore() {
     let home = home();

@@ -473,7 +473,10 @@ fn a_restarted_replica_is_active_only_with_the_new_view_on_disk() {
 
     bench.log.records = all.into_iter().filter(|it| !matches!(it, Record::NewView(_))).collect();
     bench.log.records.retain(|it| !matches!(it, Record::Voted { vote, .. } if vote.payload.view == View(1)));
-    bench.log.records.retain(|it| !matches!(it, Record::Accepted { view: View(1), .. }));
+    bench
+        .log
+        .records
+        .retain(|it| !matches!(it, Record::AcceptedAgain { payload, .. } if payload.view == View(1)));
     bench.restart(genesis_tip(&bench.scope));
     assert!(prepares_of(&bench.step(Event::Tick)).is_empty(), "it waits for NEW-VIEW");
     assert_eq!(prepares_of(&receive_new_view(&mut bench, new_view)), vec![(1, block.hash())]);

@@ -21,6 +21,8 @@ use crate::{
 pub(super) struct Oracle {
     votes: BTreeMap<(VoteKind, View, Height), Vote>,
     accepted: BTreeMap<(View, Height), Hash>,
+    /// The bodies in the log as it stands.
+    bodies: BTreeSet<Hash>,
     prepared: BTreeSet<(View, Height, Hash)>,
     checkpoints: BTreeMap<Height, CheckpointPayload>,
     pub(super) changes: BTreeMap<View, ViewChange>,
@@ -41,11 +43,28 @@ impl Oracle {
 
     /// The log was replaced by what matters.
     pub(super) fn compact(&mut self, records: &[Record]) {
+        self.bodies.clear();
         for record in records {
-            if let Record::Dropped { height, .. } = record {
-                self.dropped = self.dropped.max(*height);
+            match record {
+                Record::Dropped { height, .. } => self.dropped = self.dropped.max(*height),
+                Record::Accepted { block, .. } => self.record_body(block.hash()),
+                Record::AcceptedAgain { payload, .. } => self.expect_body(payload.block),
+                Record::Voted { .. }
+                | Record::Prepared { .. }
+                | Record::Checkpointed(_)
+                | Record::ViewChanged(_)
+                | Record::NewView(_)
+                | Record::Abstained { .. } => {}
             }
         }
+    }
+
+    fn record_body(&mut self, block: Hash) {
+        assert!(self.bodies.insert(block), "a body is written once: {block}");
+    }
+
+    fn expect_body(&self, block: Hash) {
+        assert!(self.bodies.contains(&block), "a body is written before what names it: {block}");
     }
 
     /// Records that were synced. `result` is what executing a block that the ledger has comes to.
@@ -61,11 +80,12 @@ impl Oracle {
                 Record::Dropped { .. } => panic!("only a compacted log says what was dropped"),
                 Record::Abstained { .. } => {}
                 Record::Accepted { block, view, .. } => {
-                    let other = self.accepted.insert((*view, block.height()), block.hash());
-                    // What was dropped may come again, to a ledger that was set back; it is not voted for.
-                    let first = other.is_none() || block.height() <= self.dropped;
-                    assert!(first, "one block is accepted at a place, and once: {record:?}");
-                    self.views.insert(*view);
+                    self.record_body(block.hash());
+                    self.accept(*view, block.height(), block.hash());
+                }
+                Record::AcceptedAgain { payload: CommitPayload { view, height, block, .. }, .. } => {
+                    self.expect_body(*block);
+                    self.accept(*view, *height, *block);
                 }
                 Record::Voted { kind, vote } => self.record_vote(me, *kind, vote),
                 Record::Prepared { payload, signatures } => {
@@ -101,6 +121,14 @@ impl Oracle {
                 }
             }
         }
+    }
+
+    fn accept(&mut self, view: View, height: Height, block: Hash) {
+        let other = self.accepted.insert((view, height), block);
+        // What was dropped may come again, to a ledger that was set back; it is not voted for.
+        let first = other.is_none() || height <= self.dropped;
+        assert!(first, "one block is accepted at a place, and once: {block} at {height} in view {view}");
+        self.views.insert(view);
     }
 
     fn record_vote(&mut self, me: ValidatorIndex, kind: VoteKind, vote: &Vote) {
