@@ -35,7 +35,7 @@ CHECKOUT = pathlib.Path(__file__).resolve().parent.parent
 PATCHES = CHECKOUT / "tests/mutants"
 # Where the table is kept. A patch that has not been tried yet has a row that says so: `| name | rule | not run |  |`.
 PAGE = CHECKOUT / "docs/testing.md"
-ROW = re.compile(r"^\| ([a-z0-9-]+) \| (docs/\S+ §.*?) \| [^|]+ \| [^|]* \|$")
+ROW = re.compile(r"^\| ([a-z0-9-]+) \| (docs/\S+ .*?) \| [^|]+ \| [^|]* \|$")
 CACHE = pathlib.Path(os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache")
 SCRATCH = pathlib.Path(os.environ.get("MUTANTS_DIR") or CACHE / "quorate/mutants")
 VERDICTS = SCRATCH / "verdicts"

@@ -40,9 +40,13 @@ impl MarkFile {
         self.spoilt = false;
     }
 
-    /// Puts back the copy that was made when it was written so.
+    /// Puts back the copy that was made when it was written so. Copies that were made later went with what was replaced.
     pub(super) fn restore(&mut self, mark: Mark) {
-        self.text = Some(format!("{mark}\n"));
+        let text = format!("{mark}\n");
+        if let Some(place) = self.copies.iter().position(|copy| *copy == text) {
+            self.copies.truncate(place);
+        }
+        self.text = Some(text);
     }
 
     /// Whether the page says that the key is refused.
@@ -112,6 +116,17 @@ mod tests {
     fn opens(file: &MarkFile) -> bool {
         let promise = |view: &u32| Some(Promise { epoch: Epoch(1), view: View(u64::from(*view)) });
         Image::open::<u32>(file.text(), image().bytes(), promise).is_ok()
+    }
+
+    #[test]
+    fn no_copy_is_later_than_what_was_put_back() {
+        let mut file = MarkFile::new();
+        [3, 11, 12, 13].map(mark).into_iter().for_each(|mark| file.write(mark));
+        file.restore(mark(11));
+        for seed in 0..50 {
+            file.strike(MarkFault::Older, true, &mut Random::new(seed, Stream::Node(0)));
+            assert_eq!(file.text(), Some(format!("{}\n", mark(3)).as_str()));
+        }
     }
 
     #[test]
