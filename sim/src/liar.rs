@@ -3,12 +3,13 @@
 //! A liar runs the real engine, log and ledger, and what it sends is changed on the way out; besides, it sends at any
 //! time what no engine would. It signs with its own key, which is the only one that it holds. Up to f of a run's
 //! validators lie, each in ways of its own, and those of one run may help each other: whatever one proposes, another votes
-//! for. (To each replica a different vote is sent only for the liar's own proposals.)
+//! for, and where it proposes two blocks, to each replica for the one that it was given.
 
 mod false_claims;
 mod numbers;
 mod pbft;
 
+use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -23,6 +24,8 @@ use crate::observe::Observed;
 use crate::process::epochs::Instance;
 use crate::random::{Random, Stream};
 
+/// How many proposals liars remember to have made twice: more than are in flight with the windows that runs have.
+const DOUBLES_MAX: usize = 16;
 /// How many messages of others a liar remembers, to say them again.
 const HEARD_MAX: usize = 64;
 
@@ -167,6 +170,36 @@ pub struct Told<M> {
     pub(crate) after_us: u64,
 }
 
+/// Two blocks that a liar proposed for one place.
+#[derive(Clone, Debug)]
+pub(crate) struct Double {
+    /// The one that its engine stands by.
+    pub(crate) first: Hash,
+    pub(crate) second: Hash,
+    /// Who was given the second; everybody else has the first.
+    pub(crate) given: Vec<ValidatorIndex>,
+}
+
+/// What the liars of a run know of each other: who was given which of two blocks.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Plot(Rc<RefCell<VecDeque<Double>>>);
+
+impl Plot {
+    /// Tells the others.
+    pub(crate) fn tell(&self, double: Double) {
+        let mut doubles = self.0.borrow_mut();
+        if doubles.len() == DOUBLES_MAX {
+            doubles.pop_front();
+        }
+        doubles.push_back(double);
+    }
+
+    /// What there is about a block.
+    pub(crate) fn about(&self, block: Hash) -> Option<Double> {
+        self.0.borrow().iter().find(|it| [it.first, it.second].contains(&block)).cloned()
+    }
+}
+
 /// One lying validator at work. It dies with its process; lies are made up anew.
 pub struct Liar<M> {
     pub(crate) lies: Vec<Lie>,
@@ -183,8 +216,8 @@ pub struct Liar<M> {
     pub(crate) random: Random,
     /// What it heard and said of late.
     pub(crate) heard: VecDeque<M>,
-    /// What it has proposed twice: the block that its engine stands by, and the other, with who was given that.
-    pub(crate) doubles: VecDeque<(Hash, Hash, Vec<ValidatorIndex>)>,
+    /// What it has arranged with the others that lie.
+    pub(crate) plot: Plot,
     /// What is still to be counted for the report.
     pub(crate) counted: Vec<Counter>,
 }
@@ -194,6 +227,7 @@ impl<M: Clone> Liar<M> {
         lies: Vec<Lie>,
         member: usize,
         chain: Arc<Chain>,
+        plot: Plot,
         instance: &Rc<Instance>,
         life: u32,
     ) -> Self {
@@ -209,7 +243,7 @@ impl<M: Clone> Liar<M> {
             chain,
             random,
             heard: VecDeque::new(),
-            doubles: VecDeque::new(),
+            plot,
             counted: Vec::new(),
         }
     }

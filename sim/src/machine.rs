@@ -8,7 +8,7 @@ use quorate_crypto::{PublicKey, SecretKey};
 use quorate_ledger::{Epoch, GenesisState, MemoryStore, Parameters, UnixMillis};
 
 use crate::faults::{MarkFault, Point};
-use crate::liar::Lie;
+use crate::liar::{Lie, Plot};
 use crate::log::{DiskLog, Found};
 use crate::monotonic::Monotonic;
 use crate::observe::Vote;
@@ -95,6 +95,8 @@ pub(crate) struct Machine<R> {
     pub(crate) doom_at_end: Option<Point>,
     /// How its member lies, if it does.
     pub(crate) lies: Vec<Lie>,
+    /// With whom.
+    pub(crate) plot: Plot,
 }
 
 /// A wall clock that may be wrong, and run at a wrong pace.
@@ -142,6 +144,7 @@ impl<R: borsh::BorshSerialize + borsh::BorshDeserialize + Clone + Promised> Mach
             doom: None,
             doom_at_end: None,
             lies,
+            plot: Plot::default(),
         }
     }
 

@@ -167,8 +167,10 @@ impl<E: Deceptive> Process<E> {
         let hashes = blocks.iter().map(|block| block.hash()).collect();
         out.see(Sighting::Opened { tip: tip.height, outcome: tip.outcome, blocks: hashes });
         let lies = machine.lies.clone();
-        let liar = (!lies.is_empty())
-            .then(|| Liar::new(lies, machine.member, machine.chain.clone(), epochs.current(), life));
+        let liar = (!lies.is_empty()).then(|| {
+            let (chain, plot) = (machine.chain.clone(), machine.plot.clone());
+            Liar::new(lies, machine.member, chain, plot, epochs.current(), life)
+        });
         let mut process = Self {
             replica,
             ledger,

@@ -21,7 +21,7 @@ use crate::check::{Checks, Violation};
 use crate::client::Clients;
 use crate::coverage::{Counter, Coverage};
 use crate::effect::{Death, Effect, Effects, Sighting, Wake};
-use crate::liar::Deceptive;
+use crate::liar::{Deceptive, Plot};
 use crate::machine::{Chain, Machine};
 use crate::network::Network;
 use crate::node::Node;
@@ -179,11 +179,15 @@ impl<'a, E: Deceptive> Simulation<'a, E> {
     fn new(scenario: &'a Scenario, traced: bool) -> Self {
         let chain = scenario.chain();
         let machines = scenario.machines();
+        let plot = Plot::default();
         let members = (0..scenario.members()).chain(scenario.twins());
         let machine = |(number, member)| {
             let (chain, timing) = (Arc::clone(&chain), scenario.timing.clone());
             let lies = scenario.lies_of(member);
-            Machine::new(number, member, chain, timing, scenario.clock_offset_max_ms, lies, E::kept)
+            let offset_max_ms = scenario.clock_offset_max_ms;
+            let mut machine = Machine::new(number, member, chain, timing, offset_max_ms, lies, E::kept);
+            machine.plot = plot.clone();
+            machine
         };
         let mut coverage = Coverage::default();
         scenario.liars.iter().flat_map(|liar| &liar.lies).for_each(|lie| coverage.count(lie.counter()));

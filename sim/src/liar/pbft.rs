@@ -18,15 +18,13 @@ use quorate_consensus::{
 use quorate_crypto::{Domain, Hash, MultiSignature, Signature, Signers};
 use quorate_ledger::{Block, CommitPayload, Epoch, Header, Height, UnixMillis, View};
 
-use super::{Deceptive, Liar, Lie, Told, false_claims::with_false_claim, numbers::beyond, told};
+use super::{Deceptive, Double, Liar, Lie, Told, false_claims::with_false_claim, numbers::beyond, told};
 
 pub(super) type PbftLiar = Liar<Message>;
 
 /// How often a liar lies where it could, of 1,000.
 const OFTEN: u32 = 700;
 const SELDOM: u32 = 250;
-/// How many proposals it remembers to have made twice: more than are in flight with the windows that runs have.
-const DOUBLES_MAX: usize = 16;
 /// Most hashes of an over-sized proposal. A limit that is higher is not passed: such a block would cost a run more than it
 /// teaches.
 const SPOILT_TRANSACTIONS_MAX: usize = 6_000;
@@ -54,6 +52,11 @@ impl Deceptive for Pbft {
             return Vec::new();
         }
         let payload = it.prepare.payload;
+        if let Some(double) = plotted(liar, payload.block) {
+            let prepares = to_each_its_own(liar, Domain::Prepare, &double, payload, Message::Prepare);
+            let commits = to_each_its_own(liar, Domain::Commit, &double, payload, Message::Commit);
+            return prepares.into_iter().chain(commits).collect();
+        }
         vec![
             told(To::All, Message::Prepare(sign_vote(liar, Domain::Prepare, payload))),
             told(To::All, Message::Commit(sign_vote(liar, Domain::Commit, payload))),
@@ -169,13 +172,33 @@ fn equivocate(liar: &mut PbftLiar, it: PrePrepare) -> Vec<Told<Message>> {
     }
     let other = signed_proposal(liar, header, transactions, &it);
     let given = liar.some();
-    if liar.doubles.len() == DOUBLES_MAX {
-        liar.doubles.pop_front();
-    }
-    liar.doubles.push_back((it.block(), other.block(), given.clone()));
+    liar.plot.tell(Double { first: it.block(), second: other.block(), given: given.clone() });
     let to_each = liar.others().into_iter().map(|index| {
         let message = if given.contains(&index) { other.clone() } else { it.clone() };
         told(To::One(index), Message::PrePrepare(message))
+    });
+    to_each.collect()
+}
+
+/// What it is to help with, of two blocks of which this is one.
+fn plotted(liar: &PbftLiar, block: Hash) -> Option<Double> {
+    let helps = liar.does(Lie::Equivocate) || liar.does(Lie::VoteForAll);
+    liar.plot.about(block).filter(|_| helps)
+}
+
+/// A vote to each of the others, for that one of the two blocks that it was given.
+fn to_each_its_own(
+    liar: &PbftLiar,
+    domain: Domain,
+    double: &Double,
+    place: CommitPayload,
+    wrap: fn(Vote) -> Message,
+) -> Vec<Told<Message>> {
+    let [first, second] = [double.first, double.second]
+        .map(|block| wrap(sign_vote(liar, domain, CommitPayload { block, ..place })));
+    let to_each = liar.others().into_iter().map(|index| {
+        let vote = if double.given.contains(&index) { &second } else { &first };
+        told(To::One(index), vote.clone())
     });
     to_each.collect()
 }
@@ -192,18 +215,8 @@ fn vote(
         return some.into_iter().map(|index| told(To::One(index), wrap(it.clone()))).collect();
     }
     let mut all = vec![told(to, wrap(it.clone()))];
-    let double = liar.doubles.iter().find(|(first, ..)| *first == it.payload.block).cloned();
-    if let Some((_, second, given)) = double {
-        let payload = CommitPayload { block: second, ..it.payload };
-        let second = sign_vote(liar, domain, payload);
-        all = liar
-            .others()
-            .into_iter()
-            .map(|index| {
-                let vote = if given.contains(&index) { &second } else { &it };
-                told(To::One(index), wrap(vote.clone()))
-            })
-            .collect();
+    if let Some(double) = plotted(liar, it.payload.block) {
+        all = to_each_its_own(liar, domain, &double, it.payload, wrap);
     }
     if liar.tells(Lie::DoubleVotes, OFTEN) {
         all.push(told(to, wrap(it.clone())));
@@ -542,13 +555,14 @@ mod tests {
 
     use super::*;
     use crate::Scenario;
+    use crate::liar::Plot;
     use crate::process::epochs::Instance;
 
     #[test]
     fn what_is_said_unasked_is_told() {
         let chain = Scenario::new("", 4, 1).parameters(Parameters::default()).chain();
         let instance = Instance::new(chain.first_scope(), &chain);
-        let mut liar = Liar::new(Lie::ALL.to_vec(), 0, chain, &instance, 0);
+        let mut liar = Liar::new(Lie::ALL.to_vec(), 0, chain, Plot::default(), &instance, 0);
         let voted = CommitPayload { epoch: Epoch(0), view: View(0), height: Height(1), block: Hash::ZERO };
         let now = Status {
             epoch: Epoch(0),

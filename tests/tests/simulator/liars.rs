@@ -120,13 +120,13 @@ fn clients_check_what_they_read_and_believe_no_false_proof() {
 /// What all other tests rest on: a claim that does not hold is seen, and what is printed of it leads back to it.
 #[test]
 fn more_than_f_liars_fork_the_chain_which_is_seen_made_smaller_and_run_again() {
-    // Two of three are a quorum, and their common member may be the one that lies.
-    let scenario = scenario!(3, 70)
+    let scenario = scenario!(4, 70)
         .liar(0, &[Lie::Equivocate])
+        .liar(3, &[Lie::VoteForAll])
         .fault(1_000, Fault::Reconnect { node: 1 })
         .fault(4_000, Fault::ClockJump { node: 2, by_ms: 10 });
     assert!(!scenario.is_fair());
-    let failure = attempt(&scenario).map(|report| report.height).expect_err("none of three may lie");
+    let failure = attempt(&scenario).map(|report| report.height).expect_err("one of four may lie");
     assert_eq!(failure.violation.claim, AGREEMENT, "{failure}");
 
     let replay = format!(
