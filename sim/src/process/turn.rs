@@ -114,9 +114,10 @@ impl<E: Deceptive> Process<E> {
     fn report_heard(&self, mut heard: Vec<Heard>, turned: &Turned, out: &mut Effects<E::Message>) {
         let Turned { epoch, before, executed } = *turned;
         let after = self.epochs.horizon();
-        let (tip, parameters) = (self.ledger.tip(), self.parameters());
-        let last = tip.outcome.epoch_ends.map_or(u64::MAX, |last| last.0);
-        let last = last.min(tip.height.0 + u64::from(parameters.window));
+        let parameters = self.parameters();
+        let last = self.ledger.tip().outcome.epoch_ends.map_or(u64::MAX, |last| last.0);
+        // The ledger may be far ahead of what the engine has been told of it.
+        let last = last.min(executed.0 + u64::from(parameters.window));
         let counts = |slot: &Slot| match slot.kind {
             // In one view, above what is committed, within the window of before and the epoch.
             VoteKind::Prepare | VoteKind::Commit => {
