@@ -247,8 +247,11 @@ class Bench:
     def write(self, tree, changed):
         """Brings a copy to what the checkout holds, with these files as they are given. Only what differs is written, and so
         gets a new time: cargo builds that anew and nothing else."""
+        root = SCRATCH / tree
+        for stale in [it for it in root.rglob("*") if it.is_file() and it.relative_to(root) not in self.sources]:
+            stale.unlink()
         for path, content in {**self.sources, **changed}.items():
-            target = SCRATCH / tree / path
+            target = root / path
             if target.exists() and target.read_bytes() == content:
                 continue
             target.parent.mkdir(parents=True, exist_ok=True)
