@@ -23,7 +23,7 @@ const DECIDED: &str = "a change that all approve of is decided in bounded time";
 const LOOK_MS: u64 = 700;
 /// How long an approval may be included.
 const LIFETIME_MS: u64 = 10_000;
-/// How long those go on who are not all.
+/// How long those go on who are not all, and all where one that is to come makes no statement: it may be gone for good.
 const PATIENCE_MS: u64 = 15_000;
 
 /// All operators together.
@@ -96,7 +96,8 @@ impl<E: Deceptive> Simulation<'_, E> {
                 matches!(self.operators.plans[other], Progress::Runs { since: at, .. } if at > since);
             started && self.scenario.plans[other].approvers == Approvers::All
         });
-        let given_up = plan.approvers != Approvers::All && self.queue.now() > since.plus_millis(PATIENCE_MS);
+        let hopeless = plan.approvers != Approvers::All || self.proposed(place).is_none();
+        let given_up = hopeless && self.queue.now() > since.plus_millis(PATIENCE_MS);
         later || given_up || self.checks.chain.epochs.decided()[decided..].contains(&wanted)
     }
 
