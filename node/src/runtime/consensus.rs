@@ -25,11 +25,13 @@ use tokio::sync::watch;
 
 use super::{
     clock::{self, Clock},
+    conduct::Source,
     epochs::{Epochs, scope_of},
     evidence::Recorder,
     executor::ExecutorCommand,
     handle::{ConsensusView, TipView},
     inbox::{Arrival, Inbox, Turn},
+    offences::Offences,
     pool::{NextEpoch, PoolCommand},
     sizes,
     voting::Part,
@@ -63,6 +65,7 @@ pub(super) struct Outlets {
     pub(super) epochs: Arc<Epochs>,
     pub(super) syncing: Arc<AtomicBool>,
     pub(super) evidence: Recorder,
+    pub(super) offences: Offences,
     pub(super) metrics: Metrics,
 }
 
@@ -333,7 +336,7 @@ impl Outlets {
                 self.metrics.accused(&evidence);
                 self.evidence.record(clock::wall(), *evidence);
             }
-            Action::Reject { from, why } => self.reject(from, &why),
+            Action::Reject { from, why } => self.reject(scope, from, &why),
             Action::Abstain { why } => tracing::error!(
                 %why,
                 "this node votes no more in this epoch and follows: its vote log was lost, copied or restored. Make sure \
@@ -394,10 +397,19 @@ impl Outlets {
         }
     }
 
-    fn reject(&self, from: ValidatorIndex, why: &Rejection) {
+    fn reject(&self, scope: &Scope, from: ValidatorIndex, why: &Rejection) {
         tracing::debug!(validator = %from, %why, "message refused");
         self.metrics.rejected(why.kind());
+        if let Some(key) = scope.validators.key(from).filter(|_| is_found_by_the_engine(why)) {
+            self.offences.count(Source::Validator(*key), &why.to_string());
+        }
     }
+}
+
+/// Whether this is an offence that no verifier has counted: the engine alone looks for a forged message among those that it is
+/// told it has signed. What else it refuses is a verifier's to count, or not surely its sender's fault.
+fn is_found_by_the_engine(why: &Rejection) -> bool {
+    matches!(why, Rejection::ForgedAnswer(_))
 }
 
 #[cfg(test)]
@@ -406,6 +418,22 @@ mod tests {
     use quorate_ledger::{Account, Anchor, Block, Header, UnixMillis};
 
     use super::*;
+
+    /// What verifiers have judged is not counted twice, and what no sender could know is not counted.
+    #[test]
+    fn a_forged_answer_is_an_offence_that_the_engine_finds() {
+        assert!(is_found_by_the_engine(&Rejection::ForgedAnswer(ValidatorIndex(1))));
+        for other in [
+            // Of a VIEW-CHANGE in a NEW-VIEW: its verifier has counted that.
+            Rejection::BadSignature(ValidatorIndex(1)),
+            Rejection::Malformed("it does not rest on Q different replicas' VIEW-CHANGEs"),
+            Rejection::AboveWindow { height: Height(9), max: Height(8) },
+            Rejection::WrongParent(Height(1)),
+            Rejection::Refused("by the ledger".to_owned()),
+        ] {
+            assert!(!is_found_by_the_engine(&other), "{other}");
+        }
+    }
 
     const ANCHOR: Anchor = Anchor { height: Height(0), state_root: Hash::ZERO, checkpoint: Hash::ZERO };
 

@@ -10,7 +10,7 @@
 //! - Nothing unverified passes; the type `Verified` says so for messages, the order of lines below for bundles.
 //! - Each source's things are handled in order; a source that floods delays itself alone ([`Lanes`]).
 //! - A batch of signatures is of one source; what fails it is bisected by the batch, and the source is rationed
-//!   ([`Conduct`]). A bundle is forwarded only when all of it verified.
+//!   ([`Conduct`](super::conduct::Conduct)). A bundle is forwarded only when all of it verified.
 //! - What is here already, has expired or is committed is neither verified nor forwarded ([`sift`]).
 
 mod sift;
@@ -26,11 +26,12 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
 use self::sift::{Sifted, Way};
 use super::{
     clock::Clock,
-    conduct::{Conduct, Consequence, Source, Trust},
+    conduct::{Source, Trust},
     epochs::{CurrentRules, Epochs, Place},
     handle::{PoolShared, TipView},
     inbox::Inbox,
     lanes::{Lanes, Serves, Taken, Weigh},
+    offences::Offences,
     pool::PoolCommand,
     sync::Hint,
 };
@@ -52,7 +53,7 @@ pub(super) struct Intake<E: Engine> {
     pub(super) epochs: Arc<Epochs>,
     pub(super) rules: CurrentRules,
     pub(super) lanes: Lanes<Source, Item>,
-    pub(super) conduct: Conduct,
+    pub(super) offences: Offences,
     pub(super) clock: Clock,
     pub(super) network: Network,
     pub(super) reader: Reader,
@@ -239,13 +240,13 @@ impl<E: Engine + 'static> Intake<E> {
             Sifted::Fresh { transactions, .. } => (transactions, GossipVerdict::Ignore),
         };
         let now = self.clock.mono();
-        let valid = match self.conduct.trust(source, fresh.len(), now) {
+        let valid = match self.offences.conduct.trust(source, fresh.len(), now) {
             Trust::Batch => verify_batch(&fresh),
             Trust::Singly => fresh.iter().all(|transaction| transaction.verify_signature()),
             Trust::NotNow => return GossipVerdict::Ignore,
         };
         if !valid {
-            self.conduct.batch_failed(source, now);
+            self.offences.conduct.batch_failed(source, now);
             self.offended(source, "a transaction with a bad signature");
             return GossipVerdict::Reject;
         }
@@ -264,23 +265,7 @@ impl<E: Engine + 'static> Intake<E> {
     }
 
     fn offended(&self, source: Source, what: &str) {
-        tracing::debug!(?source, %what, "offence");
-        self.metrics.offended();
-        if self.conduct.offend(source, self.clock.mono()) == Consequence::Noted {
-            return;
-        }
-        let peer = match source {
-            Source::Peer(peer) => Some(peer),
-            Source::Validator(key) => self
-                .network
-                .peers()
-                .into_iter()
-                .find(|info| info.validator == Some(key))
-                .map(|info| info.peer),
-        };
-        if let Some(peer) = peer {
-            self.network.disconnect(peer, format!("it keeps sending invalid things, the last: {what}"));
-        }
+        self.offences.count(source, what);
     }
 
     async fn answer(&self, from: PeerId, bytes: &[u8], reply: oneshot::Sender<Vec<u8>>) {

@@ -39,6 +39,7 @@ mod intake;
 mod lanes;
 mod log;
 mod node;
+mod offences;
 mod pool;
 mod sizes;
 mod sync;

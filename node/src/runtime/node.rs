@@ -31,6 +31,7 @@ use super::{
     inbox::Inbox,
     intake::Intake,
     lanes::{Lanes, Serves},
+    offences::Offences,
     pool::{self, Author, Pool, PoolCommand, PoolParts},
     sizes,
     sync::{self, Sync, SyncParts},
@@ -109,6 +110,7 @@ struct Shared {
     clock: Clock,
     network: Network,
     metrics: Metrics,
+    offences: Offences,
     inbox: Arc<Inbox<ChainMessage>>,
     pool: SyncSender<PoolCommand>,
     tip: watch::Receiver<TipView>,
@@ -162,9 +164,16 @@ impl Node {
             watch::channel(TipView { height: tip.height, hash: tip.hash, time: tip.time });
         let view = watch::Sender::new(Arc::new(ConsensusView::of(replica.status())));
         let (pool_sender, pool_commands) = sync_channel(pool::COMMANDS_MAX);
+        let clock = Clock::start();
         let shared = Shared {
-            clock: Clock::start(),
+            clock,
             network: network.clone(),
+            offences: Offences {
+                conduct: Arc::new(Conduct::default()),
+                clock,
+                network: network.clone(),
+                metrics: metrics.clone(),
+            },
             metrics,
             inbox: Arc::new(Inbox::new()),
             pool: pool_sender.clone(),
@@ -214,6 +223,7 @@ impl Node {
                 epochs: shared.epochs,
                 syncing: shared.syncing,
                 evidence: recorder,
+                offences: shared.offences,
                 metrics: shared.metrics,
             },
         };
@@ -366,7 +376,7 @@ fn make_edges(
         epochs: Arc::clone(&shared.epochs),
         rules: CurrentRules::new(opened.reader.clone()),
         lanes: Lanes::new(),
-        conduct: Conduct::default(),
+        offences: shared.offences.clone(),
         clock: shared.clock,
         network: shared.network.clone(),
         reader: opened.reader.clone(),
