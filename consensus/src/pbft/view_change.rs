@@ -402,7 +402,8 @@ impl Pbft {
         self.timers.entered(now);
     }
 
-    /// Puts back what a restart found: the view is active only if its NEW-VIEW was found too.
+    /// Puts back what a restart found: the view is active only if its NEW-VIEW was found too. What is committed by the proofs
+    /// in them is known still: a view that starts above the ledger has no use for what is below, and nobody would repeat it.
     pub(super) fn restore_view(&mut self) {
         let promised = self.own_change.as_ref().map_or(View(0), |it| it.payload.view);
         let started = self.new_view.as_ref().map_or(View(0), |it| it.payload.view);
@@ -413,6 +414,9 @@ impl Pbft {
         } else {
             Mode::Changing
         };
+        let new_view = self.new_view.as_ref().and_then(|it| it.payload.proof.base.clone());
+        let own_change = self.own_change.as_ref().and_then(|it| it.proof.base.clone());
+        new_view.into_iter().chain(own_change).for_each(|certificate| self.restore_commit(certificate));
         if let Some(own) = &self.own_change {
             let proof = (started < own.payload.view).then(|| own.proof.clone());
             self.asked.insert(own.signer, Asked { request: own.request(), proof });
