@@ -23,9 +23,10 @@ use super::{
     record::Record,
     reproposal::{Reproposal, reproposal, reproposal_of},
     slot::Accepted,
+    verify::{complete, next_led},
 };
 use crate::{
-    engine::{Action, Engine as _, Mono, Now, Output, To},
+    engine::{Action, Engine as _, Mono, Now, Output, Places, To},
     evidence::{Evidence, Signed},
 };
 
@@ -262,12 +263,24 @@ impl Pbft {
         if let Some(certificate) = change.proof.base.clone() {
             self.learn_commit(certificate, out);
         }
-        // Verification has looked at the proof for the one who is to start the view alone.
-        let view = change.payload.view;
-        let leads = self.setup.voter.as_ref().map(|it| it.index) == Some(self.primary_of(view));
-        let starts = leads && self.new_view.as_ref().is_none_or(|it| it.payload.view < view);
-        let proof = starts.then(|| change.proof.clone());
+        // Verification has looked at the proof for the one who is to start the view alone, and else has taken it away.
+        let starts = Some(change.payload.view) == self.next_led();
+        let proven = starts && complete(&self.setup.scope, &change).is_ok();
+        let proof = proven.then(|| change.proof.clone());
         self.take_request(Asked { request: change.request(), proof }, out);
+    }
+
+    /// The view that this replica may have to start next.
+    fn next_led(&self) -> Option<View> {
+        let own = self.setup.voter.as_ref()?.index;
+        next_led(own, self.view, self.new_view.as_ref().map(|it| it.payload.view), self.quorum.n())
+    }
+
+    /// Whose requests for that view are proven.
+    pub(super) fn proven(&self) -> Places {
+        let Some(next) = self.next_led() else { return Places::default() };
+        let asking = self.asked.values().filter(|it| it.request.payload.view == next && it.proof.is_some());
+        asking.map(|it| it.request.signer).collect()
     }
 
     /// Counts a request, which may have come without its proof, inside a NEW-VIEW.
