@@ -193,7 +193,7 @@ impl RpcServer {
 fn health(node: NodeHandle) -> Health {
     let measured = node.clone();
     Health {
-        reasons: Arc::new(move || Readiness::of(&node).reasons()),
+        ready: Arc::new(move || Readiness::of(&node).told()),
         metrics: Arc::new(move || {
             let mut text = String::new();
             encode(&mut text, &lock(&measured)).expect("writing to memory does not fail");

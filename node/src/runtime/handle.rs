@@ -129,6 +129,11 @@ pub(crate) struct InFlightView {
 impl ConsensusView {
     /// The engine's status in the words of the node; the rest is filled in by the consensus thread.
     pub(crate) fn of(status: Status) -> Self {
+    /// Whether this node votes in that epoch.
+    pub(crate) fn votes(&self) -> bool {
+        self.index.is_some() && self.refused.is_none() && self.halted.is_none()
+    }
+
         let in_flight = status
             .in_flight
             .into_iter()
