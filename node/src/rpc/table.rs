@@ -154,7 +154,9 @@ methods! {
     /// answers `pending`.
     TxSubmitAndWait = "tx_submitAndWait"(WaitParameters) -> TransactionStatus, SUBMIT_AND_WAIT;
 
-    /// What became of a transaction. `expired` is a fact of the chain, not of a clock, and needs the signed bytes.
+    /// What became of a transaction. `expired` is a fact of the chain, not of a clock, and proven by the end of its life,
+    /// which the signed bytes carry. Asked by id alone, a node answers it only of what waited there until it expired, as far
+    /// as it remembers, and `unknown` otherwise.
     TxGet = "tx_get"(TxGetParameters) -> TransactionStatus, &[Reason::Malformed, Reason::WrongChain];
 
     /// A block with its transactions and what came of them.

@@ -51,8 +51,8 @@ parameters! {
         timeout_ms: Option<u64>,
     }
 
-    /// Which transaction: give one of the two. With the signed bytes, which carry the end of its life, the answer
-    /// can also be `expired`.
+    /// Which transaction: give one of the two. With the signed bytes, which carry the end of its life, any node can also
+    /// answer `expired`.
     TxGetParameters {
         /// Its id.
         #[serde(default, skip_serializing_if = "Option::is_none")]
