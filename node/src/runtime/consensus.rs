@@ -275,6 +275,7 @@ impl<E: Engine> Consensus<E> {
         view.syncing = self.outlets.syncing.load(Ordering::Relaxed);
         view.halted.clone_from(&told.halted);
         view.refused = silent;
+        self.outlets.metrics.shown(&view);
         self.outlets.view.send_if_modified(|shown| {
             if shown.view != view.view {
                 tracing::info!(from = %shown.view, to = %view.view, height = %view.committed, "view changed");

@@ -24,7 +24,7 @@ use quorate_ledger::{
 use quorate_network::Network;
 use tokio::sync::{oneshot, watch};
 
-use super::{clock, evidence::EvidenceShelf, pool::PoolCommand};
+use super::{clock, evidence::EvidenceShelf, pool::PoolCommand, readiness::ReadinessSearch};
 
 /// Expired transactions that are remembered; beyond it the one that expired first is forgotten.
 const EXPIRED_MAX: usize = 16_384;
@@ -55,6 +55,8 @@ pub(crate) struct NodeHandle {
     pub(crate) started: UnixMillis,
     /// Proofs that validators did what a correct one never does.
     pub(crate) evidence: EvidenceShelf,
+    /// Statements of those who may become validators.
+    pub(crate) readiness: ReadinessSearch,
 }
 
 impl NodeHandle {
@@ -127,6 +129,11 @@ pub(crate) struct InFlightView {
 }
 
 impl ConsensusView {
+    /// Whether this node votes in that epoch.
+    pub(crate) fn votes(&self) -> bool {
+        self.index.is_some() && self.refused.is_none() && self.halted.is_none()
+    }
+
     /// The engine's status in the words of the node; the rest is filled in by the consensus thread.
     pub(crate) fn of(status: Status) -> Self {
         let in_flight = status

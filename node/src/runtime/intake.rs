@@ -32,6 +32,7 @@ use super::{
     inbox::Inbox,
     lanes::{Lanes, Serves, Taken, Weigh},
     pool::PoolCommand,
+    readiness::OwnReadiness,
     sync::Hint,
 };
 use crate::{
@@ -61,6 +62,8 @@ pub(super) struct Intake<E: Engine> {
     pub(super) pool: SyncSender<PoolCommand>,
     /// What waits in the pool.
     pub(super) waiting: Arc<PoolShared>,
+    /// What this node can state of its key.
+    pub(super) own_readiness: Arc<OwnReadiness>,
     pub(super) hints: mpsc::Sender<Hint>,
     pub(super) metrics: Metrics,
 }
@@ -293,6 +296,10 @@ impl<E: Engine + 'static> Intake<E> {
             Ok(Request::Checkpoint { height }) => {
                 let found = self.read(move |reader| reader.checkpoint(height)).await;
                 found.map(|found| Response::Checkpoint(found.map(Box::new)))
+            }
+            Ok(Request::Readiness { key }) => {
+                let own = Arc::clone(&self.own_readiness);
+                self.read(move |_| own.statement(&key)).await.map(Response::Readiness)
             }
             Err(error) => {
                 self.offended(Source::Peer(from), &format!("a request that is none: {error}"));

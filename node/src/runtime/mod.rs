@@ -40,6 +40,7 @@ mod lanes;
 mod log;
 mod node;
 mod pool;
+mod readiness;
 mod sizes;
 mod sync;
 mod threads;

@@ -32,6 +32,7 @@ use super::{
     intake::Intake,
     lanes::{Lanes, Serves},
     pool::{self, Author, Pool, PoolCommand, PoolParts},
+    readiness::{OwnReadiness, ReadinessSearch},
     sizes,
     sync::{self, Sync, SyncParts},
     threads::{Failure, Threads},
@@ -191,7 +192,9 @@ impl Node {
             pool.run(&pool_commands);
             Ok(())
         })?;
-        let (intake, sync) = make_edges(&shared, &opened, &pool_shared);
+        let own_readiness = Arc::new(OwnReadiness::new(keys.validator, opened.reader.clone()));
+        let readiness = ReadinessSearch::new(Arc::clone(&own_readiness), network.clone(), tip.clone());
+        let (intake, sync) = make_edges(&shared, &opened, &pool_shared, own_readiness);
         let reader = opened.reader.clone();
         let commands = spawn_executor(&mut threads, &shared, opened.ledger, tip_sender)?;
         let keeper = Keeper::open(home.evidence_dir());
@@ -232,6 +235,7 @@ impl Node {
             registry: Arc::new(Mutex::new(registry)),
             started,
             evidence,
+            readiness,
         };
         Ok(Self { handle, inbox: shared.inbox, intake, pool: pool_sender, threads, failures })
     }
@@ -360,6 +364,7 @@ fn make_edges(
     shared: &Shared,
     opened: &Opened,
     pool_shared: &Arc<PoolShared>,
+    own_readiness: Arc<OwnReadiness>,
 ) -> (Arc<Intake<ChainEngine>>, Sync<ChainMessage>) {
     let (hints, hints_out) = mpsc::channel(sync::HINTS_MAX);
     let intake = Intake {
@@ -374,6 +379,7 @@ fn make_edges(
         inbox: Arc::clone(&shared.inbox),
         pool: shared.pool.clone(),
         waiting: Arc::clone(pool_shared),
+        own_readiness,
         hints,
         metrics: shared.metrics.clone(),
     };

@@ -104,8 +104,7 @@ impl<R: BorshSerialize + BorshDeserialize + Promised> Part<R> {
             (true, false, _) => tracing::info!(
                 epoch = %number,
                 "from block {start} on this node is no validator any more: it follows the chain without voting. To make it \
-                 one again, run `quorate query ready` here, and let the validators give `quorate tx approve validators \
-                 --add` what that prints"
+                 one again, let it run, and let the validators give `quorate tx approve validators --add {public}`"
             ),
             (true, true, None) | (false, false, _) => {}
         }

@@ -5,6 +5,7 @@
 
 mod joiner;
 
+use quorate_crypto::SecretKey;
 use quorate_ledger::{Operation, TRANSACTION_BYTES_LIMIT, Transaction};
 use quorate_tests::chain::assert_whole;
 use quorate_tests::client::{Client, number};
@@ -40,8 +41,12 @@ impl Approver {
 
     /// Gives `tx approve` with these arguments; its outcome.
     async fn approve(&self, change: &[&str]) -> Value {
+        self.try_approve(change).await.json()
+    }
+
+    async fn try_approve(&self, change: &[&str]) -> program::Finished {
         let line = [&["tx", "approve"], change, &["--key", &self.key_file, "--rpc", &self.rpc, "--json"]];
-        program::run(line.concat()).await.json()
+        program::run(line.concat()).await
     }
 }
 
@@ -138,18 +143,21 @@ async fn validators_are_added_replaced_and_removed_under_load() {
     let node = |node| Approver::node(&testnet, node);
 
     let first = Joiner::start(&testnet, "joiner one").await;
-    let statement = first.statement().await;
-    decided(&[node(0), node(1), node(2)], &["validators", "--add", &statement]).await;
+    // By its key: each approver's node asks for a statement. Nobody runs with this other one.
+    let stranger = SecretKey::generate().public().to_string();
+    let refused = node(0).try_approve(&["validators", "--add", &stranger]).await;
+    assert_eq!(refused.code, Some(1), "{refused}");
+    assert!(refused.stderr.contains("a peer of it answers for"), "{refused}");
+    decided(&[node(0), node(1), node(2)], &["validators", "--add", first.key()]).await;
     in_epoch(&all, 1).await;
     votes(first.client(), first.key()).await;
     load.goes_on(MORE).await;
 
-    // Of five, four decide: the new one's approval counts.
+    // Of five, four decide: the new one's approval counts. By a statement that was made before, and handed over.
     let second = Joiner::start(&testnet, "joiner two").await;
-    let statement = second.statement().await;
     let leaver = first.key().to_owned();
     let approvers = [node(0), node(1), node(2), Approver::joiner(&first)];
-    let change = ["validators", "--add", &statement, "--remove", &leaver];
+    let change = ["validators", "--add", &second.statement().await, "--remove", &leaver];
     let ends = decided(&approvers, &change).await;
     in_epoch(&all, 2).await;
     votes(second.client(), second.key()).await;

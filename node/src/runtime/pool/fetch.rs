@@ -183,7 +183,8 @@ fn bodies_in(answer: &[u8]) -> Option<Vec<Arc<Transaction>>> {
     }
     match decode::<Response>(answer) {
         Ok(Response::Bodies(Bodies(transactions))) => Some(transactions),
-        Ok(Response::Blocks(_) | Response::Block(_) | Response::Checkpoint(_)) | Err(_) => None,
+        Ok(Response::Blocks(_) | Response::Block(_) | Response::Checkpoint(_) | Response::Readiness(_))
+        | Err(_) => None,
     }
 }
 
