@@ -301,6 +301,10 @@ class Run:
         output = "".join(self.output)
         if by is None and self.asserted:
             return self.asserted, output
+        # What tests say at once may run into each other: at the end the names of those that failed stand alone.
+        listed = re.search(r"^failures:\n    (\S+)\n", output, re.MULTILINE)
+        if by is None and code != 0 and listed:
+            by = listed[1]
         if by is None and code != 0:
             full = "memory allocation of" in output
             by = "loops until memory is full" if full else f"ENDS WITHOUT A TEST: {output[-200:]!r}"
