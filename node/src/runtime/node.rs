@@ -41,7 +41,7 @@ use crate::{
     config::{Config, PoolConfig},
     home::Home,
     mempool::{self, Mempool},
-    metrics::Metrics,
+    metrics::{self, Metrics},
 };
 
 /// The engine of this chain. The genesis document names it; there is one so far.
@@ -155,7 +155,7 @@ impl Node {
 
         let network_config = network_config(home, config, &opened, &keys);
         let (network, inbound) =
-            quorate_network::start(network_config, &mut registry).await?;
+            quorate_network::start(network_config, metrics::prefixed(&mut registry)).await?;
         sizes::raise_to_all(&network, &opened.reader);
         network.set_validators(epochs.validators());
 
