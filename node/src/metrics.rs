@@ -1,7 +1,9 @@
 //! What a node counts and measures, in one registry, served at `GET /metrics` in the OpenMetrics text format.
 //!
 //! Names start with `quorate_`; counters end in `_total` (the encoder adds it), times are in seconds. The network adds
-//! its own to the same registry.
+//! its own, and libp2p's, behind the same prefix ([`prefixed`]).
+//!
+//! A counter whose labels are known beforehand begins with each at 0, so that its first step is seen as one.
 
 use std::{
     sync::atomic::AtomicU64,
@@ -76,11 +78,16 @@ struct Kind {
     kind: &'static str,
 }
 
+/// Where every name of a node is entered.
+pub(crate) fn prefixed(registry: &mut Registry) -> &mut Registry {
+    registry.sub_registry_with_prefix("quorate")
+}
+
 impl Metrics {
     /// Makes them and enters them in the registry.
     pub(crate) fn register(registry: &mut Registry) -> Self {
         let metrics = Self::new();
-        let quorate = registry.sub_registry_with_prefix("quorate");
+        let quorate = prefixed(registry);
         metrics.register_levels(quorate);
         metrics.register_counts(quorate);
         quorate.register(
@@ -170,6 +177,10 @@ impl Metrics {
         );
         registry.register("rejections", "Consensus messages refused, by rule", self.rejections.clone());
         registry.register("pool_refusals", "Transactions refused, by reason", self.pool_refusals.clone());
+        for kind in Evidence::KINDS {
+            // It is there from now on.
+            drop(self.evidence.get_or_create(&Kind { kind }));
+        }
         registry.register("evidence", "Proofs that a validator broke the protocol", self.evidence.clone());
     }
 
@@ -294,6 +305,13 @@ mod tests {
         let text = text(&registry);
         assert!(text.contains("quorate_height 7"), "{text}");
         assert!(text.contains("quorate_rejections_total{reason=\"bad_signature\"} 1"), "{text}");
+        for kind in Evidence::KINDS {
+            let none = format!("quorate_evidence_total{{kind=\"{kind}\"}} 0");
+            assert!(
+                text.contains(&none),
+                "what is not there before the first cannot be seen to rise: {text}"
+            );
+        }
         let mut names: Vec<&str> = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")).collect();
         assert!(names.iter().all(|name| name.starts_with("quorate_")));
         let count = names.len();

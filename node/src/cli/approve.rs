@@ -22,14 +22,14 @@ use crate::rpc::types::{Change, NodeStatus, TransactionStatus, ValidatorsAnswer}
 
 #[derive(Debug, Subcommand)]
 pub(super) enum ApproveCommand {
-    /// Approve of the validators of the next epoch
+    /// Approve the validators of the next epoch
     Validators {
         #[command(flatten)]
         change: SetArgs,
         #[command(flatten)]
         signing: SigningArgs,
     },
-    /// Approve of the parameters of the next epoch: those in force with what is given here
+    /// Approve the parameters of the next epoch: those in force with what is given here
     Parameters {
         /// A parameter and its new value (`quorate query parameters` lists them)
         #[arg(value_name = "NAME=VALUE", required = true, value_parser = genesis::parameter)]

@@ -182,7 +182,8 @@ impl<E: Engine> Consensus<E> {
         let before = outlets.reader.epoch_numbered(before).expect("it has ended here");
         // The block below was judged by the parameters of the epoch before.
         let drift_max_ms = before.parameters.max_clock_drift_ms;
-        self.part.begin(epoch.number, tip.time, drift_max_ms.max(epoch.parameters.max_clock_drift_ms));
+        let drift_max_ms = drift_max_ms.max(epoch.parameters.max_clock_drift_ms);
+        self.part.begin(epoch.number, tip.time, drift_max_ms, self.clock.now());
         let epochs = |number| outlets.reader.epoch_numbered(number);
         let scope = Arc::new(scope_of(outlets.reader.chain(), &epoch, epochs));
         self.part.tell(&before.validators, &epoch);

@@ -42,7 +42,7 @@ use crate::{
     config::{Config, PoolConfig},
     home::Home,
     mempool::{self, Mempool},
-    metrics::Metrics,
+    metrics::{self, Metrics},
 };
 
 /// The engine of this chain. The genesis document names it; there is one so far.
@@ -137,10 +137,11 @@ impl Node {
         let (part, records): (Part<<ChainEngine as Engine>::Record>, _) =
             Part::open(keys.validator.clone(), paths, started, &metrics)?;
         let votes = part.voter(&opened.scope.validators).is_some();
-        if let Some(why) = part.silent_because(opened.scope.epoch, &opened.scope.validators) {
+        // A log that is refused was told of when it was opened.
+        if let Some(why) = part.no_validator_because(opened.scope.epoch, &opened.scope.validators) {
             tracing::warn!(
-                "this node follows without voting: {why}. It votes once it is a validator and its log is in order; if it \
-                 should be one now, check that config/validator.pem is the key you meant"
+                "this node follows without voting: {why}. It votes once it is a validator; if it should be one now, check \
+                 that config/validator.pem is the key you meant"
             );
         }
         let setup = setup_of(&part, &opened.scope, &opened.epoch.parameters)?;
@@ -154,7 +155,8 @@ impl Node {
         let epochs = Arc::new(Epochs::new(scopes.clone()));
 
         let network_config = network_config(home, config, &opened, &keys);
-        let (network, inbound) = quorate_network::start(network_config, &mut registry).await?;
+        let (network, inbound) =
+            quorate_network::start(network_config, metrics::prefixed(&mut registry)).await?;
         sizes::raise_to_all(&network, &opened.reader);
         network.set_validators(epochs.validators());
 
