@@ -23,7 +23,7 @@ const GOSSIP_DELAY_MS: u64 = 3;
 /// Bytes handed to each validator in a second.
 const HAND_OVER_BYTES_PER_SECOND: u64 = 2 << 20;
 /// So many of them may be handed over at once.
-const HAND_OVER_BYTES_BURST: u64 = 1 << 20;
+const HAND_OVER_BYTES_BURST: i64 = 1 << 20;
 
 const NANOS_PER_SECOND: u128 = 1_000_000_000;
 
@@ -33,8 +33,8 @@ pub(super) struct Spread {
     outgoing: Vec<Arc<Transaction>>,
     outgoing_bytes: usize,
     flush_at: Option<Mono>,
-    /// Bytes that may be handed over, as of `budget_at`.
-    budget: u64,
+    /// Bytes that may be handed over, as of `budget_at`; below 0 what went beyond that and is to be earned first.
+    budget: i64,
     budget_at: Mono,
     /// Committed blocks count as full until then.
     full_until: Mono,
@@ -92,17 +92,18 @@ impl Spread {
         }
         let Some(waited) = now.0.checked_sub(wait(parameters)) else { return Vec::new() };
         self.earn(now);
-        if self.budget == 0 {
+        let bytes_max = usize::try_from(self.budget).unwrap_or(0);
+        if bytes_max == 0 {
             return Vec::new();
         }
-        let bytes_max = usize::try_from(self.budget).expect("a burst fits memory");
         let chosen = mempool.to_hand_over(Mono(waited), bytes_max);
         let mut sent = Vec::new();
         for frame in frames(chosen.iter().cloned()) {
             sent.extend(validators.iter().map(|validator| (*validator, frame.clone())));
         }
         let spent: usize = chosen.iter().map(|transaction| transaction.size()).sum();
-        self.budget = self.budget.saturating_sub(spent as u64);
+        // One that is larger than what is left may go, or it never could; the next ones wait the longer.
+        self.budget = self.budget.saturating_sub(i64::try_from(spent).unwrap_or(i64::MAX));
         mempool.handed_over(&chosen, now);
         sent
     }
@@ -111,16 +112,21 @@ impl Spread {
     pub(super) fn due(&self, mempool: &Mempool, parameters: &Parameters, hands_over: bool) -> Option<Mono> {
         let hand_over = mempool.oldest_unhanded().filter(|_| hands_over).map(|arrived| {
             let waited = Mono(arrived.0.saturating_add(wait(parameters)));
-            let refill = if self.budget == 0 { self.budget_at.plus_millis(1) } else { Mono(0) };
-            waited.max(self.full_until).max(refill)
+            waited.max(self.full_until).max(self.solvent_at())
         });
         self.flush_at.into_iter().chain(hand_over).min()
+    }
+
+    /// When something may be handed over again, as far as the budget goes.
+    fn solvent_at(&self) -> Mono {
+        let owed = u64::try_from(1i64.saturating_sub(self.budget)).unwrap_or(0);
+        self.budget_at.plus_millis(owed.div_ceil(HAND_OVER_BYTES_PER_SECOND / 1_000))
     }
 
     fn earn(&mut self, now: Mono) {
         let nanos = u128::from(now.0.saturating_sub(self.budget_at.0));
         let earned = nanos * u128::from(HAND_OVER_BYTES_PER_SECOND) / NANOS_PER_SECOND;
-        let earned = u64::try_from(earned).unwrap_or(u64::MAX);
+        let earned = i64::try_from(earned).unwrap_or(i64::MAX);
         self.budget = self.budget.saturating_add(earned).min(HAND_OVER_BYTES_BURST);
         self.budget_at = now;
     }
@@ -262,7 +268,7 @@ mod tests {
             now = now.plus_millis(1);
             gone.extend(handed(&mut spread, &mut pool, &parameters, now));
         }
-        // One that is larger than what is left of the budget may go; the budget is then empty.
+        // One that is larger than what is left of the budget may go, and is earned before the next one goes.
         let bytes = gone.len() * all[0].size();
         assert!(bytes <= burst + second + all[0].size() * 2, "{bytes}");
         assert!(bytes >= burst + second / 2, "{bytes}");
