@@ -10,7 +10,6 @@ use std::{
     sync::{
         Arc, Mutex, RwLock,
         atomic::{AtomicU64, Ordering},
-        mpsc::{SyncSender, TrySendError},
     },
 };
 
@@ -24,7 +23,12 @@ use quorate_ledger::{
 use quorate_network::Network;
 use tokio::sync::{oneshot, watch};
 
-use super::{clock, evidence::EvidenceShelf, pool::PoolCommand, readiness::ReadinessSearch};
+use super::{
+    clock,
+    evidence::EvidenceShelf,
+    pool::{NotTaken, PoolCommand, PoolSender},
+    readiness::ReadinessSearch,
+};
 
 /// Expired transactions that are remembered; beyond it the one that expired first is forgotten.
 const EXPIRED_MAX: usize = 16_384;
@@ -166,12 +170,12 @@ impl ConsensusView {
 /// The way into the pool, for clients' transactions.
 #[derive(Clone)]
 pub(crate) struct PoolHandle {
-    commands: SyncSender<PoolCommand>,
+    commands: PoolSender,
     shared: Arc<PoolShared>,
 }
 
 impl PoolHandle {
-    pub(super) fn new(commands: SyncSender<PoolCommand>, shared: Arc<PoolShared>) -> Self {
+    pub(super) fn new(commands: PoolSender, shared: Arc<PoolShared>) -> Self {
         Self { commands, shared }
     }
 
@@ -184,8 +188,8 @@ impl PoolHandle {
         let (reply, answer) = oneshot::channel();
         match self.commands.try_send(PoolCommand::Submit(Submission { transaction, reply })) {
             Ok(()) => answer.await.unwrap_or(Err(SubmitError::ShuttingDown)),
-            Err(TrySendError::Full(_)) => Err(SubmitError::PoolFull { retry_after_ms: RETRY_AFTER_MS }),
-            Err(TrySendError::Disconnected(_)) => Err(SubmitError::ShuttingDown),
+            Err(NotTaken::Full) => Err(SubmitError::PoolFull { retry_after_ms: RETRY_AFTER_MS }),
+            Err(NotTaken::Ended) => Err(SubmitError::ShuttingDown),
         }
     }
 

@@ -31,7 +31,7 @@ use super::{
     inbox::Inbox,
     intake::Intake,
     lanes::{Lanes, Serves},
-    pool::{self, Author, Pool, PoolCommand, PoolParts},
+    pool::{self, Author, Pool, PoolCommand, PoolParts, PoolSender},
     readiness::{OwnReadiness, ReadinessSearch},
     sizes,
     sync::{self, Sync, SyncParts},
@@ -89,7 +89,7 @@ pub(crate) struct Node {
     handle: NodeHandle,
     inbox: Arc<Inbox<ChainMessage>>,
     intake: Arc<Intake<ChainEngine>>,
-    pool: SyncSender<PoolCommand>,
+    pool: PoolSender,
     threads: Threads,
     failures: mpsc::Receiver<Failure>,
 }
@@ -111,7 +111,7 @@ struct Shared {
     network: Network,
     metrics: Metrics,
     inbox: Arc<Inbox<ChainMessage>>,
-    pool: SyncSender<PoolCommand>,
+    pool: PoolSender,
     tip: watch::Receiver<TipView>,
     view: watch::Sender<Arc<ConsensusView>>,
     epochs: Arc<Epochs>,
@@ -164,7 +164,7 @@ impl Node {
         let (tip_sender, tip) =
             watch::channel(TipView { height: tip.height, hash: tip.hash, time: tip.time });
         let view = watch::Sender::new(Arc::new(ConsensusView::of(replica.status())));
-        let (pool_sender, pool_commands) = sync_channel(pool::COMMANDS_MAX);
+        let (pool_sender, pool_commands) = pool::commands();
         let shared = Shared {
             clock: Clock::start(),
             network: network.clone(),

@@ -250,6 +250,49 @@ async fn one_validator_grows_to_four_and_shrinks_back() {
     assert_same(&testnet, &joiners, &outcomes).await;
 }
 
+/// > A set that has nobody in common with the one before is spoken to as well.
+#[tokio::test(flavor = "multi_thread")]
+async fn all_validators_are_replaced_at_once_by_others_that_follow() {
+    let testnet = Testnet::of(4, 0).await;
+    let old = testnet.clients();
+    let mut heirs = Vec::new();
+    for name in ["heir one", "heir two", "heir three", "heir four"] {
+        heirs.push(Joiner::start(&testnet, name).await);
+    }
+    let mut change = vec!["validators".to_owned()];
+    for heir in &heirs {
+        change.extend(["--add".to_owned(), heir.statement().await]);
+    }
+    let leavers = validators_at(&old[0], 1).await;
+    change.extend(leavers.iter().flat_map(|key| ["--remove".to_owned(), key.clone()]));
+    let change: Vec<&str> = change.iter().map(String::as_str).collect();
+    let approvers = [0, 1, 2].map(|node| Approver::node(&testnet, node));
+    let load = Load::on(&testnet);
+    let ends = decided(&approvers, &change).await;
+    for heir in &heirs {
+        votes(heir.client(), heir.key()).await;
+    }
+    in_epoch(&old, 1).await;
+    load.goes_on(MORE).await;
+    let outcomes = load.stop().await;
+    let set = validators_at(&old[0], ends + 1).await;
+    assert!(
+        heirs.iter().all(|heir| set.contains(&heir.key().to_owned())) && set.len() == heirs.len(),
+        "{set:?}"
+    );
+    for (client, node) in old.iter().zip(testnet.nodes()) {
+        let status = client.status().await;
+        assert_eq!(status["votes"], false, "{status}");
+        assert!(status["refused"].as_str().is_some_and(|why| why.contains("not among")), "{status}");
+        assert!(node.log().contains("is no validator any more"), "{}", node.log());
+    }
+    let heirs: Vec<&Joiner> = heirs.iter().collect();
+    assert_same(&testnet, &heirs, &outcomes).await;
+    for rpc in testnet.nodes().iter().map(|node| &*node.rpc).chain(heirs.iter().map(|heir| heir.rpc())) {
+        proves_all_epochs(rpc, 1).await;
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_validator_whose_vote_log_was_lost_votes_again_in_the_next_epoch() {
     let mut testnet = Testnet::of(4, 0).await;
