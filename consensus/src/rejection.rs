@@ -23,6 +23,9 @@ pub enum Rejection {
     /// The signature is not the signer's over this payload.
     #[error("the signature of validator {0} does not verify")]
     BadSignature(ValidatorIndex),
+    /// An answer holds a message of this replica's that it never signed.
+    #[error("it tells of a message of validator {0} that is forged")]
+    ForgedAnswer(ValidatorIndex),
     /// A certificate inside does not verify.
     #[error("the certificate for height {height} does not verify: {why}")]
     BadCertificate {
@@ -94,6 +97,7 @@ impl Rejection {
             Self::WrongEpoch { .. } => "wrong_epoch",
             Self::UnknownSigner(_) => "unknown_signer",
             Self::BadSignature(_) => "bad_signature",
+            Self::ForgedAnswer(_) => "forged_answer",
             Self::BadCertificate { .. } => "bad_certificate",
             Self::Malformed(_) => "malformed",
             Self::OldView(_) => "old_view",

@@ -128,6 +128,8 @@ pub struct Pbft {
     standing: Standing,
     /// How often questions are answered.
     recalls: Ration,
+    /// How often a signature in an answer is looked at.
+    looks: Ration,
     /// How often a STATUS is answered with what its sender misses.
     repetitions: Ration,
     /// Highest block handed to the ledger.
@@ -198,6 +200,7 @@ impl Engine for Pbft {
             participation: Participation::default(),
             standing: Standing::Asking(BTreeSet::new()),
             recalls: Ration::default(),
+            looks: Ration::default(),
             repetitions: Ration::default(),
             delivered: Parent { height: tip.height, hash: tip.hash, time: tip.time, anchor: tip.anchor },
             base,
@@ -384,10 +387,7 @@ impl Pbft {
                 self.on_recall(now, from, &recall, out);
                 Ok(())
             }
-            Message::Holdings(holdings) => {
-                self.on_holdings(from, &holdings, out);
-                Ok(())
-            }
+            Message::Holdings(holdings) => self.on_holdings(now, from, &holdings, out),
         };
         if let Err(why) = judged {
             out.act(Action::Reject { from, why });

@@ -1,7 +1,8 @@
 //! How often a validator is given what it may ask for at any time (`docs/pbft.md` §5, §6).
 //!
 //! A question is small and its answer may be large. Whoever is correct asks once in a `resend`; a liar may ask in a loop, and
-//! is answered twice in that time at most.
+//! is answered twice in that time at most. So it is with what costs a look at a signature here, on the one thread that
+//! decides.
 
 use std::collections::BTreeMap;
 

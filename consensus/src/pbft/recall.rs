@@ -27,6 +27,7 @@ use super::{
 use crate::{
     engine::{Action, Now, Output, To},
     evidence::{Signed, VoteKind},
+    rejection::Rejection,
 };
 
 /// Whether this instance may sign.
@@ -90,20 +91,28 @@ impl Pbft {
     /// life's question counts for nothing else.
     ///
     /// Of all that an answer holds, only such a message changes anything, so its signature alone is looked at. If that is
-    /// forged the whole answer counts for nothing: whoever is correct holds nothing unverified. So no answer costs more than
-    /// one look at a signature, asked for or not.
-    pub(super) fn on_holdings(&mut self, from: ValidatorIndex, holdings: &Holdings, out: &mut Output<Self>) {
-        let Some(voter) = &self.setup.voter else { return };
+    /// forged the whole answer counts for nothing, and its sender is blamed: whoever is correct holds nothing unverified. So no
+    /// answer costs more than one look at a signature, asked for or not, and nobody's answers more than a ration of looks,
+    /// since this is not done by the threads that verify. What a correct validator holds is looked at once at most: it silences.
+    pub(super) fn on_holdings(
+        &mut self,
+        now: Now,
+        from: ValidatorIndex,
+        holdings: &Holdings,
+        out: &mut Output<Self>,
+    ) -> Result<(), Rejection> {
+        let Some(voter) = &self.setup.voter else { return Ok(()) };
         let (own, fresh) = (voter.index, holdings.nonce == self.setup.nonce && from != voter.index);
         if matches!(self.standing, Standing::Forgetful(_)) {
-            return;
+            return Ok(());
         }
         let strange = holdings.statements.iter().find(|it| it.signer() == own && !self.knows(it));
         if let Some(strange) = strange {
-            if verify::statement(&self.setup.scope, strange).is_ok() {
+            if self.looks.grant(from, now, self.setup.parameters.resend_ms) {
+                verify::statement(&self.setup.scope, strange).map_err(|_| Rejection::ForgedAnswer(own))?;
                 self.abstain(from, strange, out);
             }
-            return;
+            return Ok(());
         }
         if let Standing::Asking(heard) = &mut self.standing
             && fresh
@@ -111,6 +120,7 @@ impl Pbft {
             heard.insert(from);
             self.settle_standing();
         }
+        Ok(())
     }
 
     /// Whether a message is of this replica's own and none that its log knows: its key is in use elsewhere, or its log is not

@@ -23,6 +23,7 @@ mod restart;
 mod schedules;
 mod sizes;
 mod slow;
+mod thinning;
 mod timers;
 mod verification;
 mod views;

@@ -392,6 +392,7 @@ fn is_offence(why: &Rejection) -> bool {
         Rejection::WrongChain
         | Rejection::UnknownSigner(_)
         | Rejection::BadSignature(_)
+        | Rejection::ForgedAnswer(_)
         | Rejection::BadCertificate { .. }
         | Rejection::Malformed(_) => true,
         Rejection::WrongEpoch { .. }

@@ -166,6 +166,7 @@ fn reject<M>(from: usize, why: &Rejection, out: &mut Effects<M>) {
         | Rejection::WrongEpoch { .. }
         | Rejection::UnknownSigner(_)
         | Rejection::BadSignature(_)
+        | Rejection::ForgedAnswer(_)
         | Rejection::BadCertificate { .. }
         | Rejection::Malformed(_)
         | Rejection::OldView(_)

@@ -1,6 +1,6 @@
 //! `docs/pbft.md` §6: before its first signature a replica hears from Q - 1 others what they hold of its own.
 
-use quorate_ledger::{Height, Tip, View};
+use quorate_ledger::{Height, Tip, ValidatorIndex, View};
 
 use super::bench::{Bench, START, delivered, genesis_tip, index, sent};
 use crate::{
@@ -8,8 +8,9 @@ use crate::{
     evidence::VoteKind,
     pbft::{
         Message, Record,
-        message::{Holdings, Recall, Statement},
+        message::{Holdings, Recall, Statement, Vote},
     },
+    rejection::Rejection,
 };
 
 /// Replica 1 of four that has started again, has asked, and has heard nobody yet.
@@ -284,20 +285,106 @@ fn messages_of_others_in_an_answer_are_nobodys_proof() {
     assert!(!abstains(&bench.receive(0, answer)));
 }
 
+/// A message of validator 1, with another's signature.
+fn forged(bench: &Bench) -> Statement {
+    let vote = bench.vote(VoteKind::Prepare, 2, &bench.first());
+    Statement::Prepare(Vote { signer: index(1), ..vote })
+}
+
+/// Whom an output blames for the forgery.
+fn blamed(actions: &[Action<Message>]) -> Option<ValidatorIndex> {
+    match actions {
+        [Action::Reject { from, why: Rejection::ForgedAnswer(ValidatorIndex(1)) }] => Some(*from),
+        [] => None,
+        other => panic!("one rejection at most and nothing else, not {other:?}"),
+    }
+}
+
+/// > if it is forged, the whole answer counts for nothing and its sender is blamed
 #[test]
 fn an_answer_with_a_forged_message_counts_for_nothing() {
     let mut bench = asking();
-    let mut vote = bench.vote(VoteKind::Prepare, 2, &bench.first());
-    vote.signer = index(1);
-    let forged = bench.holdings(vec![Statement::Prepare(vote.clone())]);
-    assert!(bench.receive(0, forged).is_empty());
+    let answer = bench.holdings(vec![forged(&bench)]);
+    assert_eq!(blamed(&bench.receive(0, answer)), Some(index(0)));
     // It was no answer, and of one with a forged message and a real one behind it nothing is taken.
-    let real = bench.vote(VoteKind::Prepare, 1, &bench.first());
-    let both = bench.holdings(vec![Statement::Prepare(vote), Statement::Prepare(real)]);
-    assert!(bench.receive(0, both).is_empty());
+    let real = Statement::Prepare(bench.vote(VoteKind::Prepare, 1, &bench.first()));
+    let both = bench.holdings(vec![forged(&bench), real]);
+    assert_eq!(blamed(&bench.receive(3, both)), Some(index(3)));
     let answer = bench.holdings(Vec::new());
     bench.receive(2, answer);
     assert!(bench.engine.status().silent.is_some_and(|it| it.contains("from 1 more")));
+}
+
+/// > Each validator's answers are looked at in this way twice in `resend` at most; one that comes sooner and needs a look
+/// > counts for nothing.
+#[test]
+fn looks_at_signatures_in_answers_are_rationed_and_answers_that_need_none_are_not() {
+    let mut bench = asking();
+    let forged = bench.holdings(vec![forged(&bench)]);
+    let strange = bench.holdings(vec![Statement::Commit(bench.vote(VoteKind::Commit, 1, &bench.first()))]);
+    assert_eq!(blamed(&bench.receive(0, forged.clone())), Some(index(0)));
+    bench.after_millis(bench.parameters.resend_ms / 2 - 1);
+    for answer in [&forged, &strange] {
+        assert_eq!(blamed(&bench.receive(0, answer.clone())), None, "nobody looks");
+    }
+    assert_eq!(blamed(&bench.receive(2, forged.clone())), Some(index(2)), "each has its own ration");
+    bench.after_millis(1);
+    assert_eq!(blamed(&bench.receive(0, forged)), Some(index(0)));
+    let empty = bench.holdings(Vec::new());
+    for from in [0, 2] {
+        bench.receive(from, empty.clone());
+    }
+    assert_eq!(bench.engine.status().silent, None, "both have answered");
+    assert!(abstains(&bench.receive(3, strange)), "whose first look it is");
+}
+
+/// > since who is correct holds nothing unverified
+///
+/// One key with two logs: whatever the others hold of the one silences the other, and blames nobody.
+#[test]
+fn nobody_is_blamed_for_what_another_log_of_this_key_has_signed() {
+    let mut holder = Bench::new(4, 3);
+    let blocks = holder.chain(2);
+    for message in
+        [holder.pre_prepare(&blocks[0]), holder.prepare(1, &blocks[0]), holder.commit(1, &blocks[1])]
+    {
+        holder.receive(1, message);
+    }
+    let checkpoint = holder.checkpoint(1, holder.result(&blocks[0]));
+    holder.receive(1, Message::Checkpoint(checkpoint));
+    let prepared = holder.prepared(0, &blocks[1], &[0, 1, 2]);
+    let base = holder.base(&blocks[0], &[0, 1, 2]);
+    let changes = vec![
+        holder.change_from(0, 1, base, Vec::new()),
+        holder.change(1, 1, vec![prepared]),
+        holder.change(2, 1, Vec::new()),
+    ];
+    let new_view = holder.new_view(1, changes, vec![blocks[1].hash()]);
+    holder.receive(1, Message::NewView(Box::new(new_view)));
+    let later = holder.change(1, 9, Vec::new());
+    holder.receive(1, Message::ViewChange(Box::new(later)));
+    let recall = Message::Recall(Recall { epoch: holder.scope.epoch, nonce: holder.setup().nonce });
+    let told = sent(&holder.receive(1, recall)).into_iter().find_map(|(_, it)| match it {
+        Message::Holdings(it) => Some(it.statements),
+        _ => None,
+    });
+    let held = told.expect("an answer");
+    let kinds = |of: fn(&Statement) -> bool| held.iter().filter(|it| of(it)).count();
+    assert_eq!(kinds(|it| matches!(it, Statement::NewView(_))), 1, "{held:?}");
+    assert_eq!(kinds(|it| matches!(it, Statement::ViewChange(_))), 2, "in the NEW-VIEW and for a later view");
+    assert_eq!(kinds(|it| matches!(it, Statement::Prepare(_))), 2, "a vote and one in a certificate");
+    assert_eq!(
+        kinds(|it| matches!(it, Statement::Commit(_))),
+        3,
+        "a vote, and in the certificates of two bases"
+    );
+    assert_eq!(kinds(|it| matches!(it, Statement::Checkpoint(_))), 1);
+    for one in held {
+        let mut bench = asking();
+        let answer = bench.holdings(vec![one.clone()]);
+        let actions = bench.receive(3, answer);
+        assert!(matches!(actions[..], [Action::Abstain { .. }]), "{one:?}: {actions:?}");
+    }
 }
 
 /// > Of an answer one signature is looked at, that of a message that the log does not know

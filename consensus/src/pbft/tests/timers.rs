@@ -629,6 +629,18 @@ fn a_planned_change_passes_over_the_absent() {
     assert_eq!(next(100, Some(1)), 1, "for any of them");
 }
 
+/// > If there is no such view, as for a validator alone, no change is planned.
+#[test]
+fn a_validator_alone_plans_no_change() {
+    let mut bench = Bench::with(1, 0, Parameters { rotation_blocks: 1, ..rotating() });
+    let block = bench.first();
+    bench.step(bench.certified(std::slice::from_ref(&block), &[0]));
+    bench.executed(&block);
+    stays(&mut bench, 0);
+    bench.backlog(1);
+    stays(&mut bench, LONG_MS);
+}
+
 /// > (b) because the executed state names a time at which it wants one, but not within 1 s of the parent's time
 #[test]
 fn a_block_that_the_state_wants_is_built_at_its_time_and_a_second_after_the_parent() {

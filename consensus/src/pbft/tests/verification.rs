@@ -3,18 +3,20 @@
 use std::sync::Arc;
 
 use proptest::prelude::*;
-use quorate_crypto::{Hash, codec};
-use quorate_ledger::{BLOCK_TRANSACTIONS_LIMIT, Block, CheckpointPayload, Epoch, Header, Height, View};
+use quorate_crypto::{Domain, Hash, codec};
+use quorate_ledger::{
+    BLOCK_TRANSACTIONS_LIMIT, Block, CheckpointPayload, CommitPayload, Epoch, Header, Height, View,
+};
 
 use super::bench::{Bench, index};
 use crate::{
-    engine::{Action, Engine as _, Event, Horizon, Proposal},
+    engine::{Action, Engine as _, Event, Horizon, Proposal, Verified},
     evidence::VoteKind,
     pbft::{
         Message, Pbft, Record,
         message::{
             CheckpointReport, HeightReport, PREPARED_MAX, PrePrepare, REPROPOSED_MAX, Recall, STATEMENTS_MAX,
-            STATUS_HEIGHTS_MAX, Statement, StatusReport, VIEW_CHANGES_MAX,
+            STATUS_HEIGHTS_MAX, Statement, StatusReport, VIEW_CHANGES_MAX, Vote,
         },
         primary,
     },
@@ -102,8 +104,12 @@ fn the_prepare_with_a_proposal_must_be_for_it() {
     let bench = Bench::new(4, 1);
     let blocks = bench.chain(2);
     let other = bench.block(Height(1), bench.scope.chain, blocks[1].time());
-    for named in [&blocks[1], &other] {
-        let prepare = bench.vote(VoteKind::Prepare, 0, named);
+    let named = [&blocks[1], &other].map(|it| bench.payload(it));
+    // The block is the one, and the height another.
+    let elsewhere = CommitPayload { height: Height(2), ..bench.payload(&blocks[0]) };
+    for payload in named.into_iter().chain([elsewhere]) {
+        let signature = bench.keys[0].sign(Domain::Prepare, &bench.scope.chain, &payload);
+        let prepare = Vote { payload, signer: index(0), signature };
         let message = Message::PrePrepare(PrePrepare::of(&blocks[0], prepare, None));
         assert!(matches!(bench.refused(message), Rejection::Malformed(_)));
     }
@@ -287,11 +293,18 @@ fn certificates_at_or_below_the_horizon_are_dropped_unverified() {
     let bench = Bench::new(4, 1);
     let mut forged = bench.certificate(&bench.first(), &[0, 1]);
     forged.payload.block = Hash::of(b"another block");
-    let report = StatusReport { certificate: Some(forged), ..bench.empty_status() };
-    let horizon = Horizon { committed: Height(1), ..Horizon::default() };
-    let verified = Pbft::verify(&bench.scope, horizon, Message::Status(Box::new(report)));
-    let expected = Message::Status(Box::new(bench.empty_status()));
-    assert_eq!(verified.expect("nothing in it is left to verify").into_inner(), expected);
+    let short = bench.checkpoint_certificate(bench.result(&bench.first()), &[0, 1]);
+    let told = StatusReport { certificate: Some(forged), checkpoint: Some(short), ..bench.empty_status() };
+    for (committed, stable, looks) in [(1, 1, false), (0, 1, true), (1, 0, true)] {
+        let horizon = Horizon { committed: Height(committed), stable: Height(stable), ..Horizon::default() };
+        let verified = Pbft::verify(&bench.scope, horizon, Message::Status(Box::new(told.clone())));
+        match verified.map(Verified::into_inner) {
+            Ok(left) => assert!(!looks && left == Message::Status(Box::new(bench.empty_status()))),
+            Err(why) => {
+                assert!(looks && matches!(why, Rejection::BadCertificate { .. }), "{horizon:?}: {why}");
+            }
+        }
+    }
 }
 
 #[test]
