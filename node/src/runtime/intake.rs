@@ -420,7 +420,7 @@ mod tests {
     use quorate_crypto::{Domain, MultiSignature, SecretKey};
     use quorate_ledger::{
         Block, CheckpointCertificate, CommitCertificate, CommitPayload, Delivered, Epoch, EpochStart,
-        GenesisState, Ledger, MemoryStore, UnixMillis, ValidatorIndex, ValidatorSet, View,
+        GenesisState, Header, Ledger, MemoryStore, UnixMillis, ValidatorIndex, ValidatorSet, View,
     };
 
     use super::*;
@@ -486,7 +486,14 @@ mod tests {
             let certificate = Some(CommitCertificate { payload, signatures: signatures() });
             Delivered { block, certificate }
         };
-        let batch: Vec<Delivered> = fixtures::chain(3).into_iter().map(delivered).collect();
+        let (anchor, mut parent) = (ledger.tip().anchor, chain);
+        let block = |height| {
+            let header = fixtures::block_on(parent, height, Vec::new()).header().clone();
+            let block = Arc::new(Block::new(Header { anchor, ..header }, Vec::new()));
+            parent = block.hash();
+            block
+        };
+        let batch: Vec<Delivered> = (1..=3).map(block).map(delivered).collect();
         let outcomes = ledger.apply(&batch).expect("memory");
         let reader = ledger.reader();
         let told = |above| {
@@ -495,7 +502,7 @@ mod tests {
         };
         assert_eq!(told(0), None);
         for outcome in &outcomes[..2] {
-            let payload = outcome.checkpoint.clone();
+            let payload = outcome.checkpoint;
             let certificate = CheckpointCertificate { payload, signatures: signatures() };
             ledger.stable(&certificate).expect("it is what was executed");
         }
