@@ -193,7 +193,8 @@ class Bench:
             self.write("woven", {pathlib.Path(path): text.encode() for path, text in woven.items()})
             program, output = self.build("woven", suite)
             if program:
-                return program
+                # Put aside: cargo gives what is built in the other copy the same name.
+                return shutil.copy2(program, SCRATCH / f"woven-{suite}")
             places = re.findall(r"^error.*\n(?: .*\n)*? *--> ([^:\n]+):(\d+)", output, re.MULTILINE)
             copies = {copy_at(SCRATCH / "woven" / path, int(line))[1] for path, line in places} - {0}
             if not copies:
@@ -300,6 +301,10 @@ class Run:
         output = "".join(self.output)
         if by is None and self.asserted:
             return self.asserted, output
+        # What tests say at once may run into each other: at the end the names of those that failed stand alone.
+        listed = re.search(r"^failures:\n    (\S+)\n", output, re.MULTILINE)
+        if by is None and code != 0 and listed:
+            by = listed[1]
         if by is None and code != 0:
             full = "memory allocation of" in output
             by = "loops until memory is full" if full else f"ENDS WITHOUT A TEST: {output[-200:]!r}"

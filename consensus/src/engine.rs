@@ -14,8 +14,8 @@ use borsh::{BorshDeserialize, BorshSerialize};
 use quorate_crypto::{Hash, SecretKey, Signature, codec::bounded_list};
 use quorate_ledger::{
     Anchor, BLOCK_TRANSACTIONS_LIMIT, Block, CertifiedBlocks, CheckpointCertificate, CommitCertificate,
-    Epoch, ExecutionOutcome, Header, Height, Parameters, Quorum, Tip, UnixMillis, ValidatorIndex,
-    ValidatorSet, View,
+    Epoch, ExecutionOutcome, Header, Height, Parameters, Quorum, Tip, UnixMillis, VALIDATORS_MAX,
+    ValidatorIndex, ValidatorSet, View,
 };
 
 pub use crate::{evidence::Evidence, rejection::Rejection};
@@ -169,6 +169,31 @@ pub struct Horizon {
     pub voice: Voice,
     /// The view that it last entered, with its primary's signature over how: whoever repeats that tells nothing new.
     pub entered: Option<(View, Signature)>,
+    /// Whose requests for the view that it is to start next are proven here: their proofs tell nothing new.
+    pub proven: Places,
+}
+
+/// Validators by their places in the set.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Places([u64; VALIDATORS_MAX.div_ceil(64)]);
+
+impl Places {
+    /// Whether a validator is among them.
+    #[must_use]
+    pub fn has(&self, place: ValidatorIndex) -> bool {
+        let place = place.as_usize();
+        self.0.get(place / 64).is_some_and(|word| word >> (place % 64) & 1 == 1)
+    }
+}
+
+impl FromIterator<ValidatorIndex> for Places {
+    fn from_iter<I: IntoIterator<Item = ValidatorIndex>>(places: I) -> Self {
+        let mut words = [0; VALIDATORS_MAX.div_ceil(64)];
+        for place in places {
+            words[place.as_usize() / 64] |= 1 << (place.as_usize() % 64);
+        }
+        Self(words)
+    }
 }
 
 /// Whose voice a replica has in its epoch.

@@ -98,17 +98,28 @@ pub enum Evidence {
 }
 
 impl Evidence {
-    /// A short constant name of what was done.
+    /// A short constant name of each thing that may be proved.
+    pub const KINDS: [&str; 6] = [
+        "double_prepare",
+        "double_commit",
+        "double_checkpoint",
+        "double_view_change",
+        "double_new_view",
+        "false_new_view",
+    ];
+
+    /// What was done: one of [`Evidence::KINDS`].
     #[must_use]
     pub fn kind(&self) -> &'static str {
-        match self {
-            Self::DoubleVote { kind: VoteKind::Prepare, .. } => "double_prepare",
-            Self::DoubleVote { kind: VoteKind::Commit, .. } => "double_commit",
-            Self::DoubleCheckpoint { .. } => "double_checkpoint",
-            Self::DoubleViewChange { .. } => "double_view_change",
-            Self::DoubleNewView { .. } => "double_new_view",
-            Self::FalseNewView { .. } => "false_new_view",
-        }
+        let place = match self {
+            Self::DoubleVote { kind: VoteKind::Prepare, .. } => 0,
+            Self::DoubleVote { kind: VoteKind::Commit, .. } => 1,
+            Self::DoubleCheckpoint { .. } => 2,
+            Self::DoubleViewChange { .. } => 3,
+            Self::DoubleNewView { .. } => 4,
+            Self::FalseNewView { .. } => 5,
+        };
+        Self::KINDS[place]
     }
 
     /// Who is accused.

@@ -22,6 +22,7 @@ pub mod vote_log;
 pub use drive::drive;
 pub use engine::{
     Action, Backlog, Engine, Event, Evidence, Horizon, InFlight, Input, Log, Mono, Now, OpenError, Output,
-    Promise, Promised, Proposal, Rejection, Role, Scope, Setup, Status, To, Verdict, Verified, Voice, Voter,
+    Places, Promise, Promised, Proposal, Rejection, Role, Scope, Setup, Status, To, Verdict, Verified, Voice,
+    Voter,
 };
 pub use replica::Replica;

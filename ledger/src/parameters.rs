@@ -134,7 +134,7 @@ parameters! {
         "W: how many heights above the executed one may be in flight.";
     log_window: u32 = 128, "blocks", 2 => 4_096,
         "L: how many heights above the last stable checkpoint may be in flight, and for how many proofs are kept.";
-    max_clock_drift_ms: u64 = 5_000, "ms", 1 => 10 * MINUTE_MS,
+    max_clock_drift_ms: u64 = 5_000, "ms", 100 => 10 * MINUTE_MS,
         "How far a fresh block's time may be from a validator's clock.";
     heartbeat_ms: u64 = MINUTE_MS, "ms", 0 => WEEK_MS,
         "After how long an idle chain makes an empty block; 0: never.";
@@ -144,7 +144,7 @@ parameters! {
         "After how long, with work, the next validator becomes primary; 0: never.";
     base_timeout_ms: u64 = 500, "ms", 10 => MINUTE_MS,
         "How long a primary may take to propose, and a block in flight to commit, before it is suspected.";
-    timeout_cap_ms: u64 = 10_000, "ms", 10 => HOUR_MS,
+    timeout_cap_ms: u64 = 10_000, "ms", 1_000 => HOUR_MS,
         "What waits that double with each failed view grow to.";
     inclusion_timeout_ms: u64 = 2_000, "ms", 10 => HOUR_MS,
         "How long an eligible transaction may be left out before the primary is suspected of censorship.";
@@ -205,6 +205,11 @@ impl Parameters {
             return Err(ParameterError { key: "log_window", value, reason });
         }
         at_most(("base_timeout_ms", self.base_timeout_ms), ("timeout_cap_ms", self.timeout_cap_ms))?;
+        // Otherwise an honest primary is suspected while it waits to fill a block.
+        at_most(
+            ("batch_delay_ms", u64::from(self.batch_delay_ms)),
+            ("half of base_timeout_ms", self.base_timeout_ms / 2),
+        )?;
         // Otherwise what is left out has expired before anybody complains.
         at_most(
             ("inclusion_timeout_ms", self.inclusion_timeout_ms),

@@ -80,6 +80,22 @@ pub(crate) fn swarm(
     Ok(swarm)
 }
 
+/// Above how much memory of the process no new connections are made.
+fn memory_limit(limits: &Limits) -> memory_connection_limits::Behaviour {
+    use memory_connection_limits::Behaviour;
+
+    let limit = match limits.process_memory_bytes_max {
+        Some(bytes) => return Behaviour::with_max_bytes(bytes),
+        None => Behaviour::with_max_percentage(PROCESS_MEMORY_SHARE),
+    };
+    if limit.max_allowed_bytes() > 0 {
+        return limit;
+    }
+    // A share of nothing would refuse everybody: so it is where /proc is hidden from a service.
+    tracing::warn!("the machine's memory cannot be told: connections are not limited by it");
+    Behaviour::with_max_bytes(usize::MAX)
+}
+
 fn behaviour(
     config: &Config,
     keypair: &Keypair,
@@ -98,10 +114,7 @@ fn behaviour(
     };
     Ok(Behaviour {
         connections: connection_limits::Behaviour::new(connection_limits(limits)),
-        memory: match limits.process_memory_bytes_max {
-            Some(bytes) => memory_connection_limits::Behaviour::with_max_bytes(bytes),
-            None => memory_connection_limits::Behaviour::with_max_percentage(PROCESS_MEMORY_SHARE),
-        },
+        memory: memory_limit(limits),
         identify: identify::Behaviour::new(
             identify::Config::new(names.version.clone(), keypair.public())
                 .with_agent_version(format!("quorate/{}", env!("CARGO_PKG_VERSION")))

@@ -6,15 +6,16 @@ use jsonrpsee::core::ClientError as TransportError;
 use jsonrpsee::core::client::ClientT as _;
 use jsonrpsee::core::params::ObjectParams;
 use jsonrpsee::http_client::HttpClient;
-use quorate_crypto::Hash;
+use quorate_crypto::{Hash, PublicKey};
 use quorate_ledger::{Account, Header, Height};
 
 use crate::rpc::table::{self, Method};
 use crate::rpc::types::{
     AccountAnswer, AccountParameters, BlockAnswer, BlockParameters, Bytes, CertificateAnswer,
     CertificateKind, CertificateParameters, EvidenceAnswer, HeaderAnswer, HeightOrLatest, KeyAnswer,
-    KeyParameters, NoParameters, NodeStatus, Submitted, TransactionParameters, TransactionStatus,
-    TxGetParameters, ValidatorsAnswer, ValidatorsParameters, WaitParameters,
+    KeyParameters, NoParameters, NodeStatus, ReadinessAnswer, ReadinessParameters, Submitted,
+    TransactionParameters, TransactionStatus, TxGetParameters, ValidatorsAnswer, ValidatorsParameters,
+    WaitParameters,
 };
 
 /// Where a node listens unless it is told otherwise.
@@ -221,6 +222,11 @@ impl Client {
                 Err(ClientError::Impossible { url: self.url.clone(), method, reason })
             }
         }
+    }
+
+    /// `validators_getReadiness`.
+    pub(crate) async fn readiness(&self, key: PublicKey) -> Result<Option<ReadinessAnswer>, ClientError> {
+        self.call::<table::ValidatorsGetReadiness>(&ReadinessParameters { key }).await
     }
 
     /// `consensus_getEvidence`.

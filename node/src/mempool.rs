@@ -138,7 +138,7 @@ pub(crate) struct Mempool {
     eligible: BTreeSet<(Mono, Sequence)>,
     /// Everything, by expiry.
     expiry: BTreeMap<(UnixMillis, Sequence), Hash>,
-    /// All that expires here or earlier is lapsed.
+    /// All that expires here or earlier is lapsed: the wall clock as it was last, which may be set back.
     lapsed_until: UnixMillis,
     /// Blocks accepted and not yet delivered.
     accepted: HashMap<Hash, Arc<Block>>,
@@ -347,15 +347,18 @@ impl Mempool {
         expired
     }
 
-    /// Stops counting as work what no honest primary would include at this time of the wall clock.
+    /// Stops counting as work what no honest primary would include at this time of the wall clock, and counts again what
+    /// one that was set back allows again: a clock that is wrong for a moment must not mute the pool for longer.
     pub(crate) fn lapse(&mut self, wall: UnixMillis) {
-        if wall <= self.lapsed_until {
+        let (earlier, later) = (wall.min(self.lapsed_until), wall.max(self.lapsed_until));
+        if earlier == later {
             return;
         }
-        let from = (UnixMillis(self.lapsed_until.0.saturating_add(1)), 0);
-        let lapsed: Vec<Hash> = self.expiry.range(from..=(wall, Sequence::MAX)).map(|(_, id)| *id).collect();
+        let from = (UnixMillis(earlier.0.saturating_add(1)), 0);
+        let between: Vec<Hash> =
+            self.expiry.range(from..=(later, Sequence::MAX)).map(|(_, id)| *id).collect();
         self.lapsed_until = wall;
-        for id in lapsed {
+        for id in between {
             self.settle_place(&id);
         }
     }

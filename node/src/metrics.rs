@@ -1,7 +1,9 @@
 //! What a node counts and measures, in one registry, served at `GET /metrics` in the OpenMetrics text format.
 //!
 //! Names start with `quorate_`; counters end in `_total` (the encoder adds it), times are in seconds. The network adds
-//! its own to the same registry.
+//! its own, and libp2p's, behind the same prefix ([`prefixed`]).
+//!
+//! A counter whose labels are known beforehand begins with each at 0, so that its first step is seen as one.
 
 use std::{
     sync::atomic::AtomicU64,
@@ -15,6 +17,8 @@ use prometheus_client::{
 };
 use quorate_consensus::{Evidence, Horizon};
 use quorate_ledger::{Height, View};
+
+use crate::runtime::ConsensusView;
 
 /// Upper ends of the buckets of short times, in seconds: a sync of a fast disk to one of a sick one.
 const SHORT_SECONDS: [f64; 12] = [0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0];
@@ -31,6 +35,9 @@ pub(crate) struct Metrics {
     committed: Level,
     stable: Level,
     view: Level,
+    epoch: Level,
+    validator: Level,
+    votes: Level,
     halted: Level,
     /// Transactions in the pool.
     pub(crate) pool_transactions: Level,
@@ -71,11 +78,16 @@ struct Kind {
     kind: &'static str,
 }
 
+/// Where every name of a node is entered.
+pub(crate) fn prefixed(registry: &mut Registry) -> &mut Registry {
+    registry.sub_registry_with_prefix("quorate")
+}
+
 impl Metrics {
     /// Makes them and enters them in the registry.
     pub(crate) fn register(registry: &mut Registry) -> Self {
         let metrics = Self::new();
-        let quorate = registry.sub_registry_with_prefix("quorate");
+        let quorate = prefixed(registry);
         metrics.register_levels(quorate);
         metrics.register_counts(quorate);
         quorate.register(
@@ -102,6 +114,9 @@ impl Metrics {
             committed: Level::default(),
             stable: Level::default(),
             view: Level::default(),
+            epoch: Level::default(),
+            validator: Level::default(),
+            votes: Level::default(),
             halted: Level::default(),
             pool_transactions: Level::default(),
             pool_bytes: Level::default(),
@@ -127,6 +142,13 @@ impl Metrics {
             ("committed_height", "Highest height that a known commit certificate covers", &self.committed),
             ("stable_height", "Height of the last stable checkpoint", &self.stable),
             ("view", "View of the consensus engine", &self.view),
+            ("epoch", "Epoch of the consensus engine", &self.epoch),
+            (
+                "validator",
+                "1 when the key of this node is among the validators of that epoch",
+                &self.validator,
+            ),
+            ("votes", "1 when this node votes in that epoch", &self.votes),
             ("halted", "1 when the engine has stopped signing for a fault it saw", &self.halted),
             ("pool_transactions", "Transactions in the pool", &self.pool_transactions),
             ("pool_bytes", "Bytes of transactions in the pool", &self.pool_bytes),
@@ -155,6 +177,10 @@ impl Metrics {
         );
         registry.register("rejections", "Consensus messages refused, by rule", self.rejections.clone());
         registry.register("pool_refusals", "Transactions refused, by reason", self.pool_refusals.clone());
+        for kind in Evidence::KINDS {
+            // It is there from now on.
+            drop(self.evidence.get_or_create(&Kind { kind }));
+        }
         registry.register("evidence", "Proofs that a validator broke the protocol", self.evidence.clone());
     }
 
@@ -163,6 +189,13 @@ impl Metrics {
         self.view.set(view.0);
         self.committed.set(horizon.committed.0);
         self.stable.set(horizon.stable.0);
+    }
+
+    /// What the node shows of its part in consensus.
+    pub(crate) fn shown(&self, view: &ConsensusView) {
+        self.epoch.set(view.epoch.0);
+        self.validator.set(view.index.is_some().into());
+        self.votes.set(view.votes().into());
     }
 
     /// This node asks for a later view.
@@ -215,8 +248,53 @@ impl Metrics {
 #[cfg(test)]
 mod tests {
     use prometheus_client::encoding::text::encode;
+    use quorate_consensus::Role;
+    use quorate_ledger::{Epoch, ValidatorIndex};
 
     use super::*;
+
+    fn text(registry: &Registry) -> String {
+        let mut text = String::new();
+        encode(&mut text, registry).expect("writing to a string");
+        text
+    }
+
+    /// So that one rule finds, on whatever node, a validator that does not vote, and leaves those alone that follow.
+    #[test]
+    fn a_validator_that_does_not_vote_is_told_from_one_that_does_and_from_who_follows() {
+        let mut registry = Registry::default();
+        let metrics = Metrics::register(&mut registry);
+        let levels = |view: &ConsensusView| {
+            metrics.shown(view);
+            let text = text(&registry);
+            let level = |name: &str| {
+                let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+                line.unwrap_or_else(|| panic!("{name}: {text}")).to_owned()
+            };
+            [level("quorate_epoch"), level("quorate_validator"), level("quorate_votes")]
+        };
+        let follows = ConsensusView {
+            epoch: Epoch(3),
+            view: View(0),
+            primary: None,
+            role: Role::Follower,
+            index: None,
+            committed: Height(7),
+            executed: Height(7),
+            stable: Height(7),
+            in_flight: Vec::new(),
+            syncing: false,
+            halted: None,
+            refused: None,
+        };
+        let votes = ConsensusView { index: Some(ValidatorIndex(2)), ..follows.clone() };
+        let refused = ConsensusView { refused: Some("its log is lost".to_owned()), ..votes.clone() };
+        let halted = ConsensusView { halted: Some("two blocks at height 8".to_owned()), ..votes.clone() };
+        assert_eq!(levels(&votes), ["3", "1", "1"]);
+        assert_eq!(levels(&refused), ["3", "1", "0"]);
+        assert_eq!(levels(&halted), ["3", "1", "0"]);
+        assert_eq!(levels(&follows), ["3", "0", "0"]);
+    }
 
     #[test]
     fn every_name_is_there_once_and_prefixed() {
@@ -224,10 +302,16 @@ mod tests {
         let metrics = Metrics::register(&mut registry);
         metrics.rejected("bad_signature");
         metrics.executed_batch(Height(7), Duration::from_millis(3));
-        let mut text = String::new();
-        encode(&mut text, &registry).expect("writing to a string");
+        let text = text(&registry);
         assert!(text.contains("quorate_height 7"), "{text}");
         assert!(text.contains("quorate_rejections_total{reason=\"bad_signature\"} 1"), "{text}");
+        for kind in Evidence::KINDS {
+            let none = format!("quorate_evidence_total{{kind=\"{kind}\"}} 0");
+            assert!(
+                text.contains(&none),
+                "what is not there before the first cannot be seen to rise: {text}"
+            );
+        }
         let mut names: Vec<&str> = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")).collect();
         assert!(names.iter().all(|name| name.starts_with("quorate_")));
         let count = names.len();

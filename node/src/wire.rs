@@ -16,8 +16,8 @@ use std::{
 };
 
 use borsh::{BorshDeserialize, BorshSerialize};
-use quorate_crypto::{Hash, codec::bounded_list};
-use quorate_ledger::{Block, CertifiedBlocks, CheckpointCertificate, Height, Transaction};
+use quorate_crypto::{Hash, PublicKey, codec::bounded_list};
+use quorate_ledger::{Block, CertifiedBlocks, CheckpointCertificate, Epoch, Height, Readiness, Transaction};
 
 /// Transactions in one bundle, whether gossiped or handed over.
 pub(crate) const BUNDLE_TRANSACTIONS_MAX: usize = 2_048;
@@ -113,6 +113,11 @@ pub(crate) enum Request {
         /// The height.
         height: Height,
     } = 3,
+    /// The statement of a key's holder that it is ready to be a validator (`docs/pbft.md` §7).
+    Readiness {
+        /// The key.
+        key: PublicKey,
+    } = 4,
 }
 
 /// Names of transactions.
@@ -144,6 +149,19 @@ pub(crate) enum Response {
     Block(Option<Arc<Block>>) = 2,
     /// The certificate, if it is here.
     Checkpoint(Option<Box<CheckpointCertificate>>) = 3,
+    /// The statement, if the key is this node's.
+    Readiness(Option<Statement>) = 4,
+}
+
+/// A statement of readiness, and what it is of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub(crate) struct Statement {
+    /// The epoch that it holds in.
+    pub(crate) epoch: Epoch,
+    /// The height whose header anchors the checkpoint that it names.
+    pub(crate) height: Height,
+    /// What is signed.
+    pub(crate) readiness: Readiness,
 }
 
 /// A stretch of the chain with what proves it.

@@ -241,6 +241,14 @@ async fn with_a_damaged_vote_log_a_node_follows_and_says_so() {
     assert!(status["refused"].as_str().is_some_and(|why| why.contains("damage")), "{status}");
     let said = testnet.nodes()[node].log();
     assert!(said.contains("this node follows without voting"), "{said}");
+    // Whoever watches it sees that, and goes on sending it requests.
+    let (code, told) = testnet.client(node).get("/readyz").await.expect("it answers");
+    let told: Value = serde_json::from_str(&told).expect("JSON");
+    assert_eq!((code, &told["votes"], &told["refused"]), (200, &json!(false), &status["refused"]), "{told}");
+    let (_, metrics) = testnet.client(node).get("/metrics").await.expect("it answers");
+    for level in ["quorate_validator 1", "quorate_votes 0", "quorate_epoch 0"] {
+        assert!(metrics.lines().any(|line| line == level), "{level}: {metrics}");
+    }
     let place = testnet.client(node).execute(&alice.transfer(bob.account(), 1)).await;
     testnet.client(node).reach(place.height).await;
 }

@@ -51,6 +51,13 @@ impl Pbft {
         }
     }
 
+    /// The same for what one's own log holds, which was learned before.
+    pub(super) fn restore_commit(&mut self, certificate: CommitCertificate) {
+        if certificate.payload.height > self.delivered.height {
+            self.certificates.entry(certificate.payload.height).or_insert(certificate);
+        }
+    }
+
     fn halt_forked(&mut self, height: Height, out: &mut Output<Self>) {
         self.halt(format!("two different blocks are committed at height {height}"), out);
     }

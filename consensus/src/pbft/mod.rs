@@ -306,6 +306,7 @@ impl Engine for Pbft {
             view: self.view,
             voice: self.setup.voter.as_ref().map_or(Voice::Nobody, |it| Voice::Of(it.index)),
             entered: self.new_view.as_ref().map(|it| (it.payload.view, it.signature)),
+            proven: self.proven(),
         }
     }
 

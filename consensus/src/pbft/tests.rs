@@ -22,6 +22,7 @@ mod reproposals;
 mod restart;
 mod schedules;
 mod sizes;
+mod slow;
 mod thinning;
 mod timers;
 mod verification;

@@ -6,7 +6,7 @@
 //! | progress | a block is in flight, or a certificate known whose block is not; again from each commit and delivery | suspect the primary |
 //! | inclusion | an eligible transaction waits; counted anew while committed blocks are full | suspect the primary |
 //! | new view | Q replicas ask for this view or a later one and it has not started | ask for the next |
-//! | rotation | a view has served its blocks or its time | planned change |
+//! | rotation | a view has served its blocks, or its time and committed something | planned change |
 //!
 //! A timer is when its condition began to hold, so it is armed and cleared in one place ([`Pbft::arm_timers`]). Below a
 //! quorum nobody climbs: a replica alone repeats its request and waits. Waits double with each view that had its quorum
@@ -161,11 +161,15 @@ impl Pbft {
         timers.chain(self.inclusion_at()).chain(self.timers.late).chain(rotation).min()
     }
 
-    /// `base * 2^k`, capped.
     fn wait_ms(&self) -> u64 {
-        let parameters = &self.setup.parameters;
+        self.backed_off(self.setup.parameters.base_timeout_ms)
+    }
+
+    /// `millis * 2^k`, capped: every wait grows that may end a view which commits nothing, since the network may be slower than
+    /// any parameter.
+    fn backed_off(&self, millis: u64) -> u64 {
         let factor = 1u64.checked_shl(self.timers.failures).unwrap_or(u64::MAX);
-        parameters.base_timeout_ms.saturating_mul(factor).min(parameters.timeout_cap_ms)
+        millis.saturating_mul(factor).min(self.setup.parameters.timeout_cap_ms.max(millis))
     }
 
     /// When the oldest eligible transaction has waited so long that it must have been left out.
@@ -173,7 +177,7 @@ impl Pbft {
         let active = self.is_active() && self.signing().is_some() && !self.epoch_is_full();
         let eligible = self.backlog.eligible.filter(|_| active && !self.is_proposer())?;
         let since = eligible.max(self.timers.full).max(self.timers.entered);
-        Some(since.plus_millis(self.setup.parameters.inclusion_timeout_ms))
+        Some(since.plus_millis(self.backed_off(self.setup.parameters.inclusion_timeout_ms)))
     }
 
     /// Whether the epoch's last block is here: nothing is work above it, what waits does so for the next epoch.
@@ -198,7 +202,8 @@ impl Pbft {
     }
 
     /// When this view has served, and for which it is left then: at once with its blocks, or with its time while it has
-    /// work. A deadline, so that all leave with the block that makes it due and not at their next look at the clock.
+    /// work. A view that has committed nothing has not served: to end it is for timers that back off. A deadline, so that all
+    /// leave with the block that makes it due and not at their next look at the clock.
     fn rotation(&self) -> Option<(Mono, View)> {
         let Mode::Active(start) = &self.mode else { return None };
         if self.signing().is_none() || self.epoch_is_full() {
@@ -210,7 +215,7 @@ impl Pbft {
         let works = self.backlog.count > 0 || self.highest_accepted() > self.committed();
         let at = if served {
             self.timers.entered
-        } else if millis > 0 && works {
+        } else if millis > 0 && works && self.timers.fruitful {
             self.timers.entered.plus_millis(millis)
         } else {
             return None;

@@ -178,15 +178,15 @@ fn status(scope: &Scope, horizon: Horizon, mut status: StatusReport) -> Result<S
     Ok(status)
 }
 
-/// VIEW-CHANGE (`docs/pbft.md` §4.2): a request that is proven claim by claim, to whoever is to start the view. Nobody else
-/// needs the proof, which is a quorum of signatures for each claim and comes again each time that the request is repeated:
-/// it is dropped unverified. But a certificate teaches the same wherever it comes from, so that of a base above what is
-/// committed here stays.
+/// VIEW-CHANGE (`docs/pbft.md` §4.2): a request that is proven claim by claim, to whoever is to start the view next, and once.
+/// Nobody else needs the proof, which is a quorum of signatures for each claim and comes again each time that the request is
+/// repeated: it is dropped unverified. But a certificate teaches the same wherever it comes from, so that of a base above
+/// what is committed here stays.
 fn view_change(scope: &Scope, horizon: Horizon, mut change: ViewChange) -> Result<ViewChange, Rejection> {
     let electorate = scope.electorate();
     request(electorate, &change.payload, change.signer, &change.signature)?;
     fits(scope, &change.payload)?;
-    if starts(scope, horizon, change.payload.view) {
+    if starts(scope, horizon, change.payload.view) && !horizon.proven.has(change.signer) {
         fully_proven(scope, &change)?;
     } else {
         let base = change.proof.base.filter(|it| it.payload.height > horizon.committed);
@@ -196,22 +196,39 @@ fn view_change(scope: &Scope, horizon: Horizon, mut change: ViewChange) -> Resul
     Ok(change)
 }
 
-/// Whether this replica may still have to start a view. One of which nobody has said who it is may.
+/// Whether a view is the next that this replica may have to start: a liar can ask for any number of later ones, each with a
+/// proof that is dear to look at. One of which nobody has said who it is may start any.
 fn starts(scope: &Scope, horizon: Horizon, view: View) -> bool {
-    let leads = match horizon.voice {
-        Voice::Unknown => true,
+    let entered = horizon.entered.map(|(entered, _)| entered);
+    match horizon.voice {
+        Voice::Unknown => entered.is_none_or(|entered| entered < view),
         Voice::Nobody => false,
-        Voice::Of(own) => own == primary(view, scope.validators.len()),
+        Voice::Of(own) => Some(view) == next_led(own, horizon.view, entered, scope.validators.len()),
+    }
+}
+
+/// The first view from the given one on, and above the one that was entered last, that a validator leads.
+pub(super) fn next_led(own: ValidatorIndex, view: View, entered: Option<View>, n: usize) -> Option<View> {
+    let first = match entered {
+        Some(entered) if entered >= view => entered.0.checked_add(1)?,
+        Some(_) | None => view.0,
     };
-    leads && horizon.entered.is_none_or(|(entered, _)| entered < view)
+    let n = u64::try_from(n).expect("a set's size fits 64 bits");
+    let ahead = (u64::from(own.0) + n - first % n) % n;
+    first.checked_add(ahead).map(View)
 }
 
 fn fully_proven(scope: &Scope, change: &ViewChange) -> Result<(), Rejection> {
+    complete(scope, change)?;
+    proven(scope.electorate(), change.payload.base, &change.proof)
+}
+
+/// That a request comes with the certificates that it claims, which may not hold. One that was passed on unverified does not.
+pub(super) fn complete(scope: &Scope, change: &ViewChange) -> Result<(), Rejection> {
     let ViewChange { payload, proof, .. } = change;
     if !payload.prepared.iter().eq(proof.prepared.iter().map(|it| &it.payload)) {
         return Err(Rejection::Malformed("its certificates are not those that it claims"));
     }
-    proven(scope.electorate(), payload.base, proof)?;
     stands(scope, payload.base, proof)
 }
 

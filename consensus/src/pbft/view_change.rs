@@ -23,9 +23,10 @@ use super::{
     record::Record,
     reproposal::{Reproposal, reproposal, reproposal_of},
     slot::Accepted,
+    verify::{complete, next_led},
 };
 use crate::{
-    engine::{Action, Engine as _, Mono, Now, Output, To},
+    engine::{Action, Engine as _, Mono, Now, Output, Places, To},
     evidence::{Evidence, Signed},
 };
 
@@ -262,12 +263,24 @@ impl Pbft {
         if let Some(certificate) = change.proof.base.clone() {
             self.learn_commit(certificate, out);
         }
-        // Verification has looked at the proof for the one who is to start the view alone.
-        let view = change.payload.view;
-        let leads = self.setup.voter.as_ref().map(|it| it.index) == Some(self.primary_of(view));
-        let starts = leads && self.new_view.as_ref().is_none_or(|it| it.payload.view < view);
-        let proof = starts.then(|| change.proof.clone());
+        // Verification has looked at the proof for the one who is to start the view alone, and else has taken it away.
+        let starts = Some(change.payload.view) == self.next_led();
+        let proven = starts && complete(&self.setup.scope, &change).is_ok();
+        let proof = proven.then(|| change.proof.clone());
         self.take_request(Asked { request: change.request(), proof }, out);
+    }
+
+    /// The view that this replica may have to start next.
+    fn next_led(&self) -> Option<View> {
+        let own = self.setup.voter.as_ref()?.index;
+        next_led(own, self.view, self.new_view.as_ref().map(|it| it.payload.view), self.quorum.n())
+    }
+
+    /// Whose requests for that view are proven.
+    pub(super) fn proven(&self) -> Places {
+        let Some(next) = self.next_led() else { return Places::default() };
+        let asking = self.asked.values().filter(|it| it.request.payload.view == next && it.proof.is_some());
+        asking.map(|it| it.request.signer).collect()
     }
 
     /// Counts a request, which may have come without its proof, inside a NEW-VIEW.
@@ -402,7 +415,8 @@ impl Pbft {
         self.timers.entered(now);
     }
 
-    /// Puts back what a restart found: the view is active only if its NEW-VIEW was found too.
+    /// Puts back what a restart found: the view is active only if its NEW-VIEW was found too. What is committed by the proofs
+    /// in them is known still: a view that starts above the ledger has no use for what is below, and nobody would repeat it.
     pub(super) fn restore_view(&mut self) {
         let promised = self.own_change.as_ref().map_or(View(0), |it| it.payload.view);
         let started = self.new_view.as_ref().map_or(View(0), |it| it.payload.view);
@@ -413,6 +427,9 @@ impl Pbft {
         } else {
             Mode::Changing
         };
+        let new_view = self.new_view.as_ref().and_then(|it| it.payload.proof.base.clone());
+        let own_change = self.own_change.as_ref().and_then(|it| it.proof.base.clone());
+        new_view.into_iter().chain(own_change).for_each(|certificate| self.restore_commit(certificate));
         if let Some(own) = &self.own_change {
             let proof = (started < own.payload.view).then(|| own.proof.clone());
             self.asked.insert(own.signer, Asked { request: own.request(), proof });

@@ -390,6 +390,18 @@ fn a_key_that_begins_anew_is_refused_until_all_of_it_is_done() {
     }
 }
 
+/// > A log is made beside, whole, and then given its name
+#[test]
+fn a_renewed_log_is_whole_before_it_is_entered() {
+    let length = |home: &Path| fs::read(log_file(home)).expect("the log").len();
+    let renewed =
+        |home: &Path, mark: &str| VoteLog::<Note>::renew(&home.join("votes"), &home.join(mark), Epoch(1));
+    let (whole, cut_short) = (home(), home());
+    renewed(whole.path(), "mark").expect("nothing tells against it");
+    renewed(cut_short.path(), "nowhere/mark").expect_err("there is no such directory");
+    assert_eq!(length(cut_short.path()), length(whole.path()));
+}
+
 /// > If that fails […]: nobody knows what a disk holds after a failed sync, so it is not tried again.
 #[test]
 fn a_log_that_failed_takes_no_more() {

@@ -100,6 +100,10 @@ fn one_limit_does_not_exceed_what_contains_it() {
     assert_eq!(key_of(of(10_000)), Ok(()));
     assert_eq!(key_of(of(10_001)), Err("base_timeout_ms"));
 
+    let of = |batch_delay_ms| Parameters { batch_delay_ms, ..default() };
+    assert_eq!(key_of(of(250)), Ok(()));
+    assert_eq!(key_of(of(251)), Err("batch_delay_ms"));
+
     let of = |inclusion_timeout_ms| Parameters { inclusion_timeout_ms, ..default() };
     assert_eq!(key_of(of(60_000)), Ok(()));
     assert_eq!(key_of(of(60_001)), Err("inclusion_timeout_ms"));

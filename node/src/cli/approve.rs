@@ -10,25 +10,26 @@ use clap::{Args, Subcommand};
 use quorate_crypto::{Hash, PublicKey};
 use quorate_ledger::{
     Amount, Epoch, EpochChange, Failure, Height, LedgerEvent, Operation, Parameters, ProposedChange,
-    ProposedValidator, ValidatorSet,
+    ProposedValidator, READINESS_HEADERS, ValidatorSet,
 };
 
-use super::statement::Named;
+use super::statement::{Named, Statement};
 use super::tx::{self, SigningArgs};
 use super::{Globals, block_on, genesis, output, passphrase};
+use crate::client::Client;
 use crate::exit::usage;
 use crate::rpc::types::{Change, NodeStatus, TransactionStatus, ValidatorsAnswer};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum ApproveCommand {
-    /// Approve of the validators of the next epoch
+    /// Approve the validators of the next epoch
     Validators {
         #[command(flatten)]
         change: SetArgs,
         #[command(flatten)]
         signing: SigningArgs,
     },
-    /// Approve of the parameters of the next epoch: those in force with what is given here
+    /// Approve the parameters of the next epoch: those in force with what is given here
     Parameters {
         /// A parameter and its new value (`quorate query parameters` lists them)
         #[arg(value_name = "NAME=VALUE", required = true, value_parser = genesis::parameter)]
@@ -42,13 +43,14 @@ pub(super) enum ApproveCommand {
 #[derive(Debug, Args)]
 #[group(required = true, multiple = true)]
 pub(super) struct SetArgs {
-    /// Add a validator: what `quorate query ready` printed at its node; repeat for each
-    #[arg(long, value_name = "STATEMENT")]
+    /// Add a validator by its key, for which its running node answers; or by the statement that `quorate query ready` printed
+    /// at its node; repeat for each
+    #[arg(long, value_name = "KEY|STATEMENT")]
     add: Vec<Named>,
     /// Remove a validator by its key; repeat for each
     #[arg(long, value_name = "KEY")]
     remove: Vec<PublicKey>,
-    /// All validators from then on: keys of those in force, statements of new ones; repeat for each
+    /// All validators from then on: keys, or statements of new ones; repeat for each
     #[arg(long, value_name = "KEY|STATEMENT", conflicts_with_all = ["add", "remove", "same"])]
     set: Vec<Named>,
     /// The same validators: a new epoch, in which a validator whose vote log was lost votes again
@@ -56,11 +58,8 @@ pub(super) struct SetArgs {
     same: bool,
 }
 
-pub(super) fn run(globals: &Globals, command: ApproveCommand) -> anyhow::Result<()> {
-    let signing = match &command {
-        ApproveCommand::Validators { signing, .. } | ApproveCommand::Parameters { signing, .. } => signing,
-    };
-    if signing.is_offline() {
+pub(super) fn run(globals: &Globals, mut command: ApproveCommand) -> anyhow::Result<()> {
+    if command.signing().is_offline() {
         return Err(usage(
             "--genesis: what is in force now is not in the genesis document; an approval asks the node"
                 .to_owned(),
@@ -70,6 +69,11 @@ pub(super) fn run(globals: &Globals, command: ApproveCommand) -> anyhow::Result<
     let (status, answer) = block_on(async { Ok((client.status().await?, client.validators(None).await?)) })?;
     let answer = answer.ok_or_else(|| anyhow::anyhow!("the node knows no validators of its chain"))?;
     let base = Base::of(&status, &answer)?;
+    if let ApproveCommand::Validators { change, .. } = &mut command {
+        let named = change.add.iter_mut().chain(&mut change.set);
+        block_on(base.ask_for_statements(&client, named))?;
+    }
+    let signing = command.signing();
     let proposed = match &command {
         ApproveCommand::Validators { change, .. } => base.validators_with(change)?,
         ApproveCommand::Parameters { parameters, .. } => base.parameters_with(parameters)?,
@@ -86,6 +90,14 @@ pub(super) fn run(globals: &Globals, command: ApproveCommand) -> anyhow::Result<
     output::note(&base.comes_to(&change));
     let operations = vec![Operation::Approve { change: proposed }];
     tx::make_and_tell(globals, signing, operations, |status| base.outcome_text(status))
+}
+
+impl ApproveCommand {
+    fn signing(&self) -> &SigningArgs {
+        match self {
+            Self::Validators { signing, .. } | Self::Parameters { signing, .. } => signing,
+        }
+    }
 }
 
 /// What an approval given now is relative to.
@@ -130,6 +142,31 @@ impl Base {
         })
     }
 
+    /// Replaces keys of those who are no validators yet by their statements. They are asked for right before the approval is
+    /// signed: a statement is taken for a thousand blocks, which a busy chain makes in seconds.
+    async fn ask_for_statements(
+        &self,
+        client: &Client,
+        named: impl Iterator<Item = &mut Named>,
+    ) -> anyhow::Result<()> {
+        for named in named {
+            let Named::Key(key) = *named else { continue };
+            if self.validators.index_of(&key).is_some() {
+                continue;
+            }
+            let Some(answer) = client.readiness(key).await? else {
+                return Err(anyhow::anyhow!(
+                    "neither the node at {} nor a peer of it answers for {key}, which is no validator yet: see that its node \
+                     runs with that key, has caught up, and is connected with this one (`quorate query status` there); or \
+                     give --add what `quorate query ready` prints there, within {READINESS_HEADERS} blocks",
+                    client.url()
+                ));
+            };
+            *named = Named::Ready(Statement::answered(self.chain, &answer));
+        }
+        Ok(())
+    }
+
     fn validators_with(&self, change: &SetArgs) -> anyhow::Result<ProposedChange> {
         for named in change.add.iter().chain(&change.set) {
             if self.validators.index_of(&named.key()).is_some() {
@@ -137,9 +174,9 @@ impl Base {
             }
             let fault = match named {
                 Named::Ready(statement) => statement.fault(self.chain, self.given_in),
-                Named::Key(key) => Some(format!(
-                    "{key} is no validator yet: it is added by what `quorate query ready` prints at its node"
-                )),
+                Named::Key(key) => {
+                    Some(format!("{key} is no validator yet, and there is no statement of it"))
+                }
             };
             if let Some(fault) = fault {
                 return Err(usage(fault));
@@ -293,15 +330,13 @@ fn marked(before: &ValidatorSet, after: &ValidatorSet) -> impl Iterator<Item = (
 pub(super) fn advice(reason: Failure) -> Option<&'static str> {
     match reason {
         Failure::NotValidator => Some("only validators of the epoch approve; one may have begun meanwhile"),
-        Failure::NotReady => {
-            Some("a new validator is added by the statement that `quorate query ready` prints at its node")
-        }
+        Failure::NotReady => Some("a new validator is added by its key, for which its running node answers"),
         Failure::ReadinessStale => Some(
-            "the statement is too old, or its node not up to date; make a new one with `quorate query ready`",
+            "the statement is more than 1,000 blocks old; give --add the key alone, and its node is asked for a new one",
         ),
-        Failure::ReadinessInvalid => {
-            Some("the statement is of an epoch that is over; make a new one with `quorate query ready`")
-        }
+        Failure::ReadinessInvalid => Some(
+            "the statement is of an epoch that is over; give --add the key alone, and its node is asked for a new one",
+        ),
         Failure::InsufficientFunds
         | Failure::BalanceOverflow
         | Failure::NotOwner

@@ -71,8 +71,9 @@ pub(super) fn run(globals: &Globals, command: GenesisCommand) -> anyhow::Result<
     match command {
         GenesisCommand::New(args) => new(globals, args),
         GenesisCommand::Check(args) => {
-            let summary = Summary::of(&Genesis::load(&args.file)?);
-            output::result(globals.json, &summary, Summary::text)
+            let genesis = Genesis::load(&args.file)?;
+            warn_without_coins(&genesis);
+            output::result(globals.json, &Summary::of(&genesis), Summary::text)
         }
         GenesisCommand::Hash(args) => {
             let hash = Genesis::load(&args.file)?.hash();
@@ -92,6 +93,7 @@ fn new(globals: &Globals, args: NewArgs) -> anyhow::Result<()> {
         builder = builder.account(account, balance);
     }
     let genesis = builder.build()?;
+    warn_without_coins(&genesis);
     match args.out {
         None => output::write(std::io::stdout().lock(), &genesis.to_pretty_json()),
         Some(file) => {
@@ -102,6 +104,30 @@ fn new(globals: &Globals, args: NewArgs) -> anyhow::Result<()> {
             output::result(globals.json, &Summary::of(&genesis), Summary::text)
         }
     }
+}
+
+fn warn_without_coins(genesis: &Genesis) {
+    if let Some(warning) = without_coins(genesis) {
+        output::note(&warning);
+    }
+}
+
+/// What it means that a document gives coins to nobody, if it gives none: a mistake that no epoch can mend.
+fn without_coins(genesis: &Genesis) -> Option<String> {
+    if genesis.accounts().iter().any(|(_, balance)| *balance > 0) {
+        return None;
+    }
+    let Parameters { fee_base, fee_per_byte, .. } = genesis.parameters();
+    let taken = if *fee_base == 0 && *fee_per_byte == 0 {
+        "Keys can be put and deleted only while fees are 0"
+    } else {
+        "Since fees are not 0, it takes no transactions but validators' approvals"
+    };
+    Some(format!(
+        "warning: no account has coins, and no chain ever makes any: on this one nobody can ever pay an amount or a fee. \
+         {taken}. To give coins to accounts, make keys (`quorate key generate FILE` prints the address) and name each with \
+         --account ADDRESS=BALANCE in `quorate genesis new`."
+    ))
 }
 
 /// Parameters with some of them as given.
@@ -194,6 +220,25 @@ mod tests {
         assert_eq!(changed, Parameters { window: 4, fee_base: 1 << 70, ..Parameters::default() });
         assert!(set(&[("windw", 4)]).expect_err("unknown").to_string().contains("log_window"));
         assert!(set(&[("window", 1 << 64)]).is_err());
+    }
+
+    #[test]
+    fn a_document_without_coins_is_warned_of_and_one_with_a_single_coin_is_not() {
+        let key = quorate_crypto::SecretKey::from_seed([1; 32]).public();
+        let built = |balance: Option<Amount>, fee_base| {
+            let parameters = Parameters { fee_base, fee_per_byte: 0, ..Parameters::default() };
+            let builder = GenesisBuilder::new("x", UnixMillis(1)).parameters(parameters).validator(key, "");
+            let builder = match balance {
+                Some(balance) => builder.account(Account(key), balance),
+                None => builder,
+            };
+            builder.build().expect("well formed")
+        };
+        assert_eq!(without_coins(&built(Some(1), 0)), None);
+        let free = without_coins(&built(None, 0)).expect("nobody has any");
+        assert!(free.contains("--account ADDRESS=BALANCE") && free.contains("while fees are 0"), "{free}");
+        let dear = without_coins(&built(None, 1)).expect("nobody has any");
+        assert!(dear.contains("takes no transactions but validators' approvals"), "{dear}");
     }
 
     #[test]

@@ -63,8 +63,9 @@ pub(super) enum QueryCommand {
     },
     /// Make the statement by which a new validator proves its key and that it has caught up
     ///
-    /// Run it where the node of the key runs: it reads the key from the node's home and asks the node at --rpc. What it
-    /// prints is for `quorate tx approve validators --add`, which the other validators give.
+    /// Needed only by a validator whose node is not connected with that of the key: else `quorate tx approve validators --add
+    /// KEY` asks for it. Run it where the node of the key runs: it reads the key from the node's home and asks the node at
+    /// --rpc. What it prints is given to --add in place of the key, before 1,000 more blocks are made.
     Ready,
     /// The line of epochs: each set with the certificate by which the set before it hands over
     Epochs {

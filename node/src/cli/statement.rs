@@ -11,6 +11,8 @@ use borsh::{BorshDeserialize, BorshSerialize};
 use quorate_crypto::{Hash, PublicKey, SecretKey, decode, encode, from_hex, to_hex};
 use quorate_ledger::{Epoch, ProposedValidator, Readiness};
 
+use crate::rpc::types::ReadinessAnswer;
+
 /// What the text begins with, so that nobody takes it for a key or for signed bytes.
 const PREFIX: &str = "ready:";
 
@@ -32,6 +34,12 @@ impl Statement {
     pub(super) fn sign(chain: Hash, epoch: Epoch, checkpoint: Hash, key: &SecretKey) -> Self {
         let readiness = Readiness::sign(&chain, epoch, checkpoint, key);
         Self { version: VERSION, chain, epoch, key: key.public(), readiness }
+    }
+
+    /// The statement that a node has answered with.
+    pub(super) fn answered(chain: Hash, answer: &ReadinessAnswer) -> Self {
+        let ReadinessAnswer { key, epoch, checkpoint, signature, .. } = *answer;
+        Self { version: VERSION, chain, epoch, key, readiness: Readiness { checkpoint, signature } }
     }
 
     /// Why the chain would not take it, as far as that can be told without the checkpoints.
@@ -75,7 +83,7 @@ impl FromStr for Statement {
 /// A validator as it is named for a new set: by its key, or by a statement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Named {
-    /// A key that is a validator's already, or is claimed to be.
+    /// A key that is a validator's already, or of whose holder a statement is still to be asked for.
     Key(PublicKey),
     /// A new one.
     Ready(Statement),

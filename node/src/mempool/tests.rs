@@ -291,6 +291,29 @@ fn it_expires_when_the_chain_says_so_and_lapses_by_the_clock() {
     assert_eq!(pool.len(), 1);
 }
 
+/// The module's own rule: lapsed is what has expired by the wall clock as it is, not as it once was.
+#[test]
+fn a_clock_that_was_ahead_for_a_moment_leaves_nothing_lapsed() {
+    const TIME: u64 = 1_000_000;
+    let mut pool = pool(10, 10);
+    let (before, handed) = (expiring(1, 0, TIME + 60_000), expiring(2, 0, TIME + 60_000));
+    admit(&mut pool, &before).expect("there is room");
+    admit(&mut pool, &handed).expect("there is room");
+    pool.handed_over(&[Arc::clone(&handed)], Mono(7));
+    pool.lapse(UnixMillis(TIME));
+    pool.lapse(UnixMillis(TIME + 3_600_000));
+    assert_eq!((pool.backlog().count, pool.backlog().eligible), (0, None));
+    pool.lapse(UnixMillis(TIME));
+    let after = expiring(3, 0, TIME + 60_000);
+    admit(&mut pool, &after).expect("there is room");
+    assert_eq!((pool.backlog().count, pool.backlog().eligible), (3, Some(Mono(7))));
+    assert_eq!(pool.next_lapse(), Some(UnixMillis(TIME + 60_000)));
+    pool.lapse(UnixMillis(TIME + 59_999));
+    assert_eq!(pool.backlog().count, 3);
+    pool.lapse(UnixMillis(TIME + 60_000));
+    assert_eq!(pool.backlog().count, 0);
+}
+
 #[test]
 fn eligible_counts_from_the_hand_over_and_only_while_it_waits() {
     let mut pool = pool(10, 10);
@@ -410,7 +433,7 @@ proptest! {
                     pool.expire(UnixMillis(time));
                 }
                 Step::Lapse { wall } => {
-                    oracle.lapsed_until = oracle.lapsed_until.max(wall);
+                    oracle.lapsed_until = wall;
                     pool.lapse(UnixMillis(wall));
                 }
                 Step::HandOver => {

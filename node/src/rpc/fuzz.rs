@@ -113,6 +113,7 @@ impl Bench {
             ("state_getAccount", json!([account, 1])),
             ("state_getKey", json!([to_hex(b"key")])),
             ("validators_get", json!([1])),
+            ("validators_getReadiness", json!([key(1).public()])),
             ("consensus_getState", json!({})),
             ("consensus_getEvidence", json!(null)),
             ("net_getPeers", json!([])),

@@ -18,7 +18,6 @@ use jsonrpsee::server::{
     BatchRequestConfig, HttpResponse, PingConfig, RandomStringIdProvider, ServerBuilder, ServerConfig,
     StopHandle, TowerServiceBuilder, http as rpc_http, ws,
 };
-use serde_json::json;
 use tower::Service;
 use tower::layer::util::Identity;
 
@@ -26,6 +25,7 @@ use super::discover;
 use super::guard::{Guard, Shared, Transport};
 use super::id;
 use super::metrics::Metrics;
+use super::node::Ready;
 use super::sizes::{Allowed, Sizes};
 use crate::config::RpcConfig;
 
@@ -50,8 +50,8 @@ const METRICS_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset
 /// What the paths beside JSON-RPC tell.
 #[derive(Clone)]
 pub(crate) struct Health {
-    /// Why the node is not ready; empty if it is.
-    pub(crate) reasons: Arc<dyn Fn() -> Vec<String> + Send + Sync>,
+    /// Whether the node can serve and whether it votes.
+    pub(crate) ready: Arc<dyn Fn() -> Ready + Send + Sync>,
     /// The metrics as text.
     pub(crate) metrics: Arc<dyn Fn() -> String + Send + Sync>,
 }
@@ -193,9 +193,9 @@ const BANNER: &str = concat!(
 );
 
 async fn ready(State(site): State<Site>) -> Response {
-    let reasons = (site.health.reasons)();
-    let status = if reasons.is_empty() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    let body = json!({ "ready": reasons.is_empty(), "reasons": reasons });
+    let told = (site.health.ready)();
+    let status = if told.ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    let body = serde_json::to_string(&told).expect("plain values");
     (status, typed("application/json", format!("{body}\n"))).into_response()
 }
 

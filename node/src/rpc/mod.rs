@@ -2,7 +2,7 @@
 //!
 //! One port. `POST /` and WebSocket at `/` are JSON-RPC; `GET /livez`, `/readyz`, `/metrics` and `/openrpc.json` stand
 //! beside it. The server never talks to the consensus engine: it gives transactions to the pool and reads the store, and
-//! finality is a read.
+//! finality is a read. Only statements of validators to come are asked of peers.
 //!
 //! ```text
 //! TCP ─▶ server (connections) ─▶ socket (stalls) ─▶ http (routes, bodies, ids) ─▶ guard (calls, time) ─▶ call (parameters)
@@ -193,7 +193,7 @@ impl RpcServer {
 fn health(node: NodeHandle) -> Health {
     let measured = node.clone();
     Health {
-        reasons: Arc::new(move || Readiness::of(&node).reasons()),
+        ready: Arc::new(move || Readiness::of(&node).told()),
         metrics: Arc::new(move || {
             let mut text = String::new();
             encode(&mut text, &lock(&measured)).expect("writing to memory does not fail");
@@ -225,6 +225,7 @@ fn methods(context: Context) -> Methods {
     call::register::<table::StateGetAccount>(&mut module, state::account);
     call::register::<table::StateGetKey>(&mut module, state::key);
     call::register::<table::ValidatorsGet>(&mut module, state::validators);
+    state::register(&mut module);
     call::register::<table::ConsensusGetState>(&mut module, consensus::state);
     call::register::<table::ConsensusGetEvidence>(&mut module, consensus::evidence);
     call::register::<table::NetGetPeers>(&mut module, node::peers);

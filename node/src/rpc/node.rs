@@ -5,6 +5,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use quorate_crypto::PublicKey;
 use quorate_ledger::{Height, UnixMillis};
+use serde::Serialize;
 
 use super::Context;
 use super::consensus;
@@ -47,7 +48,7 @@ pub(crate) fn status(context: &Context, _: NoParameters) -> Result<NodeStatus, R
         started: node.started,
         epoch: view.epoch,
         epoch_ends: ends,
-        votes: view.index.is_some() && view.refused.is_none() && view.halted.is_none(),
+        votes: view.votes(),
         refused: view.refused.clone(),
         view: view.view,
         primary: consensus::primary(node, &view),
@@ -89,6 +90,20 @@ pub(crate) fn mempool(context: &Context, _: NoParameters) -> Result<MempoolStatu
     })
 }
 
+/// What `GET /readyz` tells.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub(crate) struct Ready {
+    /// Whether the node can serve.
+    pub(crate) ready: bool,
+    /// Why it cannot; empty when it can.
+    pub(crate) reasons: Vec<String>,
+    /// Whether it votes. A validator that does not still answers what is so and takes transactions: that it has no voice is
+    /// the business of who watches it, and no reason to ask another node.
+    pub(crate) votes: bool,
+    /// Why it does not vote although it has a validator's key, if so.
+    pub(crate) refused: Option<String>,
+}
+
 /// What decides whether a node can serve: it is up to date, takes part if it should, and has a quorum of validators
 /// within reach, so that what it takes can get into a block and what it says is not long out of date.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -105,6 +120,10 @@ pub(crate) struct Readiness {
     quorum: usize,
     /// By how much the chain's time is ahead of this machine's clock, in milliseconds, beyond what the chain tolerates.
     ahead_ms: Option<u64>,
+    /// Whether it votes.
+    votes: bool,
+    /// Why it does not vote although it has a validator's key, if so.
+    refused: Option<String>,
 }
 
 impl Readiness {
@@ -128,7 +147,15 @@ impl Readiness {
             connected: connected.len(),
             quorum: set.quorum().q(),
             ahead_ms: node.ahead_ms(),
+            votes: view.votes(),
+            refused: view.refused.clone(),
         }
+    }
+
+    /// What whoever asks for the node's health is told.
+    pub(crate) fn told(self) -> Ready {
+        let reasons = self.reasons();
+        Ready { ready: reasons.is_empty(), reasons, votes: self.votes, refused: self.refused }
     }
 
     /// Why the node is not ready, in words; empty if it is.
@@ -158,6 +185,8 @@ mod tests {
         connected: 3,
         quorum: 3,
         ahead_ms: None,
+        votes: true,
+        refused: None,
     };
 
     #[test]
@@ -165,6 +194,17 @@ mod tests {
         assert_eq!(READY.reasons(), Vec::<String>::new());
         let fewer = Readiness { connected: 2, ..READY };
         assert_eq!(fewer.reasons(), ["connected with 2 validators, 3 make a quorum"]);
+    }
+
+    /// A validator without a voice follows: what it reads is fresh and what it takes gets into a block. Those who stop
+    /// sending requests to a node that is not ready, or wait for it, would do so until the next epoch.
+    #[test]
+    fn a_validator_that_does_not_vote_is_ready_and_says_why_it_does_not() {
+        let why = "data/votes is missing".to_owned();
+        let silent = Readiness { votes: false, refused: Some(why.clone()), ..READY };
+        let told = Ready { ready: true, reasons: Vec::new(), votes: false, refused: Some(why) };
+        assert_eq!(silent.told(), told);
+        assert_eq!(READY.told(), Ready { votes: true, refused: None, ..told });
     }
 
     #[test]

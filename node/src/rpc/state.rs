@@ -1,16 +1,20 @@
 //! `state_…` and `validators_get`: records as they are after the newest block executed here.
 
 use std::cmp::Reverse;
+use std::sync::Arc;
 
+use jsonrpsee::RpcModule;
 use quorate_ledger::{
     Account, Approval, Epoch, EpochStart, Height, Reader, StoreError, ValidatorIndex, ValidatorSet,
 };
 
 use super::Context;
+use super::call;
 use super::error::RpcError;
+use super::table::{Method, ValidatorsGetReadiness};
 use super::types::{
     AccountAnswer, AccountParameters, Bytes, Change, KeyAnswer, KeyParameters, OpenChange, Participation,
-    ValidatorEntry, ValidatorsAnswer, ValidatorsParameters,
+    ReadinessAnswer, ReadinessParameters, ValidatorEntry, ValidatorsAnswer, ValidatorsParameters,
 };
 
 /// Blocks over which the participation of validators is counted.
@@ -135,6 +139,26 @@ fn by_change(approvals: &[(Account, Approval)]) -> Vec<OpenChange> {
     open.sort_by_key(|open| Reverse(open.validators.len()));
     open.truncate(OPEN_CHANGES_MAX);
     open
+}
+
+/// Registers `validators_getReadiness`, which waits for peers and must not hold a thread.
+pub(crate) fn register(module: &mut RpcModule<Context>) {
+    module
+        .register_async_method(
+            ValidatorsGetReadiness::NAME,
+            |parameters, context: Arc<Context>, _| async move {
+                let ReadinessParameters { key } = call::parameters(&parameters)?;
+                let found = context.node.readiness.statement(key).await;
+                Ok::<_, RpcError>(found.map(|found| ReadinessAnswer {
+                    key,
+                    epoch: found.epoch,
+                    height: found.height,
+                    checkpoint: found.readiness.checkpoint,
+                    signature: found.readiness.signature,
+                }))
+            },
+        )
+        .expect("the table names each method once");
 }
 
 /// What each validator of a set did, by its place.

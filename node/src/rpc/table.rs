@@ -10,8 +10,9 @@ use super::types::{
     AccountAnswer, AccountParameters, BlockAnswer, BlockParameters, BlocksAnswer, BlocksParameters,
     CertificateAnswer, CertificateParameters, ChainEvent, ConsensusState, EvidenceAnswer, HeaderAnswer,
     KeyAnswer, KeyParameters, MempoolStatus, NoParameters, NodeStatus as NodeStatusAnswer, Parameters,
-    PeersAnswer, Submitted, SubscribeParameters, TransactionParameters, TransactionStatus, TxGetParameters,
-    UnsubscribeParameters, ValidatorsAnswer, ValidatorsParameters, WaitParameters,
+    PeersAnswer, ReadinessAnswer, ReadinessParameters, Submitted, SubscribeParameters, TransactionParameters,
+    TransactionStatus, TxGetParameters, UnsubscribeParameters, ValidatorsAnswer, ValidatorsParameters,
+    WaitParameters,
 };
 
 /// A method of the interface.
@@ -154,7 +155,9 @@ methods! {
     /// answers `pending`.
     TxSubmitAndWait = "tx_submitAndWait"(WaitParameters) -> TransactionStatus, SUBMIT_AND_WAIT;
 
-    /// What became of a transaction. `expired` is a fact of the chain, not of a clock, and needs the signed bytes.
+    /// What became of a transaction. `expired` is a fact of the chain, not of a clock, and proven by the end of its life,
+    /// which the signed bytes carry. Asked by id alone, a node answers it only of what waited there until it expired, as far
+    /// as it remembers, and `unknown` otherwise.
     TxGet = "tx_get"(TxGetParameters) -> TransactionStatus, &[Reason::Malformed, Reason::WrongChain];
 
     /// A block with its transactions and what came of them.
@@ -179,6 +182,11 @@ methods! {
     /// The validators of an epoch with their participation over recent blocks, its parameters, and how it ends: decided,
     /// or approved of so far.
     ValidatorsGet = "validators_get"(ValidatorsParameters) -> Option<ValidatorsAnswer>, &[];
+
+    /// The statement by which a new validator proves its key and that it has caught up, made now by the node that runs with
+    /// the key: this one or a peer. `null` if none of them answers for the key. `quorate tx approve validators --add KEY`
+    /// asks for it.
+    ValidatorsGetReadiness = "validators_getReadiness"(ReadinessParameters) -> Option<ReadinessAnswer>, &[];
 
     /// What the consensus engine of this node is doing.
     ConsensusGetState = "consensus_getState"(NoParameters) -> ConsensusState, &[];

@@ -24,12 +24,13 @@ pub(crate) use node::{
 };
 pub(crate) use parameters::{
     AccountParameters, BlockParameters, BlocksParameters, CertificateKind, CertificateParameters,
-    HeightOrLatest, KeyParameters, NoParameters, Parameters, SubscribeParameters, TransactionParameters,
-    TxGetParameters, UnsubscribeParameters, ValidatorsParameters, WaitParameters,
+    HeightOrLatest, KeyParameters, NoParameters, Parameters, ReadinessParameters, SubscribeParameters,
+    TransactionParameters, TxGetParameters, UnsubscribeParameters, ValidatorsParameters, WaitParameters,
 };
 pub(crate) use schema::Bytes;
 pub(crate) use state::{
-    AccountAnswer, Change, KeyAnswer, OpenChange, Participation, ValidatorEntry, ValidatorsAnswer,
+    AccountAnswer, Change, KeyAnswer, OpenChange, Participation, ReadinessAnswer, ValidatorEntry,
+    ValidatorsAnswer,
 };
 pub(crate) use transaction::{Submitted, TransactionStatus};
 

@@ -16,7 +16,7 @@ use std::{
 
 use borsh::{BorshDeserialize, BorshSerialize};
 use quorate_consensus::{
-    Action, Engine, Event, Horizon, Input, Now, Promised, Rejection, Replica, Scope, Setup, To, drive,
+    Action, Engine, Event, Horizon, Input, Mono, Promised, Rejection, Replica, Scope, Setup, To, drive,
 };
 use quorate_crypto::{Hash, PublicKey, encode};
 use quorate_ledger::{Epoch, EpochStart, Height, Parameters, Reader, Tip, ValidatorIndex};
@@ -32,7 +32,7 @@ use super::{
     handle::{ConsensusView, TipView},
     inbox::{Arrival, Inbox, Turn},
     offences::Offences,
-    pool::{NextEpoch, PoolCommand},
+    pool::{NextEpoch, PoolCommand, PoolSender},
     sizes,
     voting::Part,
 };
@@ -58,7 +58,7 @@ pub(super) struct Outlets {
     pub(super) own: Option<PublicKey>,
     pub(super) reader: Reader,
     pub(super) network: Network,
-    pub(super) pool: SyncSender<PoolCommand>,
+    pub(super) pool: PoolSender,
     pub(super) executor: SyncSender<ExecutorCommand>,
     pub(super) tip: watch::Receiver<TipView>,
     pub(super) view: watch::Sender<Arc<ConsensusView>>,
@@ -151,7 +151,7 @@ impl<E: Engine> Consensus<E> {
                 Turn::Closed => return Ok(()),
             };
             let now = self.clock.now();
-            let arrivals = self.with_tick(now, arrivals);
+            let arrivals = with_tick(self.replica.deadline(), now.mono, arrivals);
             if arrivals.is_empty() {
                 continue;
             }
@@ -185,7 +185,8 @@ impl<E: Engine> Consensus<E> {
         let before = outlets.reader.epoch_numbered(before).expect("it has ended here");
         // The block below was judged by the parameters of the epoch before.
         let drift_max_ms = before.parameters.max_clock_drift_ms;
-        self.part.begin(epoch.number, tip.time, drift_max_ms.max(epoch.parameters.max_clock_drift_ms));
+        let drift_max_ms = drift_max_ms.max(epoch.parameters.max_clock_drift_ms);
+        self.part.begin(epoch.number, tip.time, drift_max_ms, self.clock.now());
         let epochs = |number| outlets.reader.epoch_numbered(number);
         let scope = Arc::new(scope_of(outlets.reader.chain(), &epoch, epochs));
         self.part.tell(&before.validators, &epoch);
@@ -205,14 +206,6 @@ impl<E: Engine> Consensus<E> {
         let deadline = self.replica.deadline().map(|deadline| self.clock.instant(deadline));
         let publish = told.published_at.filter(|_| told.dirty).map(|at| at + PUBLISH_INTERVAL);
         deadline.into_iter().chain(publish).min()
-    }
-
-    fn with_tick(&self, now: Now, mut arrivals: Vec<Arrival<E::Message>>) -> Vec<Arrival<E::Message>> {
-        if self.replica.deadline().is_some_and(|deadline| deadline <= now.mono) {
-            // Behind what is ready: a process that was paused hears the others before it judges them.
-            arrivals.push(Arrival::Event(Event::Tick));
-        }
-        arrivals
     }
 
     /// Before the actions: what is committed now need not be verified again.
@@ -278,6 +271,7 @@ impl<E: Engine> Consensus<E> {
         view.syncing = self.outlets.syncing.load(Ordering::Relaxed);
         view.halted.clone_from(&told.halted);
         view.refused = silent;
+        self.outlets.metrics.shown(&view);
         self.outlets.view.send_if_modified(|shown| {
             if shown.view != view.view {
                 tracing::info!(from = %shown.view, to = %view.view, height = %view.committed, "view changed");
@@ -291,6 +285,27 @@ impl<E: Engine> Consensus<E> {
         told.dirty = false;
         told.published_at = Some(Instant::now());
     }
+}
+
+/// Adds a tick when the engine's deadline has come. Behind what is ready: a process that was paused hears the others before
+/// it judges them.
+fn with_tick<M>(deadline: Option<Mono>, now: Mono, mut arrivals: Vec<Arrival<M>>) -> Vec<Arrival<M>> {
+    if deadline.is_some_and(|deadline| deadline <= now) {
+        arrivals.push(Arrival::Event(Event::Tick));
+    }
+    arrivals
+}
+
+/// Who hears what the instance of `scope` sends to all, where `current` is of the newest epoch. What closes an epoch is what the
+/// next one starts from: a set that has nobody in common with the one before hears it from nobody else.
+fn audience<'a>(
+    scope: &'a Scope,
+    current: &'a Scope,
+    own: &'a PublicKey,
+) -> impl Iterator<Item = &'a PublicKey> {
+    let heirs = current.validators.keys().iter().filter(|_| scope.epoch < current.epoch);
+    let strangers = heirs.filter(|key| scope.validators.index_of(key).is_none());
+    scope.validators.keys().iter().chain(strangers).filter(move |key| *key != own)
 }
 
 /// Moves commits before all else; they stay in height order, and so does everything else in its own.
@@ -361,20 +376,11 @@ impl Outlets {
 
     fn send<M: BorshSerialize>(&self, scope: &Scope, to: To, message: M) {
         // Without a place in the set nobody listens to this node's frames.
-        let Some(own) = self.own.and_then(|own| scope.validators.index_of(&own)) else { return };
+        let Some(own) = self.own.filter(|own| scope.validators.index_of(own).is_some()) else { return };
         let frame: bytes::Bytes = encode(&Frame::Consensus(message)).into();
-        let keys = scope.validators.keys();
-        // What closes an epoch is what the next one starts from: a set that has nobody in common with the one before hears it
-        // from nobody else.
-        let heirs = self.scopes[0].validators.keys().iter().filter(|_| scope.epoch < self.scopes[0].epoch);
         match to {
             To::All => {
-                let strangers = heirs.filter(|key| scope.validators.index_of(key).is_none());
-                for key in strangers.filter(|key| Some(**key) != self.own) {
-                    self.network.send(key, Class::Urgent, frame.clone());
-                }
-                let others = keys.iter().enumerate().filter(|(index, _)| *index != own.as_usize());
-                for (_, key) in others {
+                for key in audience(scope, &self.scopes[0], &own) {
                     self.network.send(key, Class::Urgent, frame.clone());
                 }
             }
@@ -414,8 +420,9 @@ fn is_found_by_the_engine(why: &Rejection) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use quorate_crypto::PublicKey;
-    use quorate_ledger::{Account, Anchor, Block, Header, UnixMillis};
+    use quorate_consensus::Backlog;
+    use quorate_crypto::SecretKey;
+    use quorate_ledger::{Account, Anchor, Block, Header, UnixMillis, ValidatorSet};
 
     use super::*;
 
@@ -483,5 +490,44 @@ mod tests {
             })
             .collect();
         assert_eq!(words, ["commit 12", "commit 13", "build 14", "send"]);
+    }
+
+    /// > Timers are looked at on a tick, behind the messages that are ready
+    #[test]
+    fn a_tick_comes_behind_what_is_ready_once_the_deadline_is_reached() {
+        let ready = || vec![Arrival::Event(Event::<()>::Backlog(Backlog::default()))];
+        let words = |deadline, now| -> Vec<&str> {
+            let arrivals = with_tick(deadline, Mono(now), ready());
+            let is_tick = |arrival| matches!(arrival, Arrival::Event(Event::Tick));
+            arrivals.into_iter().map(|arrival| if is_tick(arrival) { "tick" } else { "ready" }).collect()
+        };
+        assert_eq!(words(Some(Mono(5)), 5), ["ready", "tick"]);
+        assert_eq!(words(Some(Mono(5)), 4), ["ready"]);
+        assert_eq!(words(None, 5), ["ready"]);
+    }
+
+    fn scope(epoch: u64, seeds: &[u8]) -> Scope {
+        let keys = seeds.iter().map(|seed| key(*seed)).collect();
+        let validators = ValidatorSet::new(keys).expect("different keys");
+        let start = (Height(0), Hash::ZERO);
+        Scope { chain: Hash::ZERO, epoch: Epoch(epoch), validators, start, previous: None, window: 8 }
+    }
+
+    fn key(seed: u8) -> PublicKey {
+        SecretKey::from_seed([seed; 32]).public()
+    }
+
+    /// > A set that has nobody in common with the one before is spoken to as well.
+    #[test]
+    fn what_closes_an_epoch_is_said_to_the_heirs_too_and_nothing_else_is() {
+        let (old, new) = (scope(0, &[1, 2, 3]), scope(1, &[4, 5]));
+        let heard = |of: &Scope, current: &Scope, own| -> Vec<u8> {
+            let keys: Vec<PublicKey> = audience(of, current, &key(own)).copied().collect();
+            (1..=9).filter(|seed| keys.iter().filter(|it| **it == key(*seed)).count() == 1).collect()
+        };
+        assert_eq!(heard(&old, &new, 1), [2, 3, 4, 5]);
+        assert_eq!(heard(&new, &new, 4), [5], "the dead are not spoken to");
+        assert_eq!(heard(&old, &old, 2), [1, 3]);
+        assert_eq!(heard(&old, &scope(1, &[2, 3, 4]), 2), [1, 3, 4], "each once, not itself");
     }
 }

@@ -7,7 +7,7 @@
 use std::{
     sync::{
         Arc,
-        mpsc::{Receiver, RecvTimeoutError, SyncSender},
+        mpsc::{Receiver, RecvTimeoutError},
     },
     time::{Duration, Instant},
 };
@@ -23,7 +23,7 @@ use super::{
     clock::{self, Clock},
     handle::TipView,
     inbox::Inbox,
-    pool::PoolCommand,
+    pool::{PoolCommand, PoolSender},
 };
 use crate::metrics::Metrics;
 
@@ -54,7 +54,7 @@ pub(super) struct Executor<S: Store, M> {
     /// Blocks that were committed and are not executed: a descendant's certificate, which covers them, is still to come.
     pub(super) deliveries: Deliveries,
     pub(super) inbox: Arc<Inbox<M>>,
-    pub(super) pool: SyncSender<PoolCommand>,
+    pub(super) pool: PoolSender,
     pub(super) tip: watch::Sender<TipView>,
     pub(super) metrics: Metrics,
     pub(super) clock: Clock,
@@ -149,7 +149,7 @@ impl<S: Store, M> Executor<S, M> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::mpsc::{channel, sync_channel};
+    use std::sync::mpsc::channel;
 
     use prometheus_client::registry::Registry;
     use quorate_crypto::{Hash, MultiSignature, SecretKey};
@@ -158,6 +158,7 @@ mod tests {
     };
 
     use super::*;
+    use crate::runtime::pool;
 
     fn genesis() -> GenesisState {
         let validators = ValidatorSet::new(vec![SecretKey::from_seed([1; 32]).public()]).expect("one key");
@@ -202,7 +203,7 @@ mod tests {
         let ledger = Ledger::open(store.clone(), &genesis()).expect("a sound store");
         let tip = ledger.tip();
         let inbox = Arc::new(Inbox::<()>::new());
-        let (pool, told) = sync_channel(COMMANDS_MAX);
+        let (pool, told) = pool::commands();
         let executor = Executor {
             ledger,
             deliveries: Deliveries::default(),
@@ -213,7 +214,7 @@ mod tests {
             clock: Clock::start(),
         };
         executor.run(&receiver).expect("memory");
-        let heights = told.try_iter().filter_map(|command| {
+        let heights = std::iter::from_fn(|| told.try_next()).filter_map(|command| {
             if let PoolCommand::Executed(height) = command { Some(height.0) } else { None }
         });
         heights.collect()

@@ -10,7 +10,6 @@ use std::{
     sync::{
         Arc, Mutex, RwLock,
         atomic::{AtomicU64, Ordering},
-        mpsc::{SyncSender, TrySendError},
     },
 };
 
@@ -24,7 +23,12 @@ use quorate_ledger::{
 use quorate_network::Network;
 use tokio::sync::{oneshot, watch};
 
-use super::{clock, evidence::EvidenceShelf, pool::PoolCommand};
+use super::{
+    clock,
+    evidence::EvidenceShelf,
+    pool::{NotTaken, PoolCommand, PoolSender},
+    readiness::ReadinessSearch,
+};
 
 /// Expired transactions that are remembered; beyond it the one that expired first is forgotten.
 const EXPIRED_MAX: usize = 16_384;
@@ -55,6 +59,8 @@ pub(crate) struct NodeHandle {
     pub(crate) started: UnixMillis,
     /// Proofs that validators did what a correct one never does.
     pub(crate) evidence: EvidenceShelf,
+    /// Statements of those who may become validators.
+    pub(crate) readiness: ReadinessSearch,
 }
 
 impl NodeHandle {
@@ -127,6 +133,11 @@ pub(crate) struct InFlightView {
 }
 
 impl ConsensusView {
+    /// Whether this node votes in that epoch.
+    pub(crate) fn votes(&self) -> bool {
+        self.index.is_some() && self.refused.is_none() && self.halted.is_none()
+    }
+
     /// The engine's status in the words of the node; the rest is filled in by the consensus thread.
     pub(crate) fn of(status: Status) -> Self {
         let in_flight = status
@@ -159,12 +170,12 @@ impl ConsensusView {
 /// The way into the pool, for clients' transactions.
 #[derive(Clone)]
 pub(crate) struct PoolHandle {
-    commands: SyncSender<PoolCommand>,
+    commands: PoolSender,
     shared: Arc<PoolShared>,
 }
 
 impl PoolHandle {
-    pub(super) fn new(commands: SyncSender<PoolCommand>, shared: Arc<PoolShared>) -> Self {
+    pub(super) fn new(commands: PoolSender, shared: Arc<PoolShared>) -> Self {
         Self { commands, shared }
     }
 
@@ -177,8 +188,8 @@ impl PoolHandle {
         let (reply, answer) = oneshot::channel();
         match self.commands.try_send(PoolCommand::Submit(Submission { transaction, reply })) {
             Ok(()) => answer.await.unwrap_or(Err(SubmitError::ShuttingDown)),
-            Err(TrySendError::Full(_)) => Err(SubmitError::PoolFull { retry_after_ms: RETRY_AFTER_MS }),
-            Err(TrySendError::Disconnected(_)) => Err(SubmitError::ShuttingDown),
+            Err(NotTaken::Full) => Err(SubmitError::PoolFull { retry_after_ms: RETRY_AFTER_MS }),
+            Err(NotTaken::Ended) => Err(SubmitError::ShuttingDown),
         }
     }
 

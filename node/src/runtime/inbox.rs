@@ -3,7 +3,7 @@
 //! ```text
 //!  pool, executor, sync ──answer──▶ answers    never waits: there are only as many as were asked for
 //!  pool ─────────────────backlog──▶ one slot   the newest counts
-//!  verified messages ────message──▶ messages   bounded; the verifier waits, and behind it the peer's own queue fills
+//!  verified messages ────message──▶ messages   bounded in number and bytes; the verifier waits, and behind it the peer's own queue fills
 //! ```
 //!
 //! Because answers never wait, the consensus thread may wait for the executor and the pool without both waiting for each
@@ -20,6 +20,8 @@ use quorate_ledger::{CheckpointCertificate, EpochStart, Tip};
 
 /// Verified messages that wait; verifiers wait beyond it.
 pub(super) const MESSAGES_MAX: usize = 1_024;
+/// Encoded bytes of verified messages at which verifiers wait; each may hold one message beyond it.
+pub(super) const MESSAGE_BYTES_MAX: usize = 32 << 20;
 /// Events taken in one turn, which share one sync of the log.
 pub(super) const EVENTS_PER_TURN_MAX: usize = 256;
 
@@ -35,7 +37,9 @@ pub(super) struct Inbox<M> {
 struct State<M> {
     answers: VecDeque<Arrival<M>>,
     backlog: Option<Backlog>,
-    messages: VecDeque<Event<M>>,
+    /// Messages with their encoded bytes.
+    messages: VecDeque<(Event<M>, usize)>,
+    message_bytes: usize,
     closed: bool,
 }
 
@@ -62,8 +66,8 @@ pub(super) enum Turn<M> {
 impl<M> Inbox<M> {
     /// An empty one.
     pub(super) fn new() -> Self {
-        let state =
-            State { answers: VecDeque::new(), backlog: None, messages: VecDeque::new(), closed: false };
+        let (answers, messages) = (VecDeque::new(), VecDeque::new());
+        let state = State { answers, backlog: None, messages, message_bytes: 0, closed: false };
         Self { state: Mutex::new(state), filled: Condvar::new(), drained: Condvar::new() }
     }
 
@@ -93,14 +97,15 @@ impl<M> Inbox<M> {
         self.filled.notify_one();
     }
 
-    /// Hands in a message; waits while there are too many.
-    pub(super) fn message(&self, event: Event<M>) {
+    /// Hands in a message of so many encoded bytes; waits while there are too many.
+    pub(super) fn message(&self, event: Event<M>, bytes: usize) {
         let mut state = self.lock();
-        while state.messages.len() >= MESSAGES_MAX && !state.closed {
+        while state.is_full() && !state.closed {
             state = self.drained.wait(state).expect("no holder of this lock panics");
         }
         if !state.closed {
-            state.messages.push_back(event);
+            state.messages.push_back((event, bytes));
+            state.message_bytes += bytes;
             drop(state);
             self.filled.notify_one();
         }
@@ -149,6 +154,11 @@ impl<M> State<M> {
         self.answers.is_empty() && self.backlog.is_none() && self.messages.is_empty()
     }
 
+    /// Whether there is no room for a message. Its own size is not asked: large ones would wait behind small ones for ever.
+    fn is_full(&self) -> bool {
+        self.messages.len() >= MESSAGES_MAX || self.message_bytes >= MESSAGE_BYTES_MAX
+    }
+
     fn take(&mut self) -> Vec<Arrival<M>> {
         let answers = self.answers.len().min(EVENTS_PER_TURN_MAX);
         let mut events: Vec<Arrival<M>> = self.answers.drain(..answers).collect();
@@ -157,7 +167,10 @@ impl<M> State<M> {
             events.extend(self.backlog.take().map(|backlog| Arrival::Event(Event::Backlog(backlog))));
         }
         let messages = self.messages.len().min(EVENTS_PER_TURN_MAX.saturating_sub(events.len()));
-        events.extend(self.messages.drain(..messages).map(Arrival::Event));
+        for (message, bytes) in self.messages.drain(..messages) {
+            self.message_bytes -= bytes;
+            events.push(Arrival::Event(message));
+        }
         events
     }
 }
@@ -187,7 +200,7 @@ mod tests {
     #[test]
     fn answers_come_first_then_the_newest_backlog_then_messages() {
         let inbox = Inbox::new();
-        inbox.message(message());
+        inbox.message(message(), 1);
         inbox.backlog(backlog(1));
         inbox.backlog(backlog(2));
         inbox.answer(Event::Backlog(backlog(9)));
@@ -206,7 +219,7 @@ mod tests {
     fn a_turn_is_bounded_and_loses_nothing() {
         let inbox = Inbox::new();
         for _ in 0..=EVENTS_PER_TURN_MAX {
-            inbox.message(message());
+            inbox.message(message(), 1);
         }
         assert_eq!(taken(&inbox).len(), EVENTS_PER_TURN_MAX);
         assert_eq!(taken(&inbox).len(), 1);
@@ -216,11 +229,11 @@ mod tests {
     fn a_full_inbox_makes_the_verifier_wait_until_there_is_room() {
         let inbox = Arc::new(Inbox::new());
         for _ in 0..MESSAGES_MAX {
-            inbox.message(message());
+            inbox.message(message(), 1);
         }
         let verifier = thread::spawn({
             let inbox = Arc::clone(&inbox);
-            move || inbox.message(message())
+            move || inbox.message(message(), 1)
         });
         let mut seen = 0;
         while seen < MESSAGES_MAX + 1 {
@@ -233,6 +246,28 @@ mod tests {
     }
 
     #[test]
+    fn what_waits_is_bounded_in_bytes_too_and_a_large_message_waits_no_longer_than_a_small_one() {
+        let inbox = Arc::new(Inbox::new());
+        inbox.message(message(), MESSAGE_BYTES_MAX - 1);
+        assert!(!inbox.lock().is_full());
+        inbox.message(message(), MESSAGE_BYTES_MAX);
+        assert!(inbox.lock().is_full(), "with two of them");
+        let verifier = thread::spawn({
+            let inbox = Arc::clone(&inbox);
+            move || inbox.message(message(), 1)
+        });
+        let mut seen = 0;
+        while seen < 3 {
+            seen += match inbox.next(None) {
+                Turn::Arrivals(arrivals) => arrivals.len(),
+                Turn::Closed => panic!("it is open"),
+            };
+        }
+        verifier.join().expect("it got room");
+        assert_eq!(inbox.lock().message_bytes, 0, "what is taken waits no more");
+    }
+
+    #[test]
     fn closing_ends_every_wait() {
         let inbox = Arc::new(Inbox::<()>::new());
         let waiting = thread::spawn({
@@ -242,7 +277,7 @@ mod tests {
         inbox.close();
         assert!(waiting.join().expect("it returned"));
         for _ in 0..=MESSAGES_MAX {
-            inbox.message(message());
+            inbox.message(message(), 1);
         }
     }
 }

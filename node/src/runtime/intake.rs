@@ -10,29 +10,35 @@
 //! - Nothing unverified passes; the type `Verified` says so for messages, the order of lines below for bundles.
 //! - Each source's things are handled in order; a source that floods delays itself alone ([`Lanes`]).
 //! - A batch of signatures is of one source; what fails it is bisected by the batch, and the source is rationed
-//!   ([`Conduct`](super::conduct::Conduct)). A bundle is forwarded only when all of it verified.
+//!   ([`Conduct`](super::conduct::Conduct)). A bundle is forwarded only when all of it verified and the pool has taken most of
+//!   what was new ([`bundle`]): a verifier waits for the pool's word, and so no more of them wait there than there are verifiers.
 //! - What is here already, has expired or is committed is neither verified nor forwarded ([`sift`]).
 
+mod bundle;
 mod sift;
 
-use std::sync::{Arc, mpsc::SyncSender};
+use std::sync::Arc;
 
 use quorate_consensus::{Engine, Event, Rejection, Verified};
-use quorate_crypto::{Batch, Hash, PublicKey, decode, encode};
-use quorate_ledger::{Height, Reader, StoreError, Transaction, TransactionError, TransactionRules};
+use quorate_crypto::{Hash, PublicKey, decode, encode};
+use quorate_ledger::{Height, Reader, StoreError, Transaction};
 use quorate_network::{Class, GossipToken, GossipVerdict, Inbound, Network, PeerId, Target, Topic};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
 
-use self::sift::{Sifted, Way};
+use self::{
+    bundle::{Facts, Judged},
+    sift::Span,
+};
 use super::{
     clock::Clock,
-    conduct::{Source, Trust},
+    conduct::Source,
     epochs::{CurrentRules, Epochs, Place},
     handle::{PoolShared, TipView},
     inbox::Inbox,
     lanes::{Lanes, Serves, Taken, Weigh},
     offences::Offences,
-    pool::PoolCommand,
+    pool::{PoolCommand, PoolSender, TAKE_MAX},
+    readiness::OwnReadiness,
     sync::Hint,
 };
 use crate::{
@@ -59,9 +65,11 @@ pub(super) struct Intake<E: Engine> {
     pub(super) reader: Reader,
     pub(super) tip: watch::Receiver<TipView>,
     pub(super) inbox: Arc<Inbox<E::Message>>,
-    pub(super) pool: SyncSender<PoolCommand>,
+    pub(super) pool: PoolSender,
     /// What waits in the pool.
     pub(super) waiting: Arc<PoolShared>,
+    /// What this node can state of its key.
+    pub(super) own_readiness: Arc<OwnReadiness>,
     pub(super) hints: mpsc::Sender<Hint>,
     pub(super) metrics: Metrics,
 }
@@ -187,7 +195,7 @@ impl<E: Engine + 'static> Intake<E> {
     fn frame(&self, source: Source, bytes: &[u8]) {
         let Source::Validator(from) = source else { unreachable!("frames come from validators only") };
         match decode::<Frame<E::Message>>(bytes) {
-            Ok(Frame::Consensus(message)) => self.message(from, message),
+            Ok(Frame::Consensus(message)) => self.message(from, message, bytes.len()),
             Ok(Frame::Transactions(bundle)) => {
                 // Nobody waits for a verdict: the stream is not relayed.
                 let _ = self.bundle(source, bundle);
@@ -200,7 +208,7 @@ impl<E: Engine + 'static> Intake<E> {
         }
     }
 
-    fn message(&self, from: PublicKey, message: E::Message) {
+    fn message(&self, from: PublicKey, message: E::Message, bytes: usize) {
         let (scope, horizon) = match self.epochs.place_of(E::epoch_of(&message)) {
             Place::Here(scope, horizon) => (scope, horizon),
             // It will be told again once this node is there.
@@ -214,7 +222,7 @@ impl<E: Engine + 'static> Intake<E> {
             self.offended(Source::Validator(from), &why.to_string());
         }
         match judged {
-            Ok(message) => self.inbox.message(Event::Message { from: index, message }),
+            Ok(message) => self.inbox.message(Event::Message { from: index, message }, bytes),
             Err(why) => {
                 tracing::debug!(validator = %from, %why, "message refused");
                 self.metrics.rejected(why.kind());
@@ -224,44 +232,31 @@ impl<E: Engine + 'static> Intake<E> {
 
     /// Verifies what is new in a bundle and gives it to the pool: all of it or nothing.
     fn bundle(&self, source: Source, Bundle(transactions): Bundle) -> GossipVerdict {
+        let now = self.clock.now();
         let rules = self.rules.now();
-        let Fitting { transactions, all } = match fitting(transactions, &rules) {
-            Ok(fitting) => fitting,
-            Err(error) => {
-                self.offended(source, &format!("a transaction that no pool takes: {error}"));
-                return GossipVerdict::Reject;
+        let facts = Facts {
+            rules: &rules,
+            span: Span::of(self.tip.borrow().time, now.wall, &rules.parameters),
+            known: |id: &Hash| self.waiting.hash_of(id),
+            // The executor meets the same disk and ends the node; until then the pool is asked.
+            committed: |id: &Hash| self.reader.height_of_transaction(id).is_ok_and(|height| height.is_some()),
+        };
+        match bundle::judge(transactions, source, facts, &self.offences.conduct, now.mono) {
+            Judged::Nothing => GossipVerdict::Ignore,
+            Judged::Offence(what) => {
+                self.offended(source, &what.to_string());
+                GossipVerdict::Reject
             }
-        };
-        let (fresh, verdict) = match self.sift(transactions, way_of(source)) {
-            Sifted::Nothing => return GossipVerdict::Ignore,
-            Sifted::Fresh { transactions, may_be_forwarded: true } if all => {
-                (transactions, GossipVerdict::Accept)
+            Judged::Verified { transactions, may_be_forwarded } => {
+                let offered = transactions.len();
+                let taken = give(&self.pool, &transactions);
+                if may_be_forwarded && bundle::is_worth_forwarding(taken, offered) {
+                    GossipVerdict::Accept
+                } else {
+                    GossipVerdict::Ignore
+                }
             }
-            Sifted::Fresh { transactions, .. } => (transactions, GossipVerdict::Ignore),
-        };
-        let now = self.clock.mono();
-        let valid = match self.offences.conduct.trust(source, fresh.len(), now) {
-            Trust::Batch => verify_batch(&fresh),
-            Trust::Singly => fresh.iter().all(|transaction| transaction.verify_signature()),
-            Trust::NotNow => return GossipVerdict::Ignore,
-        };
-        if !valid {
-            self.offences.conduct.batch_failed(source, now);
-            self.offended(source, "a transaction with a bad signature");
-            return GossipVerdict::Reject;
         }
-        // An error means that the pool has stopped.
-        let _ = self.pool.send(PoolCommand::Take(fresh));
-        verdict
-    }
-
-    fn sift(&self, bundle: Vec<Arc<Transaction>>, way: Way) -> Sifted {
-        let time = self.tip.borrow().time;
-        let known = |id: &Hash| self.waiting.hash_of(id);
-        // The executor meets the same disk and ends the node; until then the pool is asked.
-        let committed =
-            |id: &Hash| self.reader.height_of_transaction(id).is_ok_and(|height| height.is_some());
-        sift::sift(bundle, way, time, known, committed)
     }
 
     fn offended(&self, source: Source, what: &str) {
@@ -278,6 +273,10 @@ impl<E: Engine + 'static> Intake<E> {
             Ok(Request::Checkpoint { height }) => {
                 let found = self.read(move |reader| reader.checkpoint(height)).await;
                 found.map(|found| Response::Checkpoint(found.map(Box::new)))
+            }
+            Ok(Request::Readiness { key }) => {
+                let own = Arc::clone(&self.own_readiness);
+                self.read(move |_| own.statement(&key)).await.map(Response::Readiness)
             }
             Err(error) => {
                 self.offended(Source::Peer(from), &format!("a request that is none: {error}"));
@@ -353,66 +352,15 @@ fn stretch(reader: &Reader, above: Height) -> Result<Option<Box<Stretch>>, Store
     Ok(Some(Box::new(Stretch { blocks, checkpoint: checkpoint.transpose()? })))
 }
 
-fn verify_batch(transactions: &[Arc<Transaction>]) -> bool {
-    let mut batch = Batch::default();
-    for transaction in transactions {
-        batch.push(transaction.sender().0, transaction.message(), *transaction.signature());
-    }
-    batch.verify().into_iter().all(|valid| valid)
-}
-
-fn way_of(source: Source) -> Way {
-    match source {
-        Source::Validator(_) => Way::HandedOver,
-        Source::Peer(_) => Way::Gossiped,
-    }
-}
-
-/// What of a bundle the rules of this node's epoch allow.
-#[derive(Debug, PartialEq, Eq)]
-struct Fitting {
-    transactions: Vec<Arc<Transaction>>,
-    /// Whether that is the whole bundle.
-    all: bool,
-}
-
-/// Leaves out what other parameters would allow: its sender may be in another epoch than this node, or have taken it in the
-/// one before, and is owed the rest of what it hands over.
-///
-/// # Errors
-/// What no parameters allow.
-fn fitting(bundle: Vec<Arc<Transaction>>, rules: &TransactionRules) -> Result<Fitting, TransactionError> {
-    let offered = bundle.len();
-    let mut transactions = Vec::with_capacity(offered);
-    for transaction in bundle {
-        match transaction.check(rules) {
-            Ok(()) => transactions.push(transaction),
-            Err(error) if is_of_the_epoch(&error) => {}
-            Err(error) => return Err(error),
-        }
-    }
-    let all = transactions.len() == offered;
-    Ok(Fitting { transactions, all })
-}
-
-/// Whether other parameters would allow a transaction that these refuse.
-fn is_of_the_epoch(error: &TransactionError) -> bool {
-    match error {
-        TransactionError::TooLarge { .. }
-        | TransactionError::TooManyOperations { .. }
-        | TransactionError::KeySize { .. }
-        | TransactionError::ValueSize { .. }
-        | TransactionError::FeeTooLow { .. } => true,
-        TransactionError::WrongVersion { .. }
-        | TransactionError::WrongChain { .. }
-        | TransactionError::NoOperations
-        | TransactionError::BadSender { .. }
-        | TransactionError::BadValidators { .. }
-        | TransactionError::BadParameters { .. }
-        | TransactionError::BadSignature
-        | TransactionError::Expired { .. }
-        | TransactionError::ExpiresTooLate { .. } => false,
-    }
+/// Gives verified transactions to the pool, not too many at once, and waits for it; how many are there then.
+fn give(pool: &PoolSender, transactions: &[Arc<Transaction>]) -> usize {
+    let taken = |some: &[Arc<Transaction>]| {
+        let (reply, answer) = oneshot::channel();
+        // Whichever fails, the pool has stopped.
+        pool.send(PoolCommand::Take { transactions: some.to_vec(), reply }).ok()?;
+        answer.blocking_recv().ok()
+    };
+    transactions.chunks(TAKE_MAX).map_while(taken).sum()
 }
 
 /// What shows that whoever sent a message is faulty. That a message accuses its signer does: nobody correct passes it on.
@@ -454,36 +402,14 @@ mod tests {
             message::{NewView, NewViewPayload, Proof},
         },
     };
-    use quorate_crypto::{Domain, SecretKey};
-    use quorate_ledger::{Epoch, EpochStart, Parameters, ValidatorIndex, ValidatorSet, View};
+    use quorate_crypto::{Domain, MultiSignature, SecretKey};
+    use quorate_ledger::{
+        Block, CheckpointCertificate, CommitCertificate, CommitPayload, Delivered, Epoch, EpochStart,
+        GenesisState, Header, Ledger, MemoryStore, UnixMillis, ValidatorIndex, ValidatorSet, View,
+    };
 
     use super::*;
-    use crate::fixtures;
-
-    /// "Who is handed some takes all that is new to it, whatever else came along."
-    #[test]
-    fn what_only_another_epoch_allows_is_left_out_of_a_bundle_and_the_rest_is_not() {
-        let epoch = EpochStart {
-            number: Epoch(0),
-            start: Height(0),
-            below: Hash::ZERO,
-            validators: ValidatorSet::new(vec![SecretKey::from_seed([1; 32]).public()]).expect("one key"),
-            parameters: Parameters {
-                fee_base: 0,
-                fee_per_byte: 0,
-                value_bytes_max: 100,
-                ..Parameters::default()
-            },
-        };
-        let rules = TransactionRules::of(Hash::ZERO, &epoch);
-        let (fit, large) = (fixtures::put(1, 100), fixtures::put(2, 101));
-        let some = fitting(vec![large, Arc::clone(&fit)], &rules);
-        assert_eq!(some, Ok(Fitting { transactions: vec![Arc::clone(&fit)], all: false }));
-        let all = fitting(vec![Arc::clone(&fit)], &rules);
-        assert_eq!(all, Ok(Fitting { transactions: vec![Arc::clone(&fit)], all: true }));
-        let never = fixtures::transaction(3, 1, Vec::new());
-        assert_eq!(fitting(vec![fit, never], &rules), Err(TransactionError::NoOperations));
-    }
+    use crate::{fixtures, runtime::pool};
 
     /// > One that no correct validator signs is evidence by itself
     #[test]
@@ -507,6 +433,65 @@ mod tests {
         }
         let late = judge(1, Horizon { view: View(2), ..Horizon::default() });
         assert!(late.is_err() && offence(&late).is_none(), "it has not been looked at");
+    }
+
+    #[test]
+    fn a_verifier_gives_the_pool_a_bounded_number_at_once_and_hears_how_many_it_took() {
+        let (sender, receiver) = pool::commands();
+        let transactions = vec![fixtures::put(1, 0); TAKE_MAX + 1];
+        let verifier = std::thread::spawn(move || give(&sender, &transactions));
+        for expected in [TAKE_MAX, 1] {
+            let command = std::iter::repeat_with(|| receiver.try_next()).flatten().next();
+            let Some(PoolCommand::Take { transactions, reply }) = command else { panic!("it gives them") };
+            assert_eq!(transactions.len(), expected);
+            assert!(receiver.try_next().is_none(), "it waits for the answer");
+            reply.send(expected / 2 + 1).expect("it waits");
+        }
+        assert_eq!(verifier.join().expect("it returned"), TAKE_MAX / 2 + 2);
+    }
+
+    #[test]
+    fn a_pool_that_has_stopped_takes_nothing() {
+        let (sender, receiver) = pool::commands();
+        drop(receiver);
+        assert_eq!(give(&sender, &[fixtures::put(1, 0)]), 0);
+    }
+
+    /// > Later certificates of checkpoints come with certified blocks, so that whoever is further behind gets them too.
+    #[test]
+    fn certified_blocks_come_with_the_newest_checkpoint_certificate_of_one_of_them() {
+        let EpochStart { validators, parameters, .. } = fixtures::epoch();
+        let (chain, time) = (Hash::ZERO, UnixMillis(1_000));
+        let genesis = GenesisState { chain, time, validators, parameters, accounts: Vec::new() };
+        let mut ledger = Ledger::open(MemoryStore::new(), &genesis).expect("a sound store");
+        let signatures = || MultiSignature::from_votes(1, std::iter::empty());
+        let delivered = |block: Arc<Block>| {
+            let (epoch, view) = (Epoch(0), View(0));
+            let payload = CommitPayload { epoch, view, height: block.height(), block: block.hash() };
+            let certificate = Some(CommitCertificate { payload, signatures: signatures() });
+            Delivered { block, certificate }
+        };
+        let (anchor, mut parent) = (ledger.tip().anchor, chain);
+        let block = |height| {
+            let header = fixtures::block_on(parent, height, Vec::new()).header().clone();
+            let block = Arc::new(Block::new(Header { anchor, ..header }, Vec::new()));
+            parent = block.hash();
+            block
+        };
+        let batch: Vec<Delivered> = (1..=3).map(block).map(delivered).collect();
+        let outcomes = ledger.apply(&batch).expect("memory");
+        let reader = ledger.reader();
+        let told = |above| {
+            let stretch = stretch(&reader, Height(above)).expect("memory").expect("there are blocks above");
+            stretch.checkpoint.map(|certificate| certificate.payload.height)
+        };
+        assert_eq!(told(0), None);
+        for outcome in &outcomes[..2] {
+            let payload = outcome.checkpoint;
+            let certificate = CheckpointCertificate { payload, signatures: signatures() };
+            ledger.stable(&certificate).expect("it is what was executed");
+        }
+        assert_eq!([told(0), told(1), told(2)], [Some(Height(2)), Some(Height(2)), None]);
     }
 
     #[test]

@@ -41,6 +41,7 @@ mod log;
 mod node;
 mod offences;
 mod pool;
+mod readiness;
 mod sizes;
 mod sync;
 mod threads;

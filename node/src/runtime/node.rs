@@ -32,7 +32,8 @@ use super::{
     intake::Intake,
     lanes::{Lanes, Serves},
     offences::Offences,
-    pool::{self, Author, Pool, PoolCommand, PoolParts},
+    pool::{self, Author, Pool, PoolCommand, PoolParts, PoolSender},
+    readiness::{OwnReadiness, ReadinessSearch},
     sizes,
     sync::{self, Sync, SyncParts},
     threads::{Failure, Threads},
@@ -42,7 +43,7 @@ use crate::{
     config::{Config, PoolConfig},
     home::Home,
     mempool::{self, Mempool},
-    metrics::Metrics,
+    metrics::{self, Metrics},
 };
 
 /// The engine of this chain. The genesis document names it; there is one so far.
@@ -89,7 +90,7 @@ pub(crate) struct Node {
     handle: NodeHandle,
     inbox: Arc<Inbox<ChainMessage>>,
     intake: Arc<Intake<ChainEngine>>,
-    pool: SyncSender<PoolCommand>,
+    pool: PoolSender,
     threads: Threads,
     failures: mpsc::Receiver<Failure>,
 }
@@ -112,7 +113,7 @@ struct Shared {
     metrics: Metrics,
     offences: Offences,
     inbox: Arc<Inbox<ChainMessage>>,
-    pool: SyncSender<PoolCommand>,
+    pool: PoolSender,
     tip: watch::Receiver<TipView>,
     view: watch::Sender<Arc<ConsensusView>>,
     epochs: Arc<Epochs>,
@@ -138,10 +139,11 @@ impl Node {
         let (part, records): (Part<<ChainEngine as Engine>::Record>, _) =
             Part::open(keys.validator.clone(), paths, started, &metrics)?;
         let votes = part.voter(&opened.scope.validators).is_some();
-        if let Some(why) = part.silent_because(opened.scope.epoch, &opened.scope.validators) {
+        // A log that is refused was told of when it was opened.
+        if let Some(why) = part.no_validator_because(opened.scope.epoch, &opened.scope.validators) {
             tracing::warn!(
-                "this node follows without voting: {why}. It votes once it is a validator and its log is in order; if it \
-                 should be one now, check that config/validator.pem is the key you meant"
+                "this node follows without voting: {why}. It votes once it is a validator; if it should be one now, check \
+                 that config/validator.pem is the key you meant"
             );
         }
         let setup = setup_of(&part, &opened.scope, &opened.epoch.parameters)?;
@@ -155,7 +157,8 @@ impl Node {
         let epochs = Arc::new(Epochs::new(scopes.clone()));
 
         let network_config = network_config(home, config, &opened, &keys);
-        let (network, inbound) = quorate_network::start(network_config, &mut registry).await?;
+        let (network, inbound) =
+            quorate_network::start(network_config, metrics::prefixed(&mut registry)).await?;
         sizes::raise_to_all(&network, &opened.reader);
         network.set_validators(epochs.validators());
 
@@ -163,7 +166,7 @@ impl Node {
         let (tip_sender, tip) =
             watch::channel(TipView { height: tip.height, hash: tip.hash, time: tip.time });
         let view = watch::Sender::new(Arc::new(ConsensusView::of(replica.status())));
-        let (pool_sender, pool_commands) = sync_channel(pool::COMMANDS_MAX);
+        let (pool_sender, pool_commands) = pool::commands();
         let clock = Clock::start();
         let shared = Shared {
             clock,
@@ -200,7 +203,9 @@ impl Node {
             pool.run(&pool_commands);
             Ok(())
         })?;
-        let (intake, sync) = make_edges(&shared, &opened, &pool_shared);
+        let own_readiness = Arc::new(OwnReadiness::new(keys.validator, opened.reader.clone()));
+        let readiness = ReadinessSearch::new(Arc::clone(&own_readiness), network.clone(), tip.clone());
+        let (intake, sync) = make_edges(&shared, &opened, &pool_shared, own_readiness);
         let reader = opened.reader.clone();
         let commands = spawn_executor(&mut threads, &shared, opened.ledger, tip_sender)?;
         let keeper = Keeper::open(home.evidence_dir());
@@ -242,6 +247,7 @@ impl Node {
             registry: Arc::new(Mutex::new(registry)),
             started,
             evidence,
+            readiness,
         };
         Ok(Self { handle, inbox: shared.inbox, intake, pool: pool_sender, threads, failures })
     }
@@ -370,6 +376,7 @@ fn make_edges(
     shared: &Shared,
     opened: &Opened,
     pool_shared: &Arc<PoolShared>,
+    own_readiness: Arc<OwnReadiness>,
 ) -> (Arc<Intake<ChainEngine>>, Sync<ChainMessage>) {
     let (hints, hints_out) = mpsc::channel(sync::HINTS_MAX);
     let intake = Intake {
@@ -384,6 +391,7 @@ fn make_edges(
         inbox: Arc::clone(&shared.inbox),
         pool: shared.pool.clone(),
         waiting: Arc::clone(pool_shared),
+        own_readiness,
         hints,
         metrics: shared.metrics.clone(),
     };

@@ -8,39 +8,43 @@
 //! ```
 //!
 //! - A client is answered once its transaction is kept, or told why not.
-//! - What consensus asks is done before what clients and peers send, in the order it was asked.
+//! - What consensus asks is done before what clients and peers send, in the order it was asked ([`queue`]).
+//! - Verifiers wait for the pool's word ([`PoolCommand::Take`]): as many bundles wait here as there are verifiers.
 //! - The thread waits for nobody: answers to consensus never wait ([`Inbox`]), the network drops what it cannot take, and
 //!   bodies that are missing are fetched by a task ([`fetch`]).
 //!
 //! [`fetch`]: self::fetch
+//! [`queue`]: self::queue
 
 mod backlog;
 mod command;
 mod fetch;
 mod proposals;
+mod queue;
+mod release;
 mod room;
 mod spread;
 
 use std::{
     collections::{BTreeMap, VecDeque},
-    sync::{
-        Arc,
-        atomic::Ordering,
-        mpsc::{Receiver, RecvTimeoutError, SyncSender},
-    },
+    iter,
+    sync::{Arc, atomic::Ordering},
     time::{Duration, Instant},
 };
 
 use quorate_consensus::Mono;
-use quorate_crypto::{Hash, PublicKey};
+use quorate_crypto::{Hash, PublicKey, encode};
 use quorate_ledger::{
     Account, Amount, Block, Candidates, Epoch, Height, Reader, Transaction, TransactionError,
 };
-use quorate_network::Network;
+use quorate_network::{Class, Network, Topic};
 use tokio::{runtime::Handle, sync::Semaphore};
 
-pub(crate) use self::command::{NextEpoch, PoolCommand};
-use self::{backlog::BacklogReport, proposals::PendingCheck, spread::Spread};
+use self::{backlog::BacklogReport, proposals::PendingCheck, release::Release, spread::Spread};
+pub(crate) use self::{
+    command::{NextEpoch, PoolCommand, TAKE_MAX},
+    queue::{NotTaken, PoolReceiver, PoolSender, commands},
+};
 use super::{
     clock::{self, Clock},
     handle::{PoolShared, RETRY_AFTER_MS, Submission, SubmitError},
@@ -51,10 +55,8 @@ use crate::{
     metrics::Metrics,
 };
 
-/// Commands that wait for the thread; clients beyond it are refused, threads wait.
-pub(super) const COMMANDS_MAX: usize = 4_096;
-/// Commands taken in one turn.
-const COMMANDS_PER_TURN_MAX: usize = 512;
+/// Commands taken in one turn, before the thread looks at the clock again.
+const COMMANDS_PER_TURN_MAX: usize = 64;
 /// Whole blocks fetched at once; the engine asks again for what did not get a place.
 const BLOCK_FETCHES_MAX: usize = 16;
 /// Longest sleep: nothing needs the thread so seldom, but clocks can be set.
@@ -102,7 +104,7 @@ pub(super) struct PoolParts<M> {
     pub(super) inbox: Arc<Inbox<M>>,
     pub(super) network: Network,
     pub(super) runtime: Handle,
-    pub(super) commands: SyncSender<PoolCommand>,
+    pub(super) commands: PoolSender,
     pub(super) shared: Arc<PoolShared>,
     pub(super) metrics: Metrics,
     pub(super) clock: Clock,
@@ -122,9 +124,7 @@ pub(super) struct Pool<M> {
     block_fetches: Arc<Semaphore>,
     spread: Spread,
     report: BacklogReport,
-    /// Highest committed block with a certificate of its own.
-    certified: Height,
-    executed: Height,
+    release: Release,
     leaving: Leaving,
 }
 
@@ -138,25 +138,18 @@ impl<M: Send + 'static> Pool<M> {
             block_fetches: Arc::new(Semaphore::new(BLOCK_FETCHES_MAX)),
             spread: Spread::new(now),
             report: BacklogReport::new(),
-            certified: tip.base_height,
-            executed: tip.height,
+            release: Release::new(tip.base_height, tip.height),
             leaving: Leaving::default(),
         }
     }
 
     /// Runs until told to stop.
-    pub(super) fn run(mut self, commands: &Receiver<PoolCommand>) {
+    pub(super) fn run(mut self, commands: &PoolReceiver) {
         loop {
-            let first = match commands.recv_timeout(self.sleep()) {
-                Ok(command) => Some(command),
-                Err(RecvTimeoutError::Timeout) => None,
-                Err(RecvTimeoutError::Disconnected) => return,
-            };
-            let mut turn: Vec<PoolCommand> =
-                first.into_iter().chain(commands.try_iter().take(COMMANDS_PER_TURN_MAX)).collect();
-            // Stable: what consensus asked stays in order, and so does what each client sent.
-            turn.sort_by_key(PoolCommand::may_wait);
-            for command in turn {
+            let first = commands.next(self.sleep());
+            // One by one, so that what consensus asks meanwhile is the next.
+            let turn = first.into_iter().chain(iter::from_fn(|| commands.try_next()));
+            for command in turn.take(COMMANDS_PER_TURN_MAX) {
                 if self.handle(command) == Flow::Stop {
                     return;
                 }
@@ -168,11 +161,10 @@ impl<M: Send + 'static> Pool<M> {
     fn handle(&mut self, command: PoolCommand) -> Flow {
         match command {
             PoolCommand::Submit(submission) => self.submit(submission),
-            PoolCommand::Take(transactions) => {
-                for transaction in transactions {
-                    // A peer's transaction that is refused here is its sender's and other pools' concern.
-                    let _ = self.admit(transaction);
-                }
+            PoolCommand::Take { transactions, reply } => {
+                let taken = transactions.into_iter().filter(|it| self.takes(it)).count();
+                // The verifier may have ended.
+                let _ = reply.send(taken);
             }
             PoolCommand::Build { height, parent, anchor, time } => self.build(height, parent, anchor, time),
             PoolCommand::Check { proposal, from } => self.check(proposal, from),
@@ -185,7 +177,9 @@ impl<M: Send + 'static> Pool<M> {
             PoolCommand::Epoch(next) => self.enter(&next),
             PoolCommand::Connected(validator) => {
                 if self.parts.author.is_some() {
-                    self.spread.hand_again(&self.parts.mempool, &validator, &self.parts.network);
+                    for frame in spread::hand_again(&self.parts.mempool) {
+                        self.parts.network.send(&validator, Class::Bulk, frame);
+                    }
                 }
             }
             PoolCommand::Bodies { hashes, reply } => {
@@ -229,6 +223,16 @@ impl<M: Send + 'static> Pool<M> {
         Ok(self.parts.mempool.check_funds(transaction, balance)?)
     }
 
+    /// Keeps a peer's transaction, if it may be kept; whether it is here now with this signature. One that is refused is its
+    /// sender's and other pools' concern.
+    fn takes(&mut self, transaction: &Arc<Transaction>) -> bool {
+        match self.admit(Arc::clone(transaction)) {
+            Ok(Admitted::New) => true,
+            Ok(Admitted::Known) => self.parts.mempool.transaction(&transaction.hash()).is_some(),
+            Err(_) => false,
+        }
+    }
+
     /// Keeps a transaction whose signature is verified, if it may still be included and its sender may have one more.
     fn admit(&mut self, transaction: Arc<Transaction>) -> Result<Admitted, SubmitError> {
         let id = transaction.id();
@@ -267,9 +271,7 @@ impl<M: Send + 'static> Pool<M> {
         let included = block.transactions().iter().map(|transaction| transaction.id());
         self.leaving.note(height, included.chain(expired.iter().map(|(id, _)| *id)));
         self.parts.shared.expired.write().expect("no holder of this lock panics").remember(expired);
-        if certified {
-            self.certified = height;
-        }
+        self.release.committed(height, certified);
         self.drop_checks(height);
         let parameters = &self.parts.candidates.rules().parameters;
         self.spread.committed(block, parameters, self.parts.clock.mono());
@@ -277,7 +279,7 @@ impl<M: Send + 'static> Pool<M> {
     }
 
     fn executed(&mut self, height: Height) {
-        self.executed = height;
+        self.release.executed(height);
         self.parts.mempool.settle(height);
         let mut ids = self.parts.shared.ids.write().expect("no holder of this lock panics");
         for id in self.leaving.settled(height) {
@@ -301,28 +303,26 @@ impl<M: Send + 'static> Pool<M> {
         self.parts.validators = validators.filter(|key| Some(*key) != own).collect();
     }
 
-    /// Lets go of bodies that the ledger serves from now on (`docs/pbft.md` §3.2).
+    /// Lets go of bodies that the ledger serves from now on.
     fn release(&mut self) {
-        let height = self.certified.min(self.executed).min(self.parts.candidates.tip().height);
-        self.parts.candidates.release(height);
+        self.release.apply(&mut self.parts.candidates);
     }
 
     fn let_time_pass(&mut self) {
         let now = self.parts.clock.now();
         self.parts.mempool.lapse(now.wall);
-        let rules = self.parts.candidates.rules();
-        self.spread.flush(now.mono, &self.parts.network);
+        let parameters = &self.parts.candidates.rules().parameters;
+        for bundle in self.spread.flush(now.mono) {
+            self.parts.network.publish(Topic::Transactions, encode(&bundle));
+        }
         if self.parts.author.is_some() {
-            self.spread.hand_over(
-                now.mono,
-                &mut self.parts.mempool,
-                &rules.parameters,
-                &self.parts.validators,
-                &self.parts.network,
-            );
+            let (mempool, validators) = (&mut self.parts.mempool, &self.parts.validators);
+            for (validator, frame) in self.spread.hand_over(now.mono, mempool, parameters, validators) {
+                self.parts.network.send(&validator, Class::Bulk, frame);
+            }
         }
         let backlog = self.parts.mempool.backlog();
-        if let Some(backlog) = self.report.due(now.mono, backlog, &rules.parameters) {
+        if let Some(backlog) = self.report.due(now.mono, backlog, parameters) {
             self.parts.inbox.backlog(backlog);
         }
         self.publish();

@@ -356,7 +356,7 @@ impl<M: Send + 'static> Sync<M> {
         let stretch = match self.request(source, &Request::Blocks { above }).await? {
             Response::Blocks(Some(stretch)) => *stretch,
             Response::Blocks(None) => return Err(Nothing::NoneAbove),
-            Response::Bodies(_) | Response::Block(_) | Response::Checkpoint(_) => {
+            Response::Bodies(_) | Response::Block(_) | Response::Checkpoint(_) | Response::Readiness(_) => {
                 return Err(Nothing::failed("the answer is to another question"));
             }
         };
@@ -401,7 +401,7 @@ impl<M: Send + 'static> Sync<M> {
         let certificate = match self.request(Target::Peer(peer), &request).await? {
             Response::Checkpoint(Some(certificate)) => *certificate,
             Response::Checkpoint(None) => return Err(Nothing::failed("it has none either")),
-            Response::Bodies(_) | Response::Block(_) | Response::Blocks(_) => {
+            Response::Bodies(_) | Response::Block(_) | Response::Blocks(_) | Response::Readiness(_) => {
                 return Err(Nothing::failed("the answer is to another question"));
             }
         };

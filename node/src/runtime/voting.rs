@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 use borsh::{BorshDeserialize, BorshSerialize};
 use quorate_consensus::{
-    Promised, Voter,
+    Now, Promised, Voter,
     vote_log::{VoteLog, VoteLogError},
 };
 use quorate_crypto::SecretKey;
@@ -22,7 +22,7 @@ pub(super) struct Part<R> {
     key: Option<SecretKey>,
     paths: VotePaths,
     metrics: Metrics,
-    /// Before this the key may have been in use elsewhere, by the wall clock.
+    /// Before this the key may have been in use elsewhere, by the wall clock as it was then.
     started: UnixMillis,
     /// Where its promises go.
     pub(super) log: NodeLog<R>,
@@ -81,12 +81,18 @@ impl<R: BorshSerialize + BorshDeserialize + Promised> Part<R> {
 
     /// Why a node with a validator's key has no vote in an epoch.
     pub(super) fn silent_because(&self, epoch: Epoch, validators: &ValidatorSet) -> Option<String> {
+        self.key.as_ref()?;
+        self.no_validator_because(epoch, validators).or_else(|| self.refused.clone())
+    }
+
+    /// Why a node with a validator's key is none of the validators of an epoch.
+    pub(super) fn no_validator_because(&self, epoch: Epoch, validators: &ValidatorSet) -> Option<String> {
         let public = self.key.as_ref()?.public();
-        if validators.index_of(&public).is_none() {
-            let count = validators.len();
-            return Some(format!("its key {public} is not among the {count} validators of epoch {epoch}"));
+        if validators.index_of(&public).is_some() {
+            return None;
         }
-        self.refused.clone()
+        let count = validators.len();
+        Some(format!("its key {public} is not among the {count} validators of epoch {epoch}"))
     }
 
     /// Says what an epoch that begins makes of this node: once, where that is something new or something is wrong.
@@ -104,8 +110,7 @@ impl<R: BorshSerialize + BorshDeserialize + Promised> Part<R> {
             (true, false, _) => tracing::info!(
                 epoch = %number,
                 "from block {start} on this node is no validator any more: it follows the chain without voting. To make it \
-                 one again, run `quorate query ready` here, and let the validators give `quorate tx approve validators \
-                 --add` what that prints"
+                 one again, let it run, and let the validators give `quorate tx approve validators --add {public}`"
             ),
             (true, true, None) | (false, false, _) => {}
         }
@@ -114,13 +119,24 @@ impl<R: BorshSerialize + BorshDeserialize + Promised> Part<R> {
     /// An epoch begins, on a block of time `below`. A key that was refused begins anew, if nothing of it can be older
     /// than that. A block that was judged before this node started has a time at most twice `drift_max_ms` ahead of the
     /// start: by once that a judge allows it to be ahead of the judge's clock, and by once that this may be ahead of this one.
-    pub(super) fn begin(&mut self, epoch: Epoch, below: UnixMillis, drift_max_ms: u64) {
+    ///
+    /// The same holds of a block that was judged before now: a clock that shows less is behind, so what it said of the start
+    /// says nothing.
+    pub(super) fn begin(&mut self, epoch: Epoch, below: UnixMillis, drift_max_ms: u64, now: Now) {
         if self.refused.is_none() {
             return;
         }
-        let latest_before = self.started.plus_millis(drift_max_ms.saturating_mul(2));
-        if below <= latest_before {
+        let ahead_max_ms = drift_max_ms.saturating_mul(2);
+        if below <= self.started_by(now).plus_millis(ahead_max_ms) {
             tracing::info!(%epoch, "the key stays silent: this epoch may have begun before this node was started");
+            return;
+        }
+        if below > now.wall.plus_millis(ahead_max_ms) {
+            tracing::warn!(
+                %epoch,
+                "the key stays silent: by this machine's clock the epoch begins in the future, so the clock is behind and \
+                 cannot tell whether that was before this node was started"
+            );
             return;
         }
         match VoteLog::renew(&self.paths.log, &self.paths.mark, epoch) {
@@ -131,6 +147,14 @@ impl<R: BorshSerialize + BorshDeserialize + Promised> Part<R> {
             }
             Err(error) => tracing::error!(%epoch, %error, "no new vote log: this node goes on following"),
         }
+    }
+
+    /// When this process started: as the clock said then or, if it was behind and has been set since, what it says now less
+    /// the time that the process has run, which the monotonic clock counts. The later one is the safe one.
+    fn started_by(&self, now: Now) -> UnixMillis {
+        /// Nanoseconds in a millisecond.
+        const MILLI: u64 = 1_000_000;
+        self.started.max(UnixMillis(now.wall.0.saturating_sub(now.mono.0 / MILLI)))
     }
 }
 
@@ -145,11 +169,11 @@ fn advice(error: &VoteLogError) -> &'static str {
              data/votes from the machine where the key last signed."
         }
         VoteLogError::Lost { .. } => {
-            "If data/votes still exists elsewhere, stop this node and put it back; never a copy that is older than what the \
+            "If data/votes still exists elsewhere, stop this node and restore it; never a copy that is older than what the \
              key last signed."
         }
         VoteLogError::Foreign { .. } | VoteLogError::Behind { .. } | VoteLogError::Bound { .. } => {
-            "Make sure that no other machine runs with this key, then put back the newest data/votes."
+            "Make sure that no other machine runs with this key, then restore the newest data/votes."
         }
         VoteLogError::Damaged { .. }
         | VoteLogError::NotALog { .. }

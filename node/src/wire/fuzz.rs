@@ -77,6 +77,11 @@ fn stretch() -> Stretch {
     }
 }
 
+fn statement() -> Statement {
+    let (epoch, height) = (Epoch(0), Height(7));
+    Statement { epoch, height, readiness: Readiness::sign(&Hash::ZERO, epoch, Hash::ZERO, &key()) }
+}
+
 /// The encoding of what `bytes` decode to, if they do.
 fn again<T: BorshSerialize + BorshDeserialize>(bytes: &[u8]) -> Option<Vec<u8>> {
     Some(encode(&decode::<T>(bytes).ok()?))
@@ -146,11 +151,14 @@ fn request() {
         encode(&Request::Blocks { above: Height(u64::MAX) }),
         encode(&Request::Block(Hash::of(b"block"))),
         encode(&Request::Checkpoint { height: Height(7) }),
+        encode(&Request::Readiness { key: key().public() }),
         encode(&Response::Bodies(Bodies(vec![transaction(1)]))),
         encode(&Response::Blocks(None)),
         encode(&Response::Blocks(Some(Box::new(stretch())))),
         encode(&Response::Block(Some(Arc::new(block())))),
         encode(&Response::Checkpoint(None)),
+        encode(&Response::Readiness(Some(statement()))),
+        encode(&Response::Readiness(None)),
     ];
     let set = ValidatorSet::new(vec![key().public()]).expect("one key");
     bolero::check!(name = "request").for_each(|input: &[u8]| {
@@ -170,7 +178,13 @@ fn request() {
                 Response::Checkpoint(Some(certificate)) => {
                     assert!(certificate.verify(&Hash::ZERO, &set).is_err(), "nothing of it was signed");
                 }
-                Response::Blocks(None) | Response::Block(None) | Response::Checkpoint(None) => {}
+                Response::Readiness(Some(Statement { epoch, readiness, .. })) => {
+                    let _ = readiness.verify(&Hash::ZERO, *epoch, &key().public());
+                }
+                Response::Blocks(None)
+                | Response::Block(None)
+                | Response::Checkpoint(None)
+                | Response::Readiness(None) => {}
             }
             Some(encode(&response))
         });

@@ -5,6 +5,7 @@
 
 mod joiner;
 
+use quorate_crypto::SecretKey;
 use quorate_ledger::{Operation, TRANSACTION_BYTES_LIMIT, Transaction};
 use quorate_tests::chain::assert_whole;
 use quorate_tests::client::{Client, number};
@@ -40,8 +41,12 @@ impl Approver {
 
     /// Gives `tx approve` with these arguments; its outcome.
     async fn approve(&self, change: &[&str]) -> Value {
+        self.try_approve(change).await.json()
+    }
+
+    async fn try_approve(&self, change: &[&str]) -> program::Finished {
         let line = [&["tx", "approve"], change, &["--key", &self.key_file, "--rpc", &self.rpc, "--json"]];
-        program::run(line.concat()).await.json()
+        program::run(line.concat()).await
     }
 }
 
@@ -138,18 +143,21 @@ async fn validators_are_added_replaced_and_removed_under_load() {
     let node = |node| Approver::node(&testnet, node);
 
     let first = Joiner::start(&testnet, "joiner one").await;
-    let statement = first.statement().await;
-    decided(&[node(0), node(1), node(2)], &["validators", "--add", &statement]).await;
+    // By its key: each approver's node asks for a statement. Nobody runs with this other one.
+    let stranger = SecretKey::generate().public().to_string();
+    let refused = node(0).try_approve(&["validators", "--add", &stranger]).await;
+    assert_eq!(refused.code, Some(1), "{refused}");
+    assert!(refused.stderr.contains("a peer of it answers for"), "{refused}");
+    decided(&[node(0), node(1), node(2)], &["validators", "--add", first.key()]).await;
     in_epoch(&all, 1).await;
     votes(first.client(), first.key()).await;
     load.goes_on(MORE).await;
 
-    // Of five, four decide: the new one's approval counts.
+    // Of five, four decide: the new one's approval counts. By a statement that was made before, and handed over.
     let second = Joiner::start(&testnet, "joiner two").await;
-    let statement = second.statement().await;
     let leaver = first.key().to_owned();
     let approvers = [node(0), node(1), node(2), Approver::joiner(&first)];
-    let change = ["validators", "--add", &statement, "--remove", &leaver];
+    let change = ["validators", "--add", &second.statement().await, "--remove", &leaver];
     let ends = decided(&approvers, &change).await;
     in_epoch(&all, 2).await;
     votes(second.client(), second.key()).await;
@@ -240,6 +248,49 @@ async fn one_validator_grows_to_four_and_shrinks_back() {
     let outcomes = load.stop().await;
     let joiners: Vec<&Joiner> = joiners.iter().collect();
     assert_same(&testnet, &joiners, &outcomes).await;
+}
+
+/// > A set that has nobody in common with the one before is spoken to as well.
+#[tokio::test(flavor = "multi_thread")]
+async fn all_validators_are_replaced_at_once_by_others_that_follow() {
+    let testnet = Testnet::of(4, 0).await;
+    let old = testnet.clients();
+    let mut heirs = Vec::new();
+    for name in ["heir one", "heir two", "heir three", "heir four"] {
+        heirs.push(Joiner::start(&testnet, name).await);
+    }
+    let mut change = vec!["validators".to_owned()];
+    for heir in &heirs {
+        change.extend(["--add".to_owned(), heir.statement().await]);
+    }
+    let leavers = validators_at(&old[0], 1).await;
+    change.extend(leavers.iter().flat_map(|key| ["--remove".to_owned(), key.clone()]));
+    let change: Vec<&str> = change.iter().map(String::as_str).collect();
+    let approvers = [0, 1, 2].map(|node| Approver::node(&testnet, node));
+    let load = Load::on(&testnet);
+    let ends = decided(&approvers, &change).await;
+    for heir in &heirs {
+        votes(heir.client(), heir.key()).await;
+    }
+    in_epoch(&old, 1).await;
+    load.goes_on(MORE).await;
+    let outcomes = load.stop().await;
+    let set = validators_at(&old[0], ends + 1).await;
+    assert!(
+        heirs.iter().all(|heir| set.contains(&heir.key().to_owned())) && set.len() == heirs.len(),
+        "{set:?}"
+    );
+    for (client, node) in old.iter().zip(testnet.nodes()) {
+        let status = client.status().await;
+        assert_eq!(status["votes"], false, "{status}");
+        assert!(status["refused"].as_str().is_some_and(|why| why.contains("not among")), "{status}");
+        assert!(node.log().contains("is no validator any more"), "{}", node.log());
+    }
+    let heirs: Vec<&Joiner> = heirs.iter().collect();
+    assert_same(&testnet, &heirs, &outcomes).await;
+    for rpc in testnet.nodes().iter().map(|node| &*node.rpc).chain(heirs.iter().map(|heir| heir.rpc())) {
+        proves_all_epochs(rpc, 1).await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

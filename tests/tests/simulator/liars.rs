@@ -63,7 +63,7 @@ fn two_votes_of_one_validator_are_evidence_against_it() {
 /// > […] One that no correct validator signs is evidence by itself
 #[test]
 fn a_primary_that_lies_about_itself_in_its_own_new_view_is_refused_or_accused() {
-    let parameters = Parameters { rotation_blocks: 2, timeout_cap_ms: 500, ..Parameters::default() };
+    let parameters = Parameters { rotation_blocks: 2, timeout_cap_ms: 1_000, ..Parameters::default() };
     let scenario = scenario!(4, 44)
         .parameters(parameters)
         // Blocks are prepared and not committed where views end.

@@ -2,7 +2,8 @@
 //!
 //! > Not verified is what would change nothing […] a VIEW-CHANGE or NEW-VIEW for a view below that of this replica, and the
 //! > NEW-VIEW by which it has entered its view, however many repeat it; in a VIEW-CHANGE the prepared certificates, and the
-//! > certificate of a base that is committed here, unless this replica is to start the view and it has not started (§4.2).
+//! > certificate of a base that is committed here, unless this replica is to start the view next and knows the request
+//! > unproven (§4.2).
 
 use std::sync::Arc;
 
@@ -97,6 +98,63 @@ fn a_request_is_proven_to_whoever_is_to_start_the_view() {
         assert_eq!(change_verified(&bench, horizon, &forged).is_err(), looks, "{horizon:?}");
         let why = change_verified(&bench, horizon, &unsigned);
         assert_eq!(why, Err(Rejection::BadSignature(index(0))), "the signature always");
+    }
+}
+
+/// > The primary looks only while that is the next view that it leads, from its own on, and once for each validator
+#[test]
+fn a_request_is_proven_for_the_next_view_that_one_leads_and_once() {
+    let bench = Bench::new(4, 1);
+    let block = bench.first();
+    let asks = |view| bench.change(0, view, vec![bench.prepared(0, &block, &SIGNERS)]);
+    let (next, later) = (asks(5), asks(9));
+    let looked = |horizon, change| {
+        let kept = change_verified(&Bench::new(4, 1), horizon, change).expect("it holds");
+        !kept.proof.prepared.is_empty()
+    };
+    let at = |view| Horizon { view: View(view), ..voter(1) };
+    assert!(!looked(at(1), &next), "view 1 comes before");
+    for view in 2..=5 {
+        assert!(looked(at(view), &next) && !looked(at(view), &later), "from view {view} on");
+    }
+    let entered = Some((View(5), next.signature));
+    assert!(looked(Horizon { entered, ..at(5) }, &later), "5 has started");
+
+    let mut bench = Bench::new(7, 1);
+    let block = bench.first();
+    let known = [2, 3, 4].map(|it| bench.change(it, 1, vec![bench.prepared(0, &block, &[0, 2, 3, 4, 5])]));
+    for change in &known {
+        bench.receive(change.signer.as_usize(), Message::ViewChange(Box::new(change.clone())));
+    }
+    let forge = |of: usize| {
+        let mut change = bench.change(of, 1, vec![bench.prepared(0, &block, &[0, 2, 3, 4, 5])]);
+        change.proof.prepared = vec![bench.prepared(0, &block, &[0, 2])];
+        change_verified(&bench, bench.engine.horizon(), &change)
+    };
+    assert!(forge(2).is_ok(), "it is proven, and not looked at again");
+    assert!(forge(5).is_err());
+}
+
+#[test]
+fn a_request_whose_proof_nobody_has_looked_at_starts_no_view() {
+    let bench = Bench::new(4, 1);
+    let block = bench.first();
+    let known = bench.base(&block, &SIGNERS);
+    let claims = [
+        bench.change(0, 1, vec![bench.prepared(0, &block, &SIGNERS)]),
+        bench.change_from(0, 1, known, Vec::new()),
+    ];
+    for change in claims {
+        let mut bench = Bench::new(4, 1);
+        bench.receive(2, Message::ViewChange(Box::new(bench.change(2, 1, Vec::new()))));
+        let passed_on = Horizon { committed: Height(1), ..voter(2) };
+        let message = Message::ViewChange(Box::new(change.clone()));
+        let message = Pbft::verify(&bench.scope, passed_on, message).expect("nothing is looked at");
+        let actions = bench.step(Event::Message { from: index(0), message });
+        assert_eq!(bench.engine.status().view, View(1));
+        assert_eq!(new_views(&actions), Vec::new());
+        let actions = bench.receive(0, Message::ViewChange(Box::new(change)));
+        assert_eq!(new_views(&actions).len(), 1, "and with it, it does");
     }
 }
 

@@ -347,6 +347,41 @@ fn a_replica_without_a_key_follows_and_signs_nothing() {
     assert!(bench.log.records.iter().all(|it| matches!(it, Record::Accepted { .. })));
 }
 
+/// > A certificate teaches the same wherever it comes from.
+///
+/// The power goes everywhere, and all ledgers are back below what a view started from: nobody would say it again.
+#[test]
+fn what_a_view_rests_on_is_known_to_be_committed_after_a_restart_too() {
+    let known = |bench: &Bench| (bench.engine.status().view, bench.engine.status().committed);
+    let mut bench = Bench::new(4, 2);
+    let block = bench.first();
+    let base = bench.base(&block, &[0, 1, 3]);
+    let changes = vec![
+        bench.change(0, 3, Vec::new()),
+        bench.change_from(1, 3, base, Vec::new()),
+        bench.change(3, 3, Vec::new()),
+    ];
+    let new_view = bench.new_view(3, changes, Vec::new());
+    bench.receive(3, Message::NewView(Box::new(new_view)));
+    assert_eq!(known(&bench), (View(3), Height(1)));
+    bench.restart(genesis_tip(&bench.scope));
+    assert_eq!(known(&bench), (View(3), Height(1)));
+}
+
+/// The same of what one asked for another view with.
+#[test]
+fn what_a_request_rests_on_is_known_to_be_committed_after_a_restart_too() {
+    let mut bench = Bench::new(4, 2);
+    bench.step(bench.certified(&[bench.first()], &[0, 1, 3]));
+    for signer in [0, 1] {
+        let change = bench.change(signer, 3, Vec::new());
+        bench.receive(signer, Message::ViewChange(Box::new(change)));
+    }
+    bench.restart(genesis_tip(&bench.scope));
+    let status = bench.engine.status();
+    assert_eq!((status.view, status.committed), (View(3), Height(1)));
+}
+
 #[test]
 fn a_key_at_the_wrong_place_is_refused() {
     let bench = Bench::new(4, 1);

@@ -415,7 +415,7 @@ fn no_timer_that_suspects_runs_in_a_view_that_has_not_started() {
     stays(&mut bench, LONG_MS);
 }
 
-/// > Waits are `base_timeout · 2^k`, at most `timeout_cap`; `k` counts views in a row that had a quorum and committed
+/// > Waits are `base_timeout · 2^k` […] at most `timeout_cap`; `k` counts views in a row that had a quorum and committed
 /// > nothing
 #[test]
 fn waits_double_with_each_view_that_fails_up_to_their_cap() {
@@ -438,6 +438,21 @@ fn a_view_that_starts_and_commits_nothing_counts_as_failed() {
     }
     eligible(&mut bench);
     asks_after(&mut bench, 2_000, "proposal");
+}
+
+/// > and `inclusion_timeout · 2^k` for inclusion
+#[test]
+fn inclusion_waits_longer_in_each_view_that_fails_until_something_commits() {
+    let mut bench = Bench::with(4, 3, patient());
+    for (next, wait) in [(1, 2_000), (2, 4_000), (4, 8_000)] {
+        eligible(&mut bench);
+        asks_after(&mut bench, wait, "inclusion");
+        start_view(&mut bench, next);
+    }
+    let block = bench.first();
+    certify(&mut bench, &block);
+    eligible(&mut bench);
+    asks_after(&mut bench, 2_000, "inclusion");
 }
 
 /// > and a commit sets it to 0
@@ -531,20 +546,34 @@ fn a_request_is_repeated_each_resend_until_its_view_starts() {
 }
 
 // > Planned rotation. A replica in an active view leaves it […] when it has lasted `rotation_time` and there is work; 0
-// > means never.
+// > means never. A view that has committed nothing is not left by its time
 
 fn rotating() -> Parameters {
     Parameters { rotation_time_ms: 1_000, ..calm() }
 }
 
+/// The view commits something within its first half second.
+fn serve(bench: &mut Bench) {
+    stays(bench, 500);
+    let block = bench.first();
+    certify(bench, &block);
+}
+
 #[test]
 fn rotation_time_counts_from_the_views_start_and_only_with_work() {
     let mut bench = Bench::with(4, 2, rotating());
+    serve(&mut bench);
     stays(&mut bench, LONG_MS);
+    let mut bench = Bench::with(4, 2, rotating());
     start_view(&mut bench, 1);
+    serve(&mut bench);
     bench.backlog(1); // not eligible: nobody is suspected
-    asks_after(&mut bench, 1_000, "rotation");
+    asks_after(&mut bench, 500, "rotation");
+    start_view(&mut bench, 3);
+    bench.backlog(1);
+    stays(&mut bench, LONG_MS);
     let mut bench = Bench::with(4, 2, Parameters { rotation_time_ms: 0, ..rotating() });
+    serve(&mut bench);
     bench.backlog(1);
     stays(&mut bench, LONG_MS);
     let mut bench = Bench::with(1, 0, rotating());
@@ -556,8 +585,9 @@ fn rotation_time_counts_from_the_views_start_and_only_with_work() {
 fn a_planned_change_does_not_lengthen_waits() {
     let mut bench = Bench::with(4, 3, rotating());
     start_view(&mut bench, 1);
+    serve(&mut bench);
     bench.backlog(1);
-    asks_after(&mut bench, 1_000, "rotation");
+    asks_after(&mut bench, 500, "rotation");
     ask_apart(&mut bench, 2);
     asks_after(&mut bench, 500, "new_view");
 }

@@ -8,8 +8,8 @@ use quorate_ledger::Account;
 use super::*;
 use crate::rpc::types::{
     AccountParameters, BlockParameters, BlocksParameters, CertificateParameters, KeyParameters, NoParameters,
-    SubscribeParameters, TransactionParameters, TxGetParameters, UnsubscribeParameters, ValidatorsParameters,
-    WaitParameters,
+    ReadinessParameters, SubscribeParameters, TransactionParameters, TxGetParameters, UnsubscribeParameters,
+    ValidatorsParameters, WaitParameters,
 };
 
 /// Parameters are refused in words, or are what they are written as, by name and by position.
@@ -66,6 +66,7 @@ fn parameters() {
             read::<BlocksParameters>,
             read::<AccountParameters>,
             read::<KeyParameters>,
+            read::<ReadinessParameters>,
             read::<ValidatorsParameters>,
             read::<SubscribeParameters>,
             read::<UnsubscribeParameters>,

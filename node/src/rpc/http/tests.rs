@@ -8,7 +8,7 @@ use jsonrpsee::server::stop_channel;
 use jsonrpsee::ws_client::{WsClient, WsClientBuilder};
 use jsonrpsee::{RpcModule, rpc_params};
 use prometheus_client::registry::Registry;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
@@ -67,17 +67,22 @@ async fn start(config: RpcConfig) -> Bench {
     let metrics = Metrics::register(&mut registry);
     let ready = Arc::new(AtomicBool::new(false));
     let told = ready.clone();
-    let health =
-        Health {
-            reasons: Arc::new(move || {
-                if told.load(Ordering::Relaxed) { Vec::new() } else { vec!["not yet".to_owned()] }
-            }),
-            metrics: Arc::new(move || {
-                let mut text = String::new();
-                prometheus_client::encoding::text::encode(&mut text, &registry).expect("memory");
-                text
-            }),
-        };
+    let health = Health {
+        ready: Arc::new(move || match told.load(Ordering::Relaxed) {
+            true => Ready {
+                ready: true,
+                reasons: Vec::new(),
+                votes: false,
+                refused: Some("its log is lost".to_owned()),
+            },
+            false => Ready { ready: false, reasons: vec!["not yet".to_owned()], votes: true, refused: None },
+        }),
+        metrics: Arc::new(move || {
+            let mut text = String::new();
+            prometheus_client::encoding::text::encode(&mut text, &registry).expect("memory");
+            text
+        }),
+    };
     let (stopped, web_sockets) = stop_channel();
     let sizes = Sizes::fixed(config.body_bytes_max, RESPONSE_BYTES_MAX);
     let site = Site::new(module.into(), &config, sizes, metrics, health, stopped);
@@ -320,11 +325,13 @@ async fn health_says_why_it_is_not_ready() {
     assert!(get(bench.address(), "/livez").await.starts_with("HTTP/1.1 200"));
     let response = get(bench.address(), "/readyz").await;
     assert!(response.starts_with("HTTP/1.1 503"), "{response}");
-    assert_eq!(json_of(&response), json!({ "ready": false, "reasons": ["not yet"] }));
+    let expected = json!({ "ready": false, "reasons": ["not yet"], "votes": true, "refused": null });
+    assert_eq!(json_of(&response), expected);
     bench.ready.store(true, Ordering::Relaxed);
     let response = get(bench.address(), "/readyz").await;
     assert!(response.starts_with("HTTP/1.1 200"), "{response}");
-    assert_eq!(json_of(&response), json!({ "ready": true, "reasons": [] }));
+    let expected = json!({ "ready": true, "reasons": [], "votes": false, "refused": "its log is lost" });
+    assert_eq!(json_of(&response), expected);
 }
 
 #[tokio::test]

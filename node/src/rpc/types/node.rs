@@ -245,7 +245,7 @@ pub(crate) struct Peer {
     /// Since when it is connected.
     #[schemars(with = "schema::Number")]
     pub(crate) since: UnixMillis,
-    /// Round trip in milliseconds, once measured.
+    /// Round trip in milliseconds, with fractions, once measured.
     pub(crate) ping_ms: Option<f64>,
 }
 

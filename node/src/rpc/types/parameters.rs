@@ -1,7 +1,7 @@
 //! What callers send: one struct a shape of parameters, its fields in the order in which they may be given by
 //! position.
 
-use quorate_crypto::Hash;
+use quorate_crypto::{Hash, PublicKey};
 use quorate_ledger::{Account, Height};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
@@ -51,8 +51,8 @@ parameters! {
         timeout_ms: Option<u64>,
     }
 
-    /// Which transaction: give one of the two. With the signed bytes, which carry the end of its life, the answer
-    /// can also be `expired`.
+    /// Which transaction: give one of the two. With the signed bytes, which carry the end of its life, any node can also
+    /// answer `expired`.
     TxGetParameters {
         /// Its id.
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -126,6 +126,13 @@ parameters! {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         #[schemars(with = "Option<schema::Number>")]
         height: Option<Height>,
+    }
+
+    /// Whose statement.
+    ReadinessParameters {
+        /// The key of who is to become a validator.
+        #[schemars(with = "schema::PublicKey")]
+        key: PublicKey,
     }
 
     /// Where notifications begin.

@@ -8,6 +8,7 @@
 use std::borrow::Cow;
 
 use quorate_crypto::hex_bytes;
+use quorate_ledger::Failure;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
@@ -77,10 +78,10 @@ pub(crate) struct Operation;
 
 described!(Operation, {
     "type": "object",
-    "description": "One step of a transaction, told apart by `type`: `transfer` (`to`, `amount`), `put` (`key`, \
-        `value`), `delete` (`key`), `check` (`condition`: `key_absent`, `key_present`, `key_at_version` with \
-        `version`, `key_equals` with `value`; `key`) or `approve` (`change`: `validators`, each with `key` and \
-        `readiness`, or `parameters`).",
+    "description": "One step of a transaction, told apart by `type`: `transfer` (`to`: address, `amount`: decimal), `put` \
+        (`key`: bytes, `value`: bytes), `delete` (`key`: bytes), `check` (`condition`: `key_absent`, `key_present`, \
+        `key_at_version` with `version`: decimal, `key_equals` with `value`: bytes; `key`: bytes) or `approve` (`change`: \
+        `validators`, each with `key`: public key and `readiness`: object or `null`, or `parameters`).",
     "properties": { "type": { "enum": ["transfer", "put", "delete", "check", "approve"] } },
     "required": ["type"]
 });
@@ -124,8 +125,8 @@ pub(crate) struct Change;
 
 described!(Change, {
     "type": "object",
-    "description": "What an epoch changes when it begins, one of the two: `validators`, all keys from then on, or \
-        `parameters`, all of them from then on.",
+    "description": "What an epoch changes when it begins, one of the two: `validators`, a list of all public keys from then \
+        on, or `parameters`, all of them from then on.",
     "properties": {
         "validators": {
             "type": "array",
@@ -183,22 +184,65 @@ pub(crate) struct Receipt {
 /// How a transaction ended.
 pub(crate) struct Outcome;
 
-described!(Outcome, {
-    "type": "object",
-    "description": "How a transaction ended, told apart by `status`: `ok`, `fee_unpaid`, or `failed` at `operation` \
-        for `reason`.",
-    "properties": { "status": { "enum": ["ok", "fee_unpaid", "failed"] } },
-    "required": ["status"]
-});
+impl JsonSchema for Outcome {
+    fn schema_name() -> Cow<'static, str> {
+        "Outcome".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        let reason = |failure: Failure| serde_json::json!({ "const": failure.reason(), "description": meaning(failure) });
+        json_schema!({
+            "type": "object",
+            "description": "How a transaction ended, told apart by `status`: `ok`; `fee_unpaid`: the sender could not pay \
+                the fee, what it had was taken, and nothing else happened; or `failed`: the fee was paid, and nothing else \
+                happened, for the step at place `operation` (number, from 0) could not be done for `reason`.",
+            "properties": {
+                "status": { "enum": ["ok", "fee_unpaid", "failed"] },
+                "operation": { "type": "integer", "minimum": 0, "description": "Only with `failed`: which step, from 0." },
+                "reason": {
+                    "description": "Only with `failed`: why.",
+                    "oneOf": failures().map(reason).collect::<Vec<_>>()
+                }
+            },
+            "required": ["status"]
+        })
+    }
+}
+
+/// Every failure, in the order of its numbers in the format.
+fn failures() -> impl Iterator<Item = Failure> {
+    (0..=u8::MAX).map_while(|number| quorate_crypto::decode(&[number]).ok())
+}
+
+/// Which operation fails so, and why.
+fn meaning(failure: Failure) -> &'static str {
+    match failure {
+        Failure::InsufficientFunds => "`transfer`: the sender has less than that.",
+        Failure::BalanceOverflow => "`transfer`: the receiver would have 2^128 or more.",
+        Failure::NotOwner => "`put`, `delete`: the key belongs to another account.",
+        Failure::KeyNotFound => "`delete`, `check`: there is no such key.",
+        Failure::KeyExists => "`check` that a key is absent: it is there.",
+        Failure::WrongVersion => "`check` of a version: the key is at another.",
+        Failure::WrongValue => "`check` of a value: the key has another.",
+        Failure::NotValidator => "`approve`: the sender is no validator of the epoch.",
+        Failure::NotReady => "`approve`: a new validator comes without its statement that it is ready.",
+        Failure::ReadinessStale => {
+            "`approve`: such a statement names no checkpoint that one of the last 1,000 headers anchors. Make a new one."
+        }
+        Failure::ReadinessInvalid => {
+            "`approve`: such a statement is not the key's for this chain and this epoch. Make a new one."
+        }
+    }
+}
 
 /// What a transaction did to the state.
 pub(crate) struct Event;
 
 described!(Event, {
     "type": "object",
-    "description": "What a transaction did to the state, told apart by `type`: `transferred` (`from`, `to`, \
-        `amount`), `key_put` (`key`, `version`), `key_deleted` (`key`), `approved` (`validator`, `change`, \
-        `approvals`) or `epoch_ends` (`last`, `change`).",
+    "description": "What a transaction did to the state, told apart by `type`: `transferred` (`from`: address, `to`: \
+        address, `amount`: decimal), `key_put` (`key`: bytes, `version`: decimal), `key_deleted` (`key`: bytes), `approved` \
+        (`validator`: address, `change`: hash, `approvals`: number) or `epoch_ends` (`last`: number, `change`: hash).",
     "properties": {
         "type": { "enum": ["transferred", "key_put", "key_deleted", "approved", "epoch_ends"] }
     },

@@ -1,6 +1,6 @@
 //! Records of the state, and who keeps it, by which rules.
 
-use quorate_crypto::{Hash, PublicKey};
+use quorate_crypto::{Hash, PublicKey, Signature};
 use quorate_ledger::{
     Account, Amount, Epoch, EpochChange, Height, Parameters, ValidatorIndex, Version, decimal,
 };
@@ -147,6 +147,26 @@ pub(crate) struct Participation {
     pub(crate) to: Height,
     /// How many of these blocks have a commit certificate of their own.
     pub(crate) certificates: u64,
+}
+
+/// The statement of a key's holder that it is ready to be a validator.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub(crate) struct ReadinessAnswer {
+    /// The key asked about.
+    #[schemars(with = "schema::PublicKey")]
+    pub(crate) key: PublicKey,
+    /// The epoch in which it is taken.
+    #[schemars(with = "schema::Number")]
+    pub(crate) epoch: Epoch,
+    /// The height whose header anchors the checkpoint: it is taken in the 1,000 blocks above.
+    #[schemars(with = "schema::Number")]
+    pub(crate) height: Height,
+    /// The checkpoint that it names.
+    #[schemars(with = "schema::Hash")]
+    pub(crate) checkpoint: Hash,
+    /// The key's signature over chain, epoch and checkpoint.
+    #[schemars(with = "schema::Signature")]
+    pub(crate) signature: Signature,
 }
 
 /// An amount or `null`.

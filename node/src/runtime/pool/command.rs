@@ -10,13 +10,21 @@ use tokio::sync::oneshot;
 use super::super::handle::Submission;
 use super::fetch::Fetched;
 
+/// Transactions in one [`PoolCommand::Take`], so that what consensus asks waits for no more than these.
+pub(crate) const TAKE_MAX: usize = 256;
+
 /// What the pool's thread is asked.
 #[derive(Debug)]
 pub(crate) enum PoolCommand {
     /// A client's transaction; its signature is verified.
     Submit(Submission),
     /// Transactions of a peer, which keep the rules that need no state; their signatures are verified.
-    Take(Vec<Arc<Transaction>>),
+    Take {
+        /// At most [`TAKE_MAX`].
+        transactions: Vec<Arc<Transaction>>,
+        /// Takes how many of them are here then.
+        reply: oneshot::Sender<usize>,
+    },
     /// Make a block.
     Build {
         /// Its height.
@@ -88,7 +96,7 @@ impl PoolCommand {
     /// Whether it comes from clients or peers and may wait behind what consensus asks.
     pub(super) fn may_wait(&self) -> bool {
         match self {
-            Self::Submit(_) | Self::Take(_) | Self::Bodies { .. } | Self::Block { .. } => true,
+            Self::Submit(_) | Self::Take { .. } | Self::Bodies { .. } | Self::Block { .. } => true,
             Self::Build { .. }
             | Self::Check { .. }
             | Self::Fetched(_)

@@ -3,11 +3,7 @@
 //!
 //! Bounds: what has come for one proposal is at most a block; an answer longer than an honest one is not decoded.
 
-use std::{
-    collections::HashSet,
-    sync::{Arc, mpsc::SyncSender},
-    time::Duration,
-};
+use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use quorate_crypto::{Batch, Hash, PublicKey, decode, encode};
 use quorate_ledger::{Height, TRANSACTION_BYTES_LIMIT, Transaction};
@@ -15,7 +11,7 @@ use quorate_network::{Network, Target};
 use tokio::{task::JoinSet, time::Instant};
 
 use super::{
-    PoolCommand,
+    PoolCommand, PoolSender,
     room::{Room, Unfit},
 };
 use crate::wire::{ANSWER_BYTES, BODIES_PER_REQUEST_MAX, Bodies, Hashes, Request, Response};
@@ -59,7 +55,7 @@ pub(crate) struct Fetched {
 ///
 /// One source is asked after the other, the next when one has answered or has let [`PATIENCE`] run out; a late answer still
 /// counts. So whoever is silent or slow costs a moment, not the network's whole timeout.
-pub(super) async fn run(fetching: Fetching, network: Network, pool: SyncSender<PoolCommand>) {
+pub(super) async fn run(fetching: Fetching, network: Network, pool: PoolSender) {
     let Fetching { block, height, missing, room, sources } = fetching;
     let collected = collect(Wanted::new(missing, room), sources, network).await;
     // Verifying is work, and the pool's queue may be full: neither belongs on a thread of the async runtime.
@@ -132,7 +128,7 @@ impl Wanted {
 }
 
 /// Asks one validator for a whole block, and tells the pool if it is the one that was asked for.
-pub(super) async fn block(hash: Hash, from: PublicKey, network: Network, pool: SyncSender<PoolCommand>) {
+pub(super) async fn block(hash: Hash, from: PublicKey, network: Network, pool: PoolSender) {
     let answer = network.request(Target::Validator(from), encode(&Request::Block(hash))).await;
     let done = tokio::task::spawn_blocking(move || {
         let block = match answer.as_deref().map(decode::<Response>) {
@@ -183,7 +179,8 @@ fn bodies_in(answer: &[u8]) -> Option<Vec<Arc<Transaction>>> {
     }
     match decode::<Response>(answer) {
         Ok(Response::Bodies(Bodies(transactions))) => Some(transactions),
-        Ok(Response::Blocks(_) | Response::Block(_) | Response::Checkpoint(_)) | Err(_) => None,
+        Ok(Response::Blocks(_) | Response::Block(_) | Response::Checkpoint(_) | Response::Readiness(_))
+        | Err(_) => None,
     }
 }
 
@@ -346,6 +343,20 @@ mod tests {
         let mut wanted = Wanted::new(named(), Room::new(&parameters));
         let unfit = Unfit::Transaction { hash: bodies[0].hash(), size, max: size - 1 };
         assert_eq!(wanted.take(bodies[..1].to_vec()), Err(unfit));
+    }
+
+    /// > all its transactions are here, each is valid on its own
+    #[test]
+    fn a_body_whose_signature_is_bad_is_the_proposals_fault() {
+        let good = transactions(2, 0);
+        assert_eq!(verify(good.clone()), Ok(good.clone()));
+        let forged = Transaction::sign(good[0].payload().clone(), &SecretKey::from_seed([9; 32]));
+        let forged = Arc::new(forged);
+        let named = vec![Arc::clone(&good[1]), Arc::clone(&forged)];
+        let mut wanted =
+            Wanted::new(named.iter().map(|body| body.hash()).collect(), Room::new(&Parameters::default()));
+        assert_eq!(wanted.take(named.clone()), Ok(&named[..]), "it is what the header names");
+        assert_eq!(verify(wanted.found), Err(Unfit::Signature(forged.hash())));
     }
 
     #[test]

@@ -232,6 +232,18 @@ mod tests {
         Proposal { header, transactions }
     }
 
+    /// > Missing transactions are fetched, from the proposer and whoever sent the proposal first.
+    #[test]
+    fn the_proposer_is_asked_first_then_who_sent_the_proposal_then_the_others() {
+        let key = |seed| quorate_crypto::SecretKey::from_seed([seed; 32]).public();
+        let header = proposal_of(&[]).header;
+        let (proposer, [a, b, c]) = (header.proposer.0, [key(2), key(3), key(4)]);
+        let all = [a, b, proposer, c];
+        assert_eq!(sources(&header, c, &all), [proposer, c, a, b]);
+        assert_eq!(sources(&header, proposer, &all), [proposer, a, b, c]);
+        assert_eq!(sources(&header, c, &[a, b, c]), [c, a, b], "this node's own, or of another epoch");
+    }
+
     /// "Bodies are counted as they come": what is here leaves the rest of a block to what is not.
     #[test]
     fn bodies_that_are_here_take_room_from_those_that_are_fetched() {

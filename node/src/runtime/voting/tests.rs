@@ -3,13 +3,23 @@
 use std::{fs, path::Path};
 
 use prometheus_client::registry::Registry;
-use quorate_consensus::{pbft::Record, vote_log::Mark};
+use quorate_consensus::{Mono, pbft::Record, vote_log::Mark};
 use tempfile::TempDir;
 
 use super::*;
 
 const STARTED: UnixMillis = UnixMillis(1_000_000);
 const DRIFT_MS: u64 = 5_000;
+
+/// A clock that was right at the start and is, when the block below an epoch is of this time.
+fn right(below: UnixMillis) -> Now {
+    shows(below, below.millis_since(STARTED))
+}
+
+/// What the clocks of a process show that has run for so long.
+fn shows(wall: UnixMillis, ran_ms: u64) -> Now {
+    Now { mono: Mono(ran_ms * 1_000_000), wall }
+}
 
 fn key() -> SecretKey {
     SecretKey::from_seed([1; 32])
@@ -57,10 +67,11 @@ fn a_refused_key_votes_again_in_an_epoch_that_began_more_than_twice_the_drift_af
     // much.
     let (skewed, at) = (STARTED.plus_millis(DRIFT_MS + 1), STARTED.plus_millis(2 * DRIFT_MS));
     for (epoch, below) in [(1, UnixMillis(0)), (2, STARTED), (3, skewed), (4, at)] {
-        part.begin(Epoch(epoch), below, DRIFT_MS);
+        part.begin(Epoch(epoch), below, DRIFT_MS, right(below));
         assert!(part.voter(&set()).is_none(), "epoch {epoch} may have begun before this node was started");
     }
-    part.begin(Epoch(5), at.plus_millis(1), DRIFT_MS);
+    let after = at.plus_millis(1);
+    part.begin(Epoch(5), after, DRIFT_MS, right(after));
     assert!(part.voter(&set()).is_some());
     assert_eq!(part.silent_because(Epoch(5), &set()), None);
     assert!(matches!(part.log, NodeLog::Votes { .. }));
@@ -70,6 +81,41 @@ fn a_refused_key_votes_again_in_an_epoch_that_began_more_than_twice_the_drift_af
 fn a_key_never_votes_again_in_an_epoch_that_its_mark_has_promised() {
     let home = lost_log();
     let mut part = open(home.path());
-    part.begin(Epoch(0), STARTED.plus_millis(2 * DRIFT_MS + 1), DRIFT_MS);
+    let after = STARTED.plus_millis(2 * DRIFT_MS + 1);
+    part.begin(Epoch(0), after, DRIFT_MS, right(after));
     assert!(part.voter(&set()).is_none());
+}
+
+/// > The start is what the clock showed then, or what it shows now less the time since, whichever is later: a clock that was
+/// > behind and has been set corrects it.
+#[test]
+fn a_clock_that_is_set_after_the_start_corrects_the_start() {
+    const BEHIND_MS: u64 = 3_600_000;
+    const RAN_MS: u64 = 60_000;
+    let home = lost_log();
+    let mut part = open(home.path());
+    let start = STARTED.plus_millis(BEHIND_MS);
+    let now = shows(start.plus_millis(RAN_MS), RAN_MS);
+    // Begun while the key still signed: after what the clock said of the start, and before the start.
+    for (epoch, below) in [(1, start.plus_millis(2 * DRIFT_MS)), (2, STARTED.plus_millis(BEHIND_MS / 2))] {
+        part.begin(Epoch(epoch), below, DRIFT_MS, now);
+        assert!(part.voter(&set()).is_none(), "epoch {epoch} may have begun before this node was started");
+    }
+    part.begin(Epoch(3), start.plus_millis(2 * DRIFT_MS + 1), DRIFT_MS, now);
+    assert!(part.voter(&set()).is_some());
+}
+
+/// > A block later than the clock shows now by more than twice `max_clock_drift` shows that the clock is behind still, and
+/// > the key stays silent.
+#[test]
+fn a_key_does_not_begin_anew_by_a_clock_that_is_seen_to_be_behind() {
+    const RAN_MS: u64 = 60_000;
+    let home = lost_log();
+    let mut part = open(home.path());
+    let now = shows(STARTED.plus_millis(RAN_MS), RAN_MS);
+    let latest = now.wall.plus_millis(2 * DRIFT_MS);
+    part.begin(Epoch(1), latest.plus_millis(1), DRIFT_MS, now);
+    assert!(part.voter(&set()).is_none(), "an hour may have passed unseen before the start");
+    part.begin(Epoch(2), latest, DRIFT_MS, now);
+    assert!(part.voter(&set()).is_some());
 }
