@@ -22,7 +22,7 @@ use mark::MarkFile;
 const FRAME_TAG_BYTES: usize = 4;
 
 /// Records kept before the log asks to be compacted: low, so that every longer run compacts.
-const COMPACT_RECORDS: usize = 256;
+pub(crate) const COMPACT_RECORDS: usize = 256;
 
 /// The log of one replica. It survives the replica's process.
 #[derive(Debug)]
@@ -99,6 +99,11 @@ impl<R: BorshSerialize + BorshDeserialize + Clone> DiskLog<R> {
     /// Whether something was written that is not safe yet.
     pub(crate) fn is_dirty(&self) -> bool {
         self.appended || self.replacement.is_some()
+    }
+
+    /// How many records it has written since it was made smaller, with those that stayed.
+    pub(crate) fn len(&self) -> usize {
+        self.records
     }
 
     /// From the next write on the disk refuses, until a crash.
