@@ -104,6 +104,8 @@ pub(crate) struct Open {
     pub(crate) transaction: Arc<Transaction>,
     /// When it was made.
     pub(crate) made: Mono,
+    /// When a correct node said that it waits there, of those since faults stopped: it loses its pool no more.
+    pub(crate) accepted: Option<Mono>,
     /// The node that it was submitted at last.
     tried: usize,
 }
@@ -184,7 +186,7 @@ impl Clients {
         self.by_id.insert(transaction.id(), number);
         let copies = if self.random.chance(self.workload.double_permille) { 2 } else { 1 };
         let nodes: Vec<usize> = (0..copies).map(|_| self.random.index(chain.keys.len())).collect();
-        self.open.insert(number, Open { transaction, made: now, tried: nodes[0] });
+        self.open.insert(number, Open { transaction, made: now, accepted: None, tried: nodes[0] });
         (number, nodes)
     }
 
@@ -252,12 +254,18 @@ impl Clients {
         self.done
     }
 
-    /// A node says that a transaction is committed.
-    pub(crate) fn acknowledge(&mut self, id: Hash, height: Height) {
-        if let Some(number) = self.by_id.get(&id) {
-            self.open.remove(number);
-            self.acknowledged.insert(id, height);
+    /// A correct node says that a transaction waits there.
+    pub(crate) fn accepted(&mut self, number: u32, now: Mono) {
+        if let Some(open) = self.open.get_mut(&number) {
+            open.accepted.get_or_insert(now);
         }
+    }
+
+    /// A node says that a transaction is committed. When it was made, if that is news.
+    pub(crate) fn acknowledge(&mut self, id: Hash, height: Height) -> Option<Mono> {
+        let number = self.by_id.get(&id)?;
+        self.acknowledged.insert(id, height);
+        Some(self.open.remove(number)?.made)
     }
 
     /// Every transaction of which a node ever said that it is committed, and where.

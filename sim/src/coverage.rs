@@ -36,6 +36,7 @@ counters! {
     RUNS_WITH_REAL_SIGNATURES = "runs with real signatures";
     RUNS_WITH_PLANS = "runs with changes of epochs planned";
     RUNS_WITH_A_LIAR = "runs with a liar";
+    RUNS_THAT_MEASURED_A_RECOVERY = "runs that measured a recovery";
     RUNS_WITH_SEVERAL_LIARS = "runs with several liars";
     SIMULATED_SECONDS = "simulated seconds";
     EVENTS_OF_THE_SIMULATION = "events of the simulation";

@@ -8,7 +8,7 @@ use quorate_crypto::Hash;
 use quorate_ledger::{Block, Epoch, ExecutionOutcome, Height};
 
 use crate::coverage::Counter;
-use crate::observe::{Accusation, Vote};
+use crate::observe::{Accusation, Kept, Vote};
 use crate::wire::Parcel;
 
 /// Why a node wants to be woken.
@@ -46,9 +46,9 @@ pub(crate) enum Sighting {
         /// Hashes of the blocks in the ledger from height 1 to the tip.
         blocks: Vec<Hash>,
     },
-    /// Records with these votes are safe on its disk.
-    Kept(Vec<Vote>),
-    /// It has sent these votes, its own or what others had sent it.
+    /// Records with this are safe on its disk, in this order.
+    Kept(Vec<Kept>),
+    /// It has sent these votes, its own or what others had sent it, alone or in certificates and other messages.
     Sent(Vec<Vote>),
     /// It has gone over to this epoch, and has done all that the step before wanted.
     Began(Epoch),
@@ -95,6 +95,8 @@ pub(crate) struct Heard {
     pub(crate) vote: Vote,
     /// Whether it is surely one that the engine has counted, by what `docs/pbft.md` §8 says that it counts.
     pub(crate) counted: bool,
+    /// Whether it is of an earlier view, and counts if another vote of that view at its height has counted before.
+    pub(crate) continued: bool,
     /// Whether it came inside another message, which the engine may not have taken.
     pub(crate) inside: bool,
     /// Whether it is a NEW-VIEW whose blocks do not follow from its claims: one of the ways to be false by itself.

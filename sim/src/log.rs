@@ -14,7 +14,7 @@ use quorate_consensus::{Log, Promise, Promised, vote_log::Image};
 use quorate_ledger::Epoch;
 
 use crate::faults::MarkFault;
-use crate::observe::Vote;
+use crate::observe::Kept;
 use crate::random::Random;
 use mark::MarkFile;
 
@@ -22,7 +22,7 @@ use mark::MarkFile;
 const FRAME_TAG_BYTES: usize = 4;
 
 /// Records kept before the log asks to be compacted: low, so that every longer run compacts.
-const COMPACT_RECORDS: usize = 256;
+pub(crate) const COMPACT_RECORDS: usize = 256;
 
 /// The log of one replica. It survives the replica's process.
 #[derive(Debug)]
@@ -33,10 +33,10 @@ pub(crate) struct DiskLog<R> {
     synced: usize,
     /// Whether something was appended since.
     appended: bool,
-    /// The votes in there.
-    votes: Vec<Vote>,
-    /// Which votes a record keeps.
-    kept: fn(&R) -> Vec<Vote>,
+    /// What there is in there that votes are or rest on.
+    appended_kept: Vec<Kept>,
+    /// What a record keeps of that.
+    kept: fn(&R) -> Vec<Kept>,
     /// What a record promises.
     promises: fn(&R) -> Option<Promise>,
     /// The highest promise in there, and the highest that the mark has.
@@ -72,7 +72,7 @@ pub(crate) enum Found<R> {
 
 impl<R: BorshSerialize + BorshDeserialize + Clone> DiskLog<R> {
     /// The log of a replica that never ran.
-    pub(crate) fn new(id: u64, kept: fn(&R) -> Vec<Vote>, promises: fn(&R) -> Option<Promise>) -> Self {
+    pub(crate) fn new(id: u64, kept: fn(&R) -> Vec<Kept>, promises: fn(&R) -> Option<Promise>) -> Self {
         let mut bytes = [0; 16];
         bytes[..8].copy_from_slice(&id.to_le_bytes());
         let image = Image::new(bytes);
@@ -82,7 +82,7 @@ impl<R: BorshSerialize + BorshDeserialize + Clone> DiskLog<R> {
             image,
             synced,
             appended: false,
-            votes: Vec::new(),
+            appended_kept: Vec::new(),
             kept,
             promises,
             promise: Promise::default(),
@@ -99,6 +99,11 @@ impl<R: BorshSerialize + BorshDeserialize + Clone> DiskLog<R> {
     /// Whether something was written that is not safe yet.
     pub(crate) fn is_dirty(&self) -> bool {
         self.appended || self.replacement.is_some()
+    }
+
+    /// How many records it has written since it was made smaller, with those that stayed.
+    pub(crate) fn len(&self) -> usize {
+        self.records
     }
 
     /// From the next write on the disk refuses, until a crash.
@@ -124,8 +129,8 @@ impl<R: BorshSerialize + BorshDeserialize + Clone> DiskLog<R> {
         self.appended = false;
     }
 
-    /// The fsync comes back, of the log and then, where a promise rises, of the mark. Returns the votes that are safe now.
-    pub(crate) fn sync(&mut self) -> io::Result<Vec<Vote>> {
+    /// The fsync comes back, of the log and then, where a promise rises, of the mark. Returns what is safe now.
+    pub(crate) fn sync(&mut self) -> io::Result<Vec<Kept>> {
         if self.failing == Some(Failing::Sync) {
             return Err(io::Error::other("the simulated disk does not sync"));
         }
@@ -144,7 +149,7 @@ impl<R: BorshSerialize + BorshDeserialize + Clone> DiskLog<R> {
         }
         self.synced = self.image.bytes().len();
         self.appended = false;
-        Ok(std::mem::take(&mut self.votes))
+        Ok(std::mem::take(&mut self.appended_kept))
     }
 
     /// The process or the machine dies: of what was not safe, any number of bytes may have reached the disk. Says whether
@@ -169,7 +174,7 @@ impl<R: BorshSerialize + BorshDeserialize + Clone> DiskLog<R> {
         let replacement = self.replacement.take().filter(|_| whole && random.chance(500));
         let bytes = replacement.map_or_else(|| self.image.bytes()[..end].to_vec(), |it| it.bytes().to_vec());
         self.appended = false;
-        self.votes.clear();
+        self.appended_kept.clear();
         self.failing = None;
         // Nobody knows whether a mark whose sync failed is there.
         if std::mem::take(&mut self.half_marked) && random.chance(500) {
@@ -278,7 +283,7 @@ impl<R: BorshSerialize + BorshDeserialize + Clone> Log<R> for DiskLog<R> {
         self.image.append(records)?;
         self.records += records.len();
         self.appended = true;
-        self.votes.extend(records.iter().flat_map(self.kept));
+        self.appended_kept.extend(records.iter().flat_map(self.kept));
         let promise = records.iter().filter_map(self.promises).max();
         self.promise = self.promise.max(promise.unwrap_or_default());
         Ok(())
@@ -320,7 +325,7 @@ mod tests {
     use quorate_ledger::{Epoch, Height, ValidatorIndex, View};
 
     use super::*;
-    use crate::observe::{Slot, VoteKind};
+    use crate::observe::{Slot, Vote, VoteKind};
     use crate::random::Stream;
 
     fn random(seed: u64) -> Random {
@@ -334,14 +339,14 @@ mod tests {
         }
     }
 
-    fn vote(record: &u32) -> Vote {
+    fn vote(record: &u32) -> Kept {
         let slot = Slot {
             kind: VoteKind::Prepare,
             epoch: Epoch(0),
             view: View(0),
             height: Height(u64::from(*record)),
         };
-        Vote { signer: ValidatorIndex(0), slot, target: Hash::of(&record.to_le_bytes()) }
+        Kept::Vote(Vote { signer: ValidatorIndex(0), slot, target: Hash::of(&record.to_le_bytes()) })
     }
 
     /// A log that its key's mark names: a process has started once.

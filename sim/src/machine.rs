@@ -11,7 +11,7 @@ use crate::faults::{MarkFault, Point};
 use crate::liar::{Lie, Plot};
 use crate::log::{DiskLog, Found};
 use crate::monotonic::Monotonic;
-use crate::observe::Vote;
+use crate::observe::Kept;
 use crate::random::{Random, Stream};
 
 /// How long a node's own work takes, in microseconds.
@@ -125,7 +125,7 @@ impl<R: borsh::BorshSerialize + borsh::BorshDeserialize + Clone + Promised> Mach
         timing: Timing,
         clock_offset_max_ms: u64,
         lies: Vec<Lie>,
-        kept: fn(&R) -> Vec<Vote>,
+        kept: fn(&R) -> Vec<Kept>,
     ) -> Self {
         let mut random = Random::new(chain.seed, Stream::Node(number));
         let ahead_ms = random.within(&(0..=clock_offset_max_ms)) as i64;

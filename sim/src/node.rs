@@ -138,6 +138,6 @@ impl<E: Deceptive> Node<E> {
 
     /// How much the running process holds on to.
     pub(crate) fn sizes(&self) -> Option<Sizes> {
-        self.process.as_ref().map(Process::sizes)
+        self.process.as_ref().map(|process| process.sizes(self.machine.log.len()))
     }
 }

@@ -9,8 +9,11 @@ use quorate_consensus::{
     Engine, Evidence, Scope, evidence,
     pbft::{Message, Pbft, Record, message},
 };
-use quorate_crypto::{Hash, PublicKey, encode};
-use quorate_ledger::{CommitPayload, Epoch, Height, ValidatorIndex, View};
+use quorate_crypto::{Hash, MultiSignature, PublicKey, encode};
+use quorate_ledger::{
+    CheckpointCertificate, CheckpointPayload, CommitCertificate, CommitPayload, Epoch, Height,
+    ValidatorIndex, View,
+};
 
 use crate::check::choice::Claimed;
 use crate::check::formats::result_hash;
@@ -76,6 +79,27 @@ impl fmt::Display for Vote {
     }
 }
 
+/// What a record keeps that votes are or rest on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Kept {
+    /// A vote, of anybody.
+    Vote(Vote),
+    /// A block was accepted.
+    Accepted {
+        /// Epoch, view and height of where, and the block, as votes name them.
+        payload: CommitPayload,
+        /// Whether its body is in the record; else it is in an earlier one.
+        whole: bool,
+    },
+    /// PREPAREs, with which a block is prepared.
+    Prepared {
+        /// What was signed.
+        payload: CommitPayload,
+        /// By whom.
+        signatures: MultiSignature,
+    },
+}
+
 /// What one validator accuses another of.
 #[derive(Clone, Debug)]
 pub(crate) struct Accusation {
@@ -135,14 +159,17 @@ pub trait Observed: Engine {
     /// Who signed a message, in which epoch; nobody signs a few.
     fn signer(message: &Self::Message) -> Option<(Epoch, ValidatorIndex)>;
 
+    /// All other votes that can be read off it: in certificates, and in what is held of others.
+    fn shown(message: &Self::Message) -> Vec<Vote>;
+
     /// The votes that come inside of it, and count as if they came by themselves: VIEW-CHANGEs in a NEW-VIEW.
     fn carried(message: &Self::Message) -> Vec<Vote>;
 
     /// Whether it is a NEW-VIEW that proposes what does not follow from what it rests on.
     fn proposes_wrongly(message: &Self::Message) -> bool;
 
-    /// The votes that a record keeps, each with its signer, those of others with them.
-    fn kept(record: &Self::Record) -> Vec<Vote>;
+    /// What a record keeps, in order: votes each with its signer, those of others with them.
+    fn kept(record: &Self::Record) -> Vec<Kept>;
 
     /// One line about a message, for the trace.
     fn describe(message: &Self::Message) -> String;
@@ -157,8 +184,23 @@ impl Observed for Pbft {
             Message::Checkpoint(it) => vec![checkpoint(it)],
             Message::ViewChange(it) => vec![view_change(it)],
             Message::NewView(it) => vec![new_view(it)],
-            // What others hold of somebody was sent before.
             Message::Status(_) | Message::Recall(_) | Message::Holdings(_) => Vec::new(),
+        }
+    }
+
+    fn shown(message: &Message) -> Vec<Vote> {
+        match message {
+            Message::PrePrepare(it) => it.anchor.iter().flat_map(|it| in_checkpoint(it)).collect(),
+            Message::Prepare(_) | Message::Commit(_) | Message::Checkpoint(_) | Message::Recall(_) => {
+                Vec::new()
+            }
+            Message::ViewChange(it) => in_proof(&it.proof).collect(),
+            Message::NewView(it) => in_new_view(it).collect(),
+            Message::Status(it) => {
+                let commits = it.certificate.iter().flat_map(in_commit);
+                commits.chain(it.checkpoint.iter().flat_map(in_checkpoint)).collect()
+            }
+            Message::Holdings(it) => it.statements.iter().flat_map(in_statement).collect(),
         }
     }
 
@@ -193,22 +235,35 @@ impl Observed for Pbft {
         claimed.proposes_wrongly()
     }
 
-    fn kept(record: &Record) -> Vec<Vote> {
+    fn kept(record: &Record) -> Vec<Kept> {
+        // At the primary the PREPARE is its own vote, and a restart finds it there.
+        let accepted = |payload, whole, prepare: &Option<message::Vote>| {
+            let vote = prepare.iter().map(|it| Kept::Vote(vote(VoteKind::Prepare, it)));
+            std::iter::once(Kept::Accepted { payload, whole }).chain(vote).collect()
+        };
         match record {
             Record::Voted { kind: evidence::VoteKind::Prepare, vote: it } => {
-                vec![vote(VoteKind::Prepare, it)]
+                vec![Kept::Vote(vote(VoteKind::Prepare, it))]
             }
             Record::Voted { kind: evidence::VoteKind::Commit, vote: it } => {
-                vec![vote(VoteKind::Commit, it)]
+                vec![Kept::Vote(vote(VoteKind::Commit, it))]
             }
-            Record::Checkpointed(it) => vec![checkpoint(it)],
-            // At the primary that is its own vote, and a restart finds it there.
-            Record::Accepted { prepare: it, .. } | Record::AcceptedAgain { prepare: it, .. } => {
-                it.iter().map(|it| vote(VoteKind::Prepare, it)).collect()
+            Record::Checkpointed(it) => vec![Kept::Vote(checkpoint(it))],
+            Record::Accepted { block, view, prepare, .. } => {
+                let (header, view) = (block.header(), *view);
+                let (epoch, height) = (header.epoch, header.height);
+                accepted(CommitPayload { epoch, view, height, block: block.hash() }, true, prepare)
             }
-            Record::ViewChanged(it) => vec![view_change(it)],
-            Record::NewView(it) => it.payload.changes.iter().map(request).chain([new_view(it)]).collect(),
-            Record::Dropped { .. } | Record::Prepared { .. } | Record::Abstained { .. } => Vec::new(),
+            Record::AcceptedAgain { payload, prepare, .. } => accepted(*payload, false, prepare),
+            Record::Prepared { payload, signatures } => {
+                vec![Kept::Prepared { payload: *payload, signatures: signatures.clone() }]
+            }
+            Record::ViewChanged(it) => vec![Kept::Vote(view_change(it))],
+            Record::NewView(it) => {
+                let requests = it.payload.changes.iter().map(request);
+                requests.chain([new_view(it)]).map(Kept::Vote).collect()
+            }
+            Record::Dropped { .. } | Record::Abstained { .. } => Vec::new(),
         }
     }
 
@@ -246,9 +301,50 @@ impl Observed for Pbft {
 }
 
 fn vote(kind: VoteKind, vote: &message::Vote) -> Vote {
-    let payload = &vote.payload;
-    let slot = Slot { kind, epoch: payload.epoch, view: payload.view, height: payload.height };
-    Vote { signer: vote.signer, slot, target: payload.block }
+    Vote { signer: vote.signer, slot: slot_of(kind, &vote.payload), target: vote.payload.block }
+}
+
+/// Where a PREPARE or COMMIT of this payload is cast.
+pub(crate) fn slot_of(kind: VoteKind, payload: &CommitPayload) -> Slot {
+    Slot { kind, epoch: payload.epoch, view: payload.view, height: payload.height }
+}
+
+/// The votes that make a commit certificate.
+pub(crate) fn in_commit(certificate: &CommitCertificate) -> impl Iterator<Item = Vote> {
+    let payload = &certificate.payload;
+    in_certificate(slot_of(VoteKind::Commit, payload), payload.block, &certificate.signatures)
+}
+
+/// The votes that make the certificate of a checkpoint.
+pub(crate) fn in_checkpoint(certificate: &CheckpointCertificate) -> impl Iterator<Item = Vote> {
+    let payload = &certificate.payload;
+    in_certificate(result_slot(payload), result_hash(payload), &certificate.signatures)
+}
+
+fn in_certificate(slot: Slot, target: Hash, signatures: &MultiSignature) -> impl Iterator<Item = Vote> {
+    let place = |signer| ValidatorIndex(u16::try_from(signer).expect("a set has at most 200 places"));
+    signatures.signers().iter().map(move |signer| Vote { signer: place(signer), slot, target })
+}
+
+fn in_proof(proof: &message::Proof) -> impl Iterator<Item = Vote> {
+    let prepared = proof.prepared.iter().flat_map(|it| {
+        in_certificate(slot_of(VoteKind::Prepare, &it.payload), it.payload.block, &it.signatures)
+    });
+    proof.base.iter().flat_map(in_commit).chain(prepared)
+}
+
+fn in_new_view(new_view: &message::NewView) -> impl Iterator<Item = Vote> {
+    new_view.payload.changes.iter().map(request).chain(in_proof(&new_view.payload.proof))
+}
+
+fn in_statement(statement: &message::Statement) -> Vec<Vote> {
+    match statement {
+        message::Statement::Prepare(it) => vec![vote(VoteKind::Prepare, it)],
+        message::Statement::Commit(it) => vec![vote(VoteKind::Commit, it)],
+        message::Statement::Checkpoint(it) => vec![checkpoint(it)],
+        message::Statement::ViewChange(it) => vec![request(it)],
+        message::Statement::NewView(it) => std::iter::once(new_view(it)).chain(in_new_view(it)).collect(),
+    }
 }
 
 fn view_change(change: &message::ViewChange) -> Vote {
@@ -279,8 +375,107 @@ fn new_view(new_view: &message::NewView) -> Vote {
 }
 
 fn checkpoint(vote: &message::CheckpointVote) -> Vote {
-    let payload = &vote.payload;
-    let slot =
-        Slot { kind: VoteKind::Checkpoint, epoch: payload.epoch, view: View(0), height: payload.height };
-    Vote { signer: vote.signer, slot, target: result_hash(payload) }
+    Vote { signer: vote.signer, slot: result_slot(&vote.payload), target: result_hash(&vote.payload) }
+}
+
+/// Where the CHECKPOINT of a result is cast.
+pub(crate) fn result_slot(payload: &CheckpointPayload) -> Slot {
+    Slot { kind: VoteKind::Checkpoint, epoch: payload.epoch, view: View(0), height: payload.height }
+}
+
+#[cfg(test)]
+mod tests {
+    use quorate_crypto::Signature;
+
+    use super::*;
+
+    const SIGNATURE: [u8; 64] = [7; 64];
+
+    fn signatures(signers: &[usize]) -> MultiSignature {
+        MultiSignature::from_votes(4, signers.iter().map(|it| (*it, Signature::from_bytes(SIGNATURE))))
+    }
+
+    fn payload(view: u64) -> CommitPayload {
+        CommitPayload { epoch: Epoch(0), view: View(view), height: Height(3), block: Hash::of(b"block") }
+    }
+
+    fn requested(signer: u16) -> message::Request {
+        let base = message::BaseClaim { height: Height(2), block: Hash::of(b"base") };
+        let payload =
+            message::ViewChangePayload { epoch: Epoch(0), view: View(5), base, prepared: Vec::new() };
+        let signature = Signature::from_bytes(SIGNATURE);
+        message::Request { payload, signer: ValidatorIndex(signer), signature }
+    }
+
+    /// Kinds and signers.
+    fn shown(message: &Message) -> Vec<(VoteKind, u16)> {
+        Pbft::shown(message).iter().map(|vote| (vote.slot.kind, vote.signer.0)).collect()
+    }
+
+    #[test]
+    fn every_signature_that_a_message_holds_of_others_is_shown() {
+        let commit = CommitCertificate { payload: payload(1), signatures: signatures(&[0, 2]) };
+        let result = CheckpointPayload {
+            epoch: Epoch(0),
+            height: Height(2),
+            block: Hash::ZERO,
+            state_root: Hash::ZERO,
+            receipts_root: Hash::ZERO,
+            next_validators: Hash::ZERO,
+        };
+        let checkpoint = CheckpointCertificate { payload: result, signatures: signatures(&[1]) };
+        let status = message::StatusReport {
+            epoch: Epoch(0),
+            view: View(1),
+            active: true,
+            delivered: Height(3),
+            certificate: Some(commit.clone()),
+            stable: Height(2),
+            checkpoint: Some(checkpoint),
+            heights: Vec::new(),
+            checkpoints: Vec::new(),
+        };
+        let told = shown(&Message::Status(Box::new(status)));
+        assert_eq!(told, [(VoteKind::Commit, 0), (VoteKind::Commit, 2), (VoteKind::Checkpoint, 1)]);
+
+        let proof = message::Proof { base: Some(commit), prepared: Vec::new() };
+        let new_view = message::NewView {
+            payload: message::NewViewPayload {
+                epoch: Epoch(0),
+                view: View(5),
+                changes: vec![requested(1), requested(3)],
+                proof,
+                blocks: Vec::new(),
+            },
+            signer: ValidatorIndex(1),
+            signature: Signature::from_bytes(SIGNATURE),
+        };
+        let inside = [
+            (VoteKind::ViewChange, 1),
+            (VoteKind::ViewChange, 3),
+            (VoteKind::Commit, 0),
+            (VoteKind::Commit, 2),
+        ];
+        assert_eq!(shown(&Message::NewView(Box::new(new_view.clone()))), inside);
+
+        let vote = message::Vote {
+            payload: payload(1),
+            signer: ValidatorIndex(2),
+            signature: Signature::from_bytes(SIGNATURE),
+        };
+        let statements = vec![
+            message::Statement::Prepare(vote.clone()),
+            message::Statement::Commit(vote),
+            message::Statement::ViewChange(Box::new(requested(2))),
+            message::Statement::NewView(Box::new(new_view)),
+        ];
+        let holdings = message::Holdings { epoch: Epoch(0), nonce: 1, statements };
+        let own = [
+            (VoteKind::Prepare, 2),
+            (VoteKind::Commit, 2),
+            (VoteKind::ViewChange, 2),
+            (VoteKind::NewView, 1),
+        ];
+        assert_eq!(shown(&Message::Holdings(Box::new(holdings))), [&own[..], &inside[..]].concat());
+    }
 }

@@ -102,6 +102,7 @@ enum Turn<M> {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Sizes {
     pub(crate) inbox: usize,
+    pub(crate) log: usize,
     pub(crate) records: usize,
     pub(crate) accepted: usize,
     pub(crate) bodies: usize,
@@ -223,9 +224,10 @@ impl<E: Deceptive> Process<E> {
         &self.candidates.rules().parameters
     }
 
-    /// How much it holds on to.
-    pub(crate) fn sizes(&self) -> Sizes {
+    /// How much it holds on to, with a log of so many records.
+    pub(crate) fn sizes(&self, log: usize) -> Sizes {
         Sizes {
+            log,
             inbox: self.inbox.len(),
             records: self.replica.records().len(),
             accepted: self.replica.current().accepted().len(),

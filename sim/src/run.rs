@@ -9,30 +9,31 @@ mod reads;
 mod settle;
 mod strike;
 
+use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::Arc;
 
 use quorate_consensus::Mono;
 use quorate_crypto::model::Modelled;
-use quorate_ledger::Height;
+use quorate_ledger::{Height, UnixMillis};
 
 use crate::check::{Checks, Violation};
 use crate::client::Clients;
 use crate::coverage::{Counter, Coverage};
-use crate::effect::{Death, Effect, Effects, Sighting, Wake};
+use crate::effect::{Effect, Effects, Sighting, Wake};
 use crate::liar::{Deceptive, Plot};
 use crate::machine::{Chain, Machine};
 use crate::network::Network;
 use crate::node::Node;
-use crate::observe::VoteKind;
+use crate::observe::{Kept, VoteKind};
 use crate::queue::Queue;
 use crate::random::{Random, Stream};
 use crate::scenario::Scenario;
 use crate::trace::{Place, Trace};
 use crate::wire::Parcel;
 use operators::Operators;
-pub use outcome::{Failure, Report};
+pub use outcome::{Failure, Inclusion, Report};
 
 /// How often it is seen whether everything has its outcome, once faults have stopped.
 const PROBE_MS: u64 = 100;
@@ -44,6 +45,9 @@ const TWIN_TURN_NS: u64 = 3_000_000_000;
 const BOTH_TWINS_OF_16: u64 = 5;
 /// 2^64 by the golden ratio, whose high bits mix what it is multiplied with.
 const GOLDEN_RATIO: u64 = 0x9E37_79B9_7F4A_7C15;
+const IN_TIME: &str = "a committed block is not further ahead of all clocks than clocks may be apart";
+/// A liar's machine runs the production engine.
+const LIARS_LIVE: &str = "nothing panics on a liar's machine either, whatever it says to others";
 /// For so long a crash counts as being together with a view change.
 const TOGETHER_MS: u64 = 2_000;
 
@@ -75,11 +79,7 @@ impl Scenario {
         let _modelled = (!self.real_signatures).then(Modelled::begin);
         let mut simulation = Simulation::<E>::new(self, traced);
         let outcome = catch_unwind(AssertUnwindSafe(|| simulation.run()));
-        let outcome = outcome.unwrap_or_else(|panic| {
-            let text = panic.downcast_ref::<String>().map(String::as_str);
-            let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("without a text");
-            Err(Violation::new("nothing panics", text))
-        });
+        let outcome = outcome.unwrap_or_else(|panic| Err(Violation::new("nothing panics", text_of(&*panic))));
         match outcome {
             Ok(()) => Ok(simulation.report()),
             Err(violation) => {
@@ -88,6 +88,12 @@ impl Scenario {
             }
         }
     }
+}
+
+/// What a panic says.
+fn text_of(panic: &(dyn Any + Send)) -> &str {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("without a text")
 }
 
 /// What can happen next.
@@ -125,8 +131,9 @@ struct Arrival<M> {
 
 struct Simulation<'a, E: Deceptive> {
     scenario: &'a Scenario,
-    /// [`Scenario::bound_ms`], which every probe asks for.
+    /// [`Scenario::bound_ms`] and [`Scenario::inclusion_ms`], which every probe asks for.
     bound_ms: u64,
+    inclusion_ms: u64,
     chain: Arc<Chain>,
     queue: Queue<Happening<E::Message>>,
     network: Network,
@@ -145,6 +152,8 @@ struct Simulation<'a, E: Deceptive> {
     /// For what is nobody's own: the pauses of a restart of all.
     random: Random,
     committed_at_ms: Vec<u64>,
+    /// The latest time that a correct node's clock showed when clocks were last set.
+    latest: UnixMillis,
     /// When a process last died.
     died: Option<Mono>,
     calm: Option<Calm>,
@@ -167,12 +176,12 @@ struct Simulation<'a, E: Deceptive> {
 #[derive(Clone, Copy)]
 struct Calm {
     since: Mono,
-    /// The height then.
-    height: Height,
     /// How many blocks some correct node lacked that runs.
     behind: u64,
-    /// When the first block was committed since.
-    recovered: Option<Mono>,
+    /// When the first block was committed since, and the last.
+    committed: Option<(Mono, Mono)>,
+    /// Of what clients submitted, the one that took longest to be committed since.
+    slowest: Option<Inclusion>,
 }
 
 impl<'a, E: Deceptive> Simulation<'a, E> {
@@ -199,6 +208,7 @@ impl<'a, E: Deceptive> Simulation<'a, E> {
         Self {
             scenario,
             bound_ms: scenario.bound_ms(),
+            inclusion_ms: scenario.inclusion_ms(),
             queue: Queue::new(),
             network: Network::new(scenario.seed, machines, scenario.network.clone()),
             nodes: members.enumerate().map(machine).map(Node::new).collect(),
@@ -211,6 +221,7 @@ impl<'a, E: Deceptive> Simulation<'a, E> {
             trace: traced.then(Trace::default),
             random: Random::new(scenario.seed, Stream::World),
             committed_at_ms: Vec::new(),
+            latest: UnixMillis(0),
             died: None,
             calm: None,
             silent_since: None,
@@ -301,16 +312,16 @@ impl<'a, E: Deceptive> Simulation<'a, E> {
         &mut self,
         index: usize,
         act: impl FnOnce(&mut Node<E>, &mut Effects<E::Message>) -> T,
-    ) -> Result<Option<T>, Violation> {
+    ) -> Result<T, Violation> {
         let mut effects = Effects::new(self.trace.is_some(), std::mem::take(&mut self.spare));
         let lies = !self.checks.is_correct(index);
         let node = &mut self.nodes[index];
+        // Under a liar's mask works the production engine, on what any engine may be sent: it panics no more than others do.
         let result = if lies {
-            // What a liar makes of its own machine is its own affair: it starts again.
             let result = catch_unwind(AssertUnwindSafe(|| act(node, &mut effects)));
-            result.inspect_err(|_| effects.die(Death::Struck)).ok()
+            result.map_err(|panic| Violation::new(LIARS_LIVE, text_of(&*panic)))?
         } else {
-            Some(act(node, &mut effects))
+            act(node, &mut effects)
         };
         let mut effects = effects.into_list();
         for effect in effects.drain(..) {
@@ -382,11 +393,12 @@ impl<'a, E: Deceptive> Simulation<'a, E> {
         self.checks.see(index, sighting)?;
         let correct = self.checks.is_correct(index);
         if self.checks.chain.height() > before {
+            self.is_in_time()?;
             self.count_epochs();
             let now = self.queue.now();
             self.committed_at_ms.push(now.0 / 1_000_000);
             if let Some(calm) = &mut self.calm {
-                calm.recovered.get_or_insert(now);
+                calm.committed = Some((calm.committed.map_or(now, |(first, _)| first), now));
             }
         }
         if !correct {
@@ -394,12 +406,20 @@ impl<'a, E: Deceptive> Simulation<'a, E> {
         }
         match sighting {
             Sighting::Executed { block, .. } => {
+                let now = self.queue.now();
                 for transaction in block.transactions() {
-                    self.clients.acknowledge(transaction.id(), block.height());
+                    let made = self.clients.acknowledge(transaction.id(), block.height());
+                    if let (Some(made), Some(calm)) = (made, &mut self.calm) {
+                        let after_ms = now.0.saturating_sub(made.max(calm.since).0) / 1_000_000;
+                        let inclusion = Inclusion { after_ms, bound_ms: self.bound_ms };
+                        calm.slowest = calm.slowest.max(Some(inclusion));
+                    }
                 }
             }
-            Sighting::Kept(votes) => {
-                let entered = votes.iter().filter(|vote| vote.slot.kind == VoteKind::NewView).count();
+            Sighting::Kept(kept) => {
+                let starts =
+                    |it: &&Kept| matches!(it, Kept::Vote(vote) if vote.slot.kind == VoteKind::NewView);
+                let entered = kept.iter().filter(starts).count();
                 (0..entered).for_each(|_| self.count_view_change());
             }
             Sighting::Accuses(accusation) => self.coverage.count(accusation.counter),
@@ -415,6 +435,26 @@ impl<'a, E: Deceptive> Simulation<'a, E> {
             | Sighting::Wrong { .. } => {}
         }
         Ok(())
+    }
+
+    /// The latest time that a correct node's clock has ever shown: between the times at which clocks are set they go on.
+    fn latest(&self) -> UnixMillis {
+        let now = self.queue.now();
+        let correct = self.nodes.iter().enumerate().filter(|(index, _)| self.checks.is_correct(*index));
+        let shown = correct.map(|(_, node)| node.machine.clocks(node.machine.local(now)).wall);
+        shown.fold(self.latest, Ord::max)
+    }
+
+    /// Whoever accepted the newest block had a clock that its time was not too far ahead of.
+    fn is_in_time(&self) -> Result<(), Violation> {
+        let chain = &self.checks.chain;
+        let drift_max_ms = chain.epochs.newest().parameters.max_clock_drift_ms;
+        let (time, latest) = (chain.time(), self.latest());
+        if time <= latest.plus_millis(drift_max_ms) {
+            return Ok(());
+        }
+        let detail = format!("block {} is of {time}, no correct clock was past {latest}", chain.height());
+        Err(Violation::new(IN_TIME, detail))
     }
 
     /// A correct node has entered a view: what goes on meanwhile?
@@ -462,5 +502,36 @@ impl<'a, E: Deceptive> Simulation<'a, E> {
         if let Some(trace) = &mut self.trace {
             trace.line(self.queue.now(), place, what);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use quorate_consensus::pbft::Pbft;
+
+    use super::*;
+    use crate::liar::Lie;
+
+    #[test]
+    fn a_panic_on_a_liars_machine_is_caught() {
+        let scenario = Scenario::new("", 4, 1).liar(1, &[Lie::Censor]);
+        let mut simulation = Simulation::<Pbft>::new(&scenario, false);
+        let stepped = simulation.step(1, |_, _| -> () { panic!("what liars say to each other") });
+        let wrong = stepped.expect_err("it is no affair of its own");
+        assert_eq!((wrong.claim, wrong.detail.as_str()), (LIARS_LIVE, "what liars say to each other"));
+    }
+
+    #[test]
+    fn a_block_further_ahead_than_clocks_may_be_apart_is_caught() {
+        let scenario = Scenario::new("", 4, 1).clock_offset_max_ms(0);
+        let drift_max_ms = scenario.parameters.max_clock_drift_ms as i64;
+        // The genesis is of the time at which the clocks stand.
+        let behind = |by_ms: i64| {
+            let mut simulation = Simulation::<Pbft>::new(&scenario, false);
+            simulation.nodes.iter_mut().for_each(|node| node.machine.jump_clock(-by_ms));
+            simulation.is_in_time()
+        };
+        assert!(behind(drift_max_ms).is_ok());
+        assert!(behind(drift_max_ms + 1).is_err());
     }
 }

@@ -14,6 +14,7 @@ use crate::client::{Workload, account_keys, start_balances};
 use crate::faults::{Fault, NetworkFaults, Scheduled};
 use crate::liar::{LiarPlan, Lie};
 use crate::machine::{Chain, Timing};
+use bounds::LIFETIME_MAX_MS;
 pub use change::{Approvers, Change, Plan};
 
 /// What the simulated wall clocks show at the start.
@@ -54,7 +55,7 @@ impl Scenario {
             name: name.to_owned(),
             nodes,
             seed,
-            parameters: Parameters::default(),
+            parameters: calm_parameters(),
             network: NetworkFaults::calm(),
             script: Vec::new(),
             liars: Vec::new(),
@@ -200,6 +201,11 @@ impl Scenario {
         let liars = (0..keys.len()).map(|member| !self.lies_of(member).is_empty()).collect();
         Arc::new(Chain { seed: self.seed, genesis, keys, liars })
     }
+}
+
+/// Those of a run for which nothing else is said: the default, but for transactions that do not expire while it lasts.
+fn calm_parameters() -> Parameters {
+    Parameters { transaction_lifetime_max_ms: LIFETIME_MAX_MS, ..Parameters::default() }
 }
 
 /// The most validators of a set that can be faulty.

@@ -3,20 +3,21 @@
 use std::collections::BTreeMap;
 
 use quorate_crypto::Hash;
-use quorate_ledger::{Account, Amount, Block, ExecutionOutcome, Height, UnixMillis};
+use quorate_ledger::{Account, Amount, Anchor, Block, ExecutionOutcome, Height, UnixMillis};
 
 use super::Violation;
 use super::balances::Balances;
+use super::block::{Below, genesis_anchor};
 use super::epochs::{EpochCheck, Expected};
-use super::formats::{header_hash, transaction_hash, transaction_id};
+use super::formats::{Named, result_hash};
 use super::keys::Keys;
 use crate::machine::Chain;
 
 /// The claim of agreement, which no more than f liars can break.
 pub const AGREEMENT: &str = "all nodes commit the same block at a height, for ever";
 const CONTINUITY: &str = "each block stands on the one below: parent, height, time, order of delivery";
-const VALIDITY: &str =
-    "a committed block is what its header says, and holds only transactions that fit its time";
+const VALIDITY: &str = "a committed block is what its header says, keeps the limits, and holds only transactions that may be in it";
+const ANCHORS: &str = "a committed block anchors a result that nodes have come to";
 const ONCE: &str = "a transaction is committed at most once";
 const EQUAL_ROOTS: &str = "all nodes come to the same state, also when they execute again";
 const EPOCHS: &str = "epochs end, and sets follow, as the approvals in the blocks say";
@@ -27,7 +28,9 @@ const NOTHING_LOST: &str = "nothing that a node acknowledged is lost when it sta
 pub(crate) struct ChainCheck {
     genesis: Hash,
     genesis_time: UnixMillis,
-    lifetime_max_ms: u64,
+    genesis_anchor: Anchor,
+    /// What the highest block anchors.
+    anchor: Anchor,
     /// Block 1 first.
     blocks: Vec<Agreed>,
     /// Where each transaction is.
@@ -63,10 +66,12 @@ struct Node {
 
 impl ChainCheck {
     pub(crate) fn new(chain: &Chain, machines: usize) -> Self {
+        let anchor = genesis_anchor(&chain.genesis);
         Self {
             genesis: chain.genesis.chain,
             genesis_time: chain.genesis.time,
-            lifetime_max_ms: chain.parameters().transaction_lifetime_max_ms,
+            genesis_anchor: anchor,
+            anchor,
             blocks: Vec::new(),
             places: BTreeMap::new(),
             nodes: vec![Node::default(); machines],
@@ -176,17 +181,19 @@ impl ChainCheck {
     }
 
     fn append(&mut self, node: usize, block: &Block) -> Result<(), Violation> {
-        let height = block.height();
-        let parent = self.blocks.last().map_or(self.genesis, |below| below.hash);
-        let (time, time_below) = (block.header().time, self.time());
-        let linked = block.header().parent == parent && time > time_below && height == self.height().next();
-        if !linked {
-            let detail = format!("n{node} commits {:?} on {parent} of time {time_below}", block.header());
+        let (height, time) = (block.height(), block.header().time);
+        let below = self.below();
+        if !below.carries(block) {
+            let (parent, time) = (below.hash, below.time);
+            let detail = format!("n{node} commits {:?} on {parent} of time {time}", block.header());
             return Err(Violation::new(CONTINUITY, detail));
         }
-        self.validate(block)?;
-        for transaction in block.transactions() {
-            let id = transaction_id(transaction);
+        let named: Vec<Named> = block.transactions().iter().map(|it| Named::of(it)).collect();
+        if let Some(wrong) = below.wrong(block, &named) {
+            return Err(Violation::new(VALIDITY, format!("of block {height} {wrong}")));
+        }
+        self.anchored(block)?;
+        for Named { id, .. } in named {
             if let Some(before) = self.places.insert(id, height) {
                 let detail = format!("{id} is in block {before} and in block {height}");
                 return Err(Violation::new(ONCE, detail));
@@ -196,40 +203,42 @@ impl ChainCheck {
         self.keys.apply(block);
         let after = self.balances.clone();
         let expected = self.epochs.apply(block)?;
+        self.anchor = block.header().anchor;
         self.blocks.push(Agreed { hash: block.hash(), time, first: node, expected, outcome: None, after });
         Ok(())
     }
 
-    fn validate(&self, block: &Block) -> Result<(), Violation> {
-        let height = block.height();
-        let header = header_hash(block.header());
-        if header != block.hash() {
-            return Err(Violation::new(
-                VALIDITY,
-                format!("block {height} has hash {}, not {header}", block.hash()),
-            ));
+    /// What the next block stands on.
+    fn below(&self) -> Below<'_> {
+        let span = self.epochs.newest();
+        Below {
+            chain: self.genesis,
+            height: self.height(),
+            hash: self.blocks.last().map_or(self.genesis, |below| below.hash),
+            time: self.time(),
+            anchor: self.anchor,
+            parameters: &span.parameters,
+            validators: &span.validators,
         }
-        let leaves: Vec<Hash> =
-            block.transactions().iter().map(|transaction| transaction_hash(transaction)).collect();
-        let root = merkle_root(&leaves);
-        if root != block.header().transactions_root {
-            return Err(Violation::new(
-                VALIDITY,
-                format!("the transactions of block {height} have root {root}"),
-            ));
-        }
-        let (time, latest) = (block.time().0, block.time().0 + self.lifetime_max_ms);
-        let unfit = block.transactions().iter().find(|transaction| {
-            let expires_at = transaction.expires_at().0;
-            expires_at <= time || expires_at > latest || transaction.payload().chain != self.genesis
-        });
-        match unfit {
-            None => Ok(()),
-            Some(unfit) => {
-                let detail = format!("block {height} of time {time} holds {:?}", unfit.payload());
-                Err(Violation::new(VALIDITY, detail))
+    }
+
+    /// What its header anchors is what everybody came to who has executed that height.
+    fn anchored(&self, block: &Block) -> Result<(), Violation> {
+        let anchor = block.header().anchor;
+        let outcome = self.outcome_at(anchor.height).map(|it| it.checkpoint);
+        let known = match outcome {
+            _ if anchor.height == Height(0) => anchor == self.genesis_anchor,
+            Some(it) => {
+                (it.height, it.state_root, result_hash(&it))
+                    == (anchor.height, anchor.state_root, anchor.checkpoint)
             }
+            None => false,
+        };
+        if known {
+            return Ok(());
         }
+        let detail = format!("block {} has {anchor:?}, which came to {outcome:?}", block.height());
+        Err(Violation::new(ANCHORS, detail))
     }
 
     /// A node has executed and synced this block.
@@ -269,33 +278,35 @@ impl ChainCheck {
     }
 }
 
-/// RFC 6962 §2.1, written down once more.
-fn merkle_root(leaves: &[Hash]) -> Hash {
-    match leaves {
-        [] => Hash::of(b""),
-        [leaf] => Hash::of(&[&[0], leaf.as_bytes().as_slice()].concat()),
-        _ => {
-            // The largest power of two below the number of leaves; this is called once a block, so depth is no matter.
-            let (left, right) = leaves.split_at(leaves.len().next_power_of_two() / 2);
-            let (left, right) = (merkle_root(left), merkle_root(right));
-            Hash::of(&[&[1], left.as_bytes().as_slice(), right.as_bytes()].concat())
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use quorate_ledger::{Epoch, Header};
+
     use super::*;
+    use crate::scenario::Scenario;
 
     #[test]
-    fn its_own_merkle_root_is_that_of_the_standard() {
-        // RFC 6962's tree over one leaf, and over three: ((a b) c).
-        let [a, b, c] = [b"a", b"b", b"c"].map(|leaf| Hash::of(leaf));
-        let inner = |left: Hash, right: Hash| {
-            Hash::of(&[&[1], left.as_bytes().as_slice(), right.as_bytes()].concat())
+    fn an_anchor_of_what_nobody_came_to_is_caught() {
+        let chain = Scenario::new("", 4, 1).chain();
+        let check = ChainCheck::new(&chain, 4);
+        let anchored = |anchor| {
+            let header = Header {
+                version: 1,
+                chain: chain.genesis.chain,
+                epoch: Epoch(0),
+                height: Height(2),
+                parent: Hash::ZERO,
+                transactions_root: Hash::ZERO,
+                time: UnixMillis(0),
+                proposer: Account(chain.keys[0].public()),
+                anchor,
+            };
+            check.anchored(&Block::new(header, Vec::new())).is_ok()
         };
-        let leaf = |hash: Hash| merkle_root(&[hash]);
-        assert_eq!(merkle_root(&[a, b, c]), inner(inner(leaf(a), leaf(b)), leaf(c)));
-        assert_eq!(merkle_root(&[a, b, c, a]), inner(inner(leaf(a), leaf(b)), inner(leaf(c), leaf(a))));
+        let genesis = check.genesis_anchor;
+        assert!(anchored(genesis));
+        assert!(!anchored(Anchor { state_root: Hash::ZERO, ..genesis }));
+        assert!(!anchored(Anchor { checkpoint: Hash::ZERO, ..genesis }));
+        assert!(!anchored(Anchor { height: Height(1), ..genesis }), "nobody has executed it");
     }
 }

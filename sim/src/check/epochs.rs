@@ -9,7 +9,7 @@ use quorate_crypto::{Hash, MultiSignature, PublicKey, SecretKey, Signature, enco
 use quorate_ledger::{Block, Epoch, Height, Operation, Parameters, ProposedChange, ProposedValidator};
 
 use super::Violation;
-use super::formats::tagged;
+use super::formats::{set_hash, tagged};
 use crate::machine::Chain;
 use crate::observe::Vote;
 
@@ -41,7 +41,7 @@ impl Span {
 
     /// The name of the set, as a CHECKPOINT has it.
     fn name(&self) -> Hash {
-        Hash::of(&tagged("validator-set", &[&encode(&self.validators)]))
+        set_hash(&self.validators)
     }
 }
 
@@ -273,6 +273,12 @@ impl EpochCheck {
     ) -> bool {
         let message = tagged(tag, &[self.chain.as_bytes(), &encode(payload)]);
         self.is_signed(epoch, &message, |place| signatures.of(place).copied())
+    }
+
+    /// How many validators of an epoch decide; of one that nobody knows, nobody does.
+    pub(super) fn quorum_of(&self, epoch: Epoch) -> usize {
+        let span = usize::try_from(epoch.0).ok().and_then(|number| self.spans.get(number));
+        span.map_or(usize::MAX, |span| quorum(span.validators.len()))
     }
 
     fn is_signed(

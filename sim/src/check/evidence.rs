@@ -57,8 +57,9 @@ impl EvidenceCheck {
     pub(crate) fn heard(&mut self, node: usize, signer: usize, heard: &Heard) {
         match heard.vote.slot.kind {
             VoteKind::Prepare | VoteKind::Commit | VoteKind::Checkpoint => {
-                if heard.counted {
-                    self.heard_vote(node, signer, &heard.vote);
+                let key = (node, signer, heard.vote.slot);
+                if heard.counted || heard.continued && self.heard.contains_key(&key) {
+                    self.heard_vote(key, heard.vote.target);
                 }
             }
             VoteKind::ViewChange => self.heard_request((node, signer), heard),
@@ -66,10 +67,9 @@ impl EvidenceCheck {
         }
     }
 
-    fn heard_vote(&mut self, node: usize, signer: usize, vote: &Vote) {
-        let key = (node, signer, vote.slot);
-        let first = *self.heard.entry(key).or_insert(vote.target);
-        if first != vote.target {
+    fn heard_vote(&mut self, key: (usize, usize, Slot), target: Hash) {
+        let first = *self.heard.entry(key).or_insert(target);
+        if first != target {
             self.owe(key);
         }
     }
@@ -169,7 +169,7 @@ mod tests {
     }
 
     fn counted(vote: Vote) -> Heard {
-        Heard { vote, counted: true, inside: false, proposes_wrongly: false }
+        Heard { vote, counted: true, continued: false, inside: false, proposes_wrongly: false }
     }
 
     /// A VIEW-CHANGE or NEW-VIEW of a view.
@@ -212,6 +212,20 @@ mod tests {
         assert!(check.settled().is_ok());
         hear(&mut check, &[b"c"]);
         assert!(check.settled().is_ok(), "once a place is enough");
+    }
+
+    #[test]
+    fn a_second_vote_of_a_view_that_is_over_counts_where_the_first_did() {
+        let late = |target: &[u8]| Heard { counted: false, continued: true, ..counted(vote(target)) };
+        let mut check = EvidenceCheck::default();
+        check.heard(0, 1, &late(b"a"));
+        check.heard(0, 1, &late(b"b"));
+        assert!(!check.is_owed(), "nothing of that view may be held");
+        hear(&mut check, &[b"a"]);
+        check.heard(0, 1, &late(b"a"));
+        assert!(!check.is_owed());
+        check.heard(0, 1, &late(b"b"));
+        assert!(check.is_owed());
     }
 
     #[test]

@@ -94,6 +94,25 @@ fn leads_to(key: &RecordKey, record: Option<&Record>, proof: &StateProof, root: 
     below == *root
 }
 
+/// The root of a state of these records, at most a few: each subtree is gone through for itself.
+pub(super) fn state_root(records: &[(RecordKey, Record)]) -> Hash {
+    let leaves: Vec<(Hash, Hash)> =
+        records.iter().map(|(key, record)| (Hash::of(&encode(key)), Hash::of(&encode(record)))).collect();
+    subtree(&leaves, 0)
+}
+
+fn subtree(leaves: &[(Hash, Hash)], depth: usize) -> Hash {
+    match leaves {
+        [] => Hash::ZERO,
+        [(path, record)] => Hash::of(&tagged("state-leaf", &[path.as_bytes(), record.as_bytes()])),
+        _ => {
+            let (right, left): (Vec<_>, Vec<_>) = leaves.iter().partition(|(path, _)| is_right(path, depth));
+            let (left, right) = (subtree(&left, depth + 1), subtree(&right, depth + 1));
+            Hash::of(&tagged("state-node", &[left.as_bytes(), right.as_bytes()]))
+        }
+    }
+}
+
 /// Whether a path goes right at a depth.
 fn is_right(path: &Hash, depth: usize) -> bool {
     path.as_bytes()[depth / 8] & (0x80 >> (depth % 8)) != 0

@@ -3,6 +3,7 @@
 use quorate_ledger::Parameters;
 
 use super::Violation;
+use crate::log::COMPACT_RECORDS;
 use crate::process::Sizes;
 
 /// How many views of one height an engine may keep votes and blocks of: all of the newest 16
@@ -36,6 +37,8 @@ pub(crate) fn bounded(node: usize, sizes: &Sizes, most: Most, transactions: usiz
         ("events in the inbox", sizes.inbox, INBOX_MAX as u64),
         // Of the current instance, and of the one that closes.
         ("records that matter", sizes.records, 2 * records),
+        // It is made smaller at twice what mattered then, and one more batch came before that was seen.
+        ("records in the log", sizes.log, COMPACT_RECORDS as u64 + 5 * records),
         ("accepted blocks", sizes.accepted, heights * VIEWS_KEPT),
         ("proposals that wait for bodies", sizes.bodies, heights * VIEWS_KEPT),
         ("transactions that wait", sizes.pool, transactions as u64),
@@ -45,6 +48,36 @@ pub(crate) fn bounded(node: usize, sizes: &Sizes, most: Most, transactions: usiz
         Some((what, size, limit)) => {
             let detail = format!("n{node} holds {size} {what}, {limit} are the most");
             Err(Violation::new("what a node holds is bounded", detail))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_node_that_holds_more_of_anything_is_caught() {
+        let parameters = Parameters { window: 1, log_window: 2, ..Parameters::default() };
+        let most = Most::of(std::iter::once(&parameters));
+        // Three heights above the lowest, of 24 views each; 4 records a round, and 2 + 4 that come on top.
+        let (blocks, records) = (4 * 24, 4 * 24 * 4 + 6);
+        let log = 256 + 5 * records;
+        let limits =
+            Sizes { inbox: 100_000, log, records: 2 * records, accepted: blocks, bodies: blocks, pool: 7 };
+        assert!(bounded(0, &limits, most, 7).is_ok());
+        let more: [fn(&mut Sizes); 6] = [
+            |it| it.inbox += 1,
+            |it| it.log += 1,
+            |it| it.records += 1,
+            |it| it.accepted += 1,
+            |it| it.bodies += 1,
+            |it| it.pool += 1,
+        ];
+        for grow in more {
+            let mut sizes = limits;
+            grow(&mut sizes);
+            assert!(bounded(0, &sizes, most, 7).is_err(), "{sizes:?}");
         }
     }
 }

@@ -4,10 +4,10 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use foldhash::fast::FixedState;
 use quorate_crypto::Hash;
-use quorate_ledger::Epoch;
+use quorate_ledger::{CommitPayload, Epoch, Height};
 
 use super::Violation;
-use crate::observe::{Slot, Vote, VoteKind};
+use crate::observe::{Slot, Vote, VoteKind, slot_of};
 
 /// Remembers every vote that ever left a node, over all its lives. They are many, and only ever looked up.
 #[derive(Debug)]
@@ -18,6 +18,9 @@ pub(crate) struct VoteCheck {
 #[derive(Clone, Debug, Default)]
 struct Node {
     kept: HashSet<(Slot, Hash), FixedState>,
+    /// Bodies on its disk, and what they and certificates there let it sign: PREPAREs and COMMITs by their places.
+    bodies: HashSet<(Epoch, Height, Hash), FixedState>,
+    grounds: HashSet<(Slot, Hash), FixedState>,
     sent: HashMap<Slot, Hash, FixedState>,
     /// How many different votes of a kind it has sent in an epoch.
     counts: BTreeMap<(VoteKind, Epoch), u64>,
@@ -91,11 +94,52 @@ impl VoteCheck {
     pub(crate) fn kept(&mut self, node: usize, forgetful: bool, vote: &Vote) -> Result<(), Violation> {
         let place = &mut self.nodes[node];
         let new = place.kept.insert((vote.slot, vote.target));
+        let rests_on = match vote.slot.kind {
+            VoteKind::Prepare => Some("a PREPARE is cast for what is accepted, with its body on disk"),
+            VoteKind::Commit => Some("a COMMIT is cast for what is prepared, with its certificate on disk"),
+            VoteKind::Checkpoint | VoteKind::ViewChange | VoteKind::NewView => None,
+        };
+        // What is known was looked at when it came; a log that was made smaller holds no grounds of old votes.
+        if let Some(claim) = rests_on.filter(|_| new && !forgetful)
+            && !place.grounds.contains(&(vote.slot, vote.target))
+        {
+            return Err(Violation::new(claim, format!("n{node} keeps {vote}")));
+        }
         if new && vote.slot.epoch < place.epoch && vote.slot.kind != VoteKind::Checkpoint && !forgetful {
             let detail = format!("n{node} is in epoch {} and casts {vote}", place.epoch);
             return Err(Violation::new("of an epoch that is over only its results are signed", detail));
         }
         Ok(())
+    }
+
+    /// A node's disk says that it has accepted a block: with its body, or with a body that is there already.
+    pub(crate) fn accepted(
+        &mut self,
+        node: usize,
+        forgetful: bool,
+        payload: &CommitPayload,
+        whole: bool,
+    ) -> Result<(), Violation> {
+        let place = &mut self.nodes[node];
+        let body = (payload.epoch, payload.height, payload.block);
+        if whole {
+            place.bodies.insert(body);
+        } else if !forgetful && !place.bodies.contains(&body) {
+            let detail = format!("n{node} accepts {payload:?} again");
+            return Err(Violation::new("a block is accepted with its body on disk", detail));
+        }
+        place.grounds.insert((slot_of(VoteKind::Prepare, payload), payload.block));
+        Ok(())
+    }
+
+    /// A node's disk holds a prepared certificate.
+    pub(crate) fn prepared(&mut self, node: usize, payload: &CommitPayload) {
+        self.nodes[node].grounds.insert((slot_of(VoteKind::Commit, payload), payload.block));
+    }
+
+    /// Whether a node was seen to send this.
+    pub(crate) fn has_sent(&self, node: usize, slot: &Slot, target: &Hash) -> bool {
+        self.nodes[node].sent.get(slot) == Some(target)
     }
 
     /// The node sends a vote of another correct node.
@@ -143,8 +187,45 @@ mod tests {
         Vote { signer: ValidatorIndex(0), slot, target: Hash::of(target) }
     }
 
+    fn payload(vote: &Vote) -> CommitPayload {
+        let Slot { epoch, view, height, .. } = vote.slot;
+        CommitPayload { epoch, view, height, block: vote.target }
+    }
+
     fn keep(check: &mut VoteCheck, votes: &[Vote]) {
-        votes.iter().for_each(|vote| check.kept(0, false, vote).expect("of the epoch"));
+        for vote in votes {
+            check.prepared(0, &payload(vote));
+            check.kept(0, false, vote).expect("of the epoch");
+        }
+    }
+
+    #[test]
+    fn a_prepare_before_the_block_is_accepted_with_its_body_is_caught() {
+        let mut check = VoteCheck::new(1);
+        let first = Vote { slot: Slot { kind: VoteKind::Prepare, ..vote(b"a").slot }, ..vote(b"a") };
+        let again = Vote { slot: Slot { view: View(1), ..first.slot }, ..first };
+        assert!(check.kept(0, false, &first).is_err());
+        let mut check = VoteCheck::new(1);
+        assert!(check.accepted(0, false, &payload(&again), false).is_err(), "its body is nowhere");
+        check.accepted(0, false, &payload(&first), true).expect("with its body");
+        assert!(check.kept(0, false, &first).is_ok());
+        assert!(check.kept(0, false, &again).is_err(), "not accepted in this view");
+        let mut check = VoteCheck::new(1);
+        check.accepted(0, false, &payload(&first), true).expect("with its body");
+        check.accepted(0, false, &payload(&again), false).expect("its body is there");
+        assert!(check.kept(0, false, &again).is_ok());
+        assert!(check.kept(0, false, &Vote { target: Hash::of(b"b"), ..again }).is_err());
+    }
+
+    #[test]
+    fn a_commit_before_the_certificate_is_caught() {
+        let mut check = VoteCheck::new(1);
+        check.accepted(0, false, &payload(&vote(b"a")), true).expect("with its body");
+        assert!(check.kept(0, false, &vote(b"a")).is_err());
+        let mut check = VoteCheck::new(1);
+        check.prepared(0, &payload(&vote(b"a")));
+        assert!(check.kept(0, false, &vote(b"a")).is_ok());
+        assert!(check.kept(0, true, &vote(b"b")).is_ok(), "a log that lost something shows only the rest");
     }
 
     #[test]
@@ -181,6 +262,7 @@ mod tests {
         keep(&mut check, &[vote(b"a")]);
         check.began(0, Epoch(1));
         keep(&mut check, &[vote(b"a")]);
+        check.prepared(0, &payload(&vote(b"b")));
         assert!(check.kept(0, false, &vote(b"b")).is_err());
         let slot = Slot { kind: VoteKind::Checkpoint, ..vote(b"c").slot };
         keep(&mut check, &[Vote { slot, ..vote(b"c") }]);

@@ -76,9 +76,10 @@ fn number(liar: &mut PbftLiar, right: u64) -> u64 {
     }
 }
 
-/// A certificate's signatures, if one were enough.
+/// A certificate's signatures, if one were enough. Who has no place in the set any more claims one that there is.
 fn alone(liar: &PbftLiar, signature: Signature) -> MultiSignature {
-    MultiSignature::from_votes(liar.validators(), [(liar.place.as_usize(), signature)])
+    let n = liar.validators();
+    MultiSignature::from_votes(n, [(liar.place.as_usize() % n, signature)])
 }
 
 /// An empty proposal in a view that the liar leads, on such an anchor.

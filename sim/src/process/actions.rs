@@ -13,7 +13,7 @@ use crate::coverage::Counter;
 use crate::effect::{Effects, Sighting};
 use crate::liar::{Deceptive, Lie, told};
 use crate::machine::Machine;
-use crate::observe::Accusation;
+use crate::observe::{Accusation, in_checkpoint, in_commit};
 use crate::trace::Short;
 use crate::wire::{Packet, Stretch};
 
@@ -121,6 +121,10 @@ impl<E: Deceptive> Process<E> {
                 let heights = blocks.blocks.iter().rev().map(|block| block.height());
                 let checkpoint =
                     heights.filter_map(|height| reader.checkpoint(height).expect("memory reads")).next();
+                if self.liar.is_none() {
+                    let results = checkpoint.iter().flat_map(in_checkpoint);
+                    out.see(Sighting::Sent(in_commit(&blocks.certificate).chain(results).collect()));
+                }
                 out.note(|| format!("-> n{to}  CERTIFIED h{} to h{last}", above.next()));
                 reply(to, &Packet::Certified(Box::new(Stretch { blocks, checkpoint })), out);
             }

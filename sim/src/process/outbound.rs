@@ -42,7 +42,9 @@ impl<E: Deceptive> Process<E> {
             return;
         }
         if machine.lies.is_empty() {
-            out.see(Sighting::Sent(E::votes(&message)));
+            let mut votes = E::votes(&message);
+            votes.append(&mut E::shown(&message));
+            out.see(Sighting::Sent(votes));
         }
         let parcel = || Parcel::of(&Packet::Consensus(message.clone()));
         match to {

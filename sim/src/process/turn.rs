@@ -14,6 +14,9 @@ use crate::log::NoLog;
 use crate::machine::Machine;
 use crate::observe::{Slot, VoteKind};
 
+/// Votes of so many views of a height are kept at least, the newest (`docs/pbft.md` §3.4).
+const VIEWS_HELD: u64 = 16;
+
 /// Where an engine stood before a turn.
 #[derive(Clone, Copy)]
 struct Turned {
@@ -104,7 +107,7 @@ impl<E: Deceptive> Process<E> {
             let all = own.into_iter().map(|vote| (vote, false)).chain(carried.map(|vote| (vote, true)));
             all.map(move |(vote, inside)| {
                 let proposes_wrongly = vote.slot.kind == VoteKind::NewView && E::proposes_wrongly(message);
-                Heard { vote, counted: false, inside, proposes_wrongly }
+                Heard { vote, counted: false, continued: false, inside, proposes_wrongly }
             })
         });
         heard.collect()
@@ -117,13 +120,14 @@ impl<E: Deceptive> Process<E> {
         let parameters = self.parameters();
         let last = self.ledger.tip().outcome.epoch_ends.map_or(u64::MAX, |last| last.0);
         // The ledger may be far ahead of what the engine has been told of it.
-        let last = last.min(executed.0 + u64::from(parameters.window));
+        let last = last.min(executed.0 + 2 * u64::from(parameters.window));
+        let is_open = |height: Height| height > after.committed && height.0 <= last;
         let counts = |slot: &Slot| match slot.kind {
-            // In one view, above what is committed, within the window of before and the epoch.
+            // Of the view that the engine was in or the next one, above what is committed, as far as proposals would be
+            // kept and the epoch goes.
             VoteKind::Prepare | VoteKind::Commit => {
-                (before.view, slot.view) == (after.view, after.view)
-                    && slot.height > after.committed
-                    && slot.height.0 <= last
+                let near = slot.view >= after.view && slot.view.0 <= before.view.0.saturating_add(1);
+                near && is_open(slot.height)
             }
             VoteKind::Checkpoint => {
                 slot.height > after.stable && slot.height.0 <= executed.0 + u64::from(parameters.log_window)
@@ -134,7 +138,11 @@ impl<E: Deceptive> Process<E> {
         let same = epoch == self.replica.epoch();
         for heard in &mut heard {
             let slot = &heard.vote.slot;
-            heard.counted = same && slot.epoch == epoch && !heard.inside && counts(slot);
+            let here = same && slot.epoch == epoch && !heard.inside;
+            heard.counted = here && counts(slot);
+            // Of a view that is over: only where the engine has begun to count in it.
+            let of_late = slot.view < after.view && after.view.0 - slot.view.0 < VIEWS_HELD;
+            heard.continued = here && of_late && is_open(slot.height);
         }
         out.see(Sighting::Heard(heard));
     }
@@ -152,8 +160,8 @@ impl<E: Deceptive> Process<E> {
             out.die(Death::BeforeActions);
             return;
         }
-        let votes = match machine.log.sync() {
-            Ok(votes) => votes,
+        let kept = match machine.log.sync() {
+            Ok(kept) => kept,
             Err(why) => {
                 out.note(|| format!("stops: {why}"));
                 out.count(Counter::STOPPED_ON_A_FAILED_SYNC);
@@ -161,7 +169,7 @@ impl<E: Deceptive> Process<E> {
                 return;
             }
         };
-        out.see(Sighting::Kept(votes));
+        out.see(Sighting::Kept(kept));
         if machine.doom == Some(Point::BeforeActions) {
             out.die(Death::BeforeActions);
             return;

@@ -50,13 +50,17 @@ impl<E: Deceptive> Simulation<'_, E> {
         if self.nodes[index].paused(now).is_some() {
             return Ok(());
         }
-        let submitted = self.step(index, |node, out| node.submit(now, &transaction, out))?.flatten();
+        let submitted = self.step(index, |node, out| node.submit(now, &transaction, out))?;
         self.note(Place::World, format_args!("t{number} to n{index}: {submitted:?}"));
         // A liar may say what it likes: whoever asks it checks the proof.
-        if let Some(Submitted::Committed(height)) = submitted
-            && self.checks.is_correct(index)
-        {
-            self.clients.acknowledge(transaction.id(), height);
+        if !self.checks.is_correct(index) {
+            return Ok(());
+        }
+        match submitted {
+            Some(Submitted::Committed(height)) => drop(self.clients.acknowledge(transaction.id(), height)),
+            // From now on it waits at a node that loses it no more.
+            Some(Submitted::Waits) if self.calm.is_some() => self.clients.accepted(number, now),
+            Some(Submitted::Waits | Submitted::Refused(_)) | None => {}
         }
         Ok(())
     }

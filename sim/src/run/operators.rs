@@ -23,7 +23,7 @@ const DECIDED: &str = "a change that all approve of is decided in bounded time";
 const LOOK_MS: u64 = 700;
 /// How long an approval may be included.
 const LIFETIME_MS: u64 = 10_000;
-/// How long those go on who are not all, and all where one that is to come makes no statement: it may be gone for good.
+/// How long those go on who are not all.
 const PATIENCE_MS: u64 = 15_000;
 
 /// All operators together.
@@ -96,9 +96,27 @@ impl<E: Deceptive> Simulation<'_, E> {
                 matches!(self.operators.plans[other], Progress::Runs { since: at, .. } if at > since);
             started && self.scenario.plans[other].approvers == Approvers::All
         });
-        let hopeless = plan.approvers != Approvers::All || self.proposed(place).is_none();
-        let given_up = hopeless && self.queue.now() > since.plus_millis(PATIENCE_MS);
-        later || given_up || self.checks.chain.epochs.decided()[decided..].contains(&wanted)
+        let given_up = plan.approvers != Approvers::All && self.queue.now() > since.plus_millis(PATIENCE_MS);
+        later
+            || given_up
+            || self.is_hopeless(place)
+            || self.checks.chain.epochs.decided()[decided..].contains(&wanted)
+    }
+
+    /// Whether a plan wants somebody back who is gone for good: nobody says any more that this one is ready.
+    fn is_hopeless(&self, place: usize) -> bool {
+        let members = self.scenario.plans[place].validators().unwrap_or_default();
+        members.iter().any(|member| self.gone[*member] && !self.stays(*member))
+    }
+
+    /// Whether a member is in the set that is in force or, once an end is decided, in the one that follows too.
+    fn stays(&self, member: usize) -> bool {
+        let (key, epochs) = (self.chain.keys[member].public(), &self.checks.chain.epochs);
+        epochs.newest().has(&key)
+            && match epochs.ending() {
+                Some(Wanted::Validators(next)) => next.contains(&key),
+                Some(Wanted::Parameters(_)) | None => true,
+            }
     }
 
     /// Of which running plan a member approves: the newest that counts on it.
@@ -155,7 +173,7 @@ impl<E: Deceptive> Simulation<'_, E> {
         self.operators.sent.insert(member, Arc::clone(&transaction));
         let (node, now) = (self.operators.random.index(self.chain.keys.len()), self.queue.now());
         if self.nodes[node].paused(now).is_none() {
-            let submitted = self.step(node, |node, out| node.submit(now, &transaction, out))?.flatten();
+            let submitted = self.step(node, |node, out| node.submit(now, &transaction, out))?;
             self.note(Place::World, format_args!("n{member} approves at n{node}: {submitted:?}"));
         }
         Ok(())
@@ -167,15 +185,9 @@ impl<E: Deceptive> Simulation<'_, E> {
             Change::Validators(members) => members,
             Change::Parameters(parameters) => return Some(ProposedChange::Parameters(parameters.clone())),
         };
-        let epochs = &self.checks.chain.epochs;
         let proposed = members.iter().map(|member| {
             let key = self.chain.keys[*member].public();
-            let stays = epochs.newest().has(&key)
-                && match epochs.ending() {
-                    Some(Wanted::Validators(next)) => next.contains(&key),
-                    Some(Wanted::Parameters(_)) | None => true,
-                };
-            let readiness = if stays { None } else { Some(self.ready(*member)?) };
+            let readiness = if self.stays(*member) { None } else { Some(self.ready(*member)?) };
             Some(ProposedValidator { key, readiness })
         });
         proposed.collect::<Option<Vec<_>>>().map(ProposedChange::Validators)
@@ -264,5 +276,33 @@ fn approves_of(transaction: &Transaction, wanted: &Wanted) -> bool {
             own.len() == it.len() && own.iter().all(|validator| it.contains(&validator.key))
         }
         _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use quorate_consensus::pbft::Pbft;
+
+    use super::*;
+    use crate::scenario::Scenario;
+
+    #[test]
+    fn a_change_that_is_not_decided_is_caught_unless_it_wants_somebody_back_who_is_gone() {
+        let scenario =
+            Scenario::new("", 4, 1).change(0, Change::Validators((0..5).collect()), Approvers::All);
+        let decided = |gone: Option<usize>, ms: u64| {
+            let mut simulation = Simulation::<Pbft>::new(&scenario, false);
+            simulation.operators.plans[0] = Progress::Runs { since: Mono(0), decided: 0 };
+            gone.into_iter().for_each(|member| simulation.gone[member] = true);
+            simulation.queue.at(Mono(0).plus_millis(ms), Happening::Probe);
+            simulation.queue.pop();
+            let calm = Calm { since: Mono(0), behind: 0, committed: None, slowest: None };
+            simulation.must_decide(calm).is_ok()
+        };
+        let bound_ms = 2 * scenario.bound_ms();
+        assert!(decided(None, bound_ms));
+        assert!(!decided(None, bound_ms + 1));
+        assert!(!decided(Some(3), bound_ms + 1), "nothing is asked of who stays");
+        assert!(decided(Some(4), bound_ms + 1));
     }
 }

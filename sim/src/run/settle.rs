@@ -4,10 +4,13 @@ use quorate_consensus::Mono;
 
 use super::{Calm, Happening, PROBE_MS, Simulation};
 use crate::check::{Violation, sizes};
+use crate::client::Open;
 use crate::liar::Deceptive;
 
 const RECOVERS: &str =
     "once faults have stopped the chain commits again within a time that follows from its parameters";
+const GOES_ON: &str =
+    "once faults have stopped the chain goes on committing within that time for as long as something waits";
 const INCLUDED: &str = "once faults have stopped what is submitted is committed in bounded time";
 const VOTES: &str = "once faults have stopped every correct validator comes to vote in bounded time";
 const CAUGHT_UP: &str = "once everything has its outcome every node comes to know it in bounded time";
@@ -24,7 +27,7 @@ impl<E: Deceptive> Simulation<'_, E> {
             self.measure()?;
         }
         if let Some(calm) = self.calm {
-            self.must_recover(calm)?;
+            self.must_commit(calm)?;
             self.must_include(calm)?;
             self.must_decide(calm)?;
             self.must_vote(calm)?;
@@ -51,7 +54,11 @@ impl<E: Deceptive> Simulation<'_, E> {
     /// Until when something must have come about that could from `since` on. With an epoch it may begin anew: what is
     /// bounded is the time within one.
     pub(super) fn bound(&self, since: Mono) -> Mono {
-        since.plus_millis(self.times(since) * self.bound_ms)
+        self.within(since, self.bound_ms)
+    }
+
+    fn within(&self, since: Mono, ms: u64) -> Mono {
+        since.plus_millis(self.times(since) * ms)
     }
 
     /// How many epochs there may have been since.
@@ -62,42 +69,55 @@ impl<E: Deceptive> Simulation<'_, E> {
         1 + begun as u64 + u64::from(begins) + u64::from(ends)
     }
 
-    /// The first block after the storm.
-    fn must_recover(&self, calm: Calm) -> Result<(), Violation> {
-        if calm.recovered.is_some() {
+    /// The first block after the storm, and the next one, for as long as something waits.
+    fn must_commit(&self, calm: Calm) -> Result<(), Violation> {
+        let Some(work) = self.work_since() else { return Ok(()) };
+        let last = calm.committed.map_or(calm.since, |(_, last)| last);
+        let since = last.max(work);
+        let until = self.within(since, self.scenario.recovery_ms(calm.behind));
+        if self.queue.now() <= until {
             return Ok(());
         }
-        let bound_ms = self.times(calm.since) * self.scenario.recovery_ms(calm.behind);
-        let late = self.queue.now() > calm.since.plus_millis(bound_ms);
-        // Nothing to commit is no fault.
-        if late && self.has_waiting(calm) {
-            let since_ms = calm.since.0 / 1_000_000;
-            let detail =
-                format!("the height is {} since {since_ms} ms, and {bound_ms} ms have passed", calm.height);
-            return Err(Violation::new(RECOVERS, detail));
-        }
-        Ok(())
+        let (height, since_ms) = (self.checks.chain.height(), since.0 / 1_000_000);
+        let detail = format!("something waits, and the height is {height} since {since_ms} ms");
+        Err(Violation::new(if calm.committed.is_none() { RECOVERS } else { GOES_ON }, detail))
     }
 
-    /// Whether a transaction waits that came early enough.
-    fn has_waiting(&self, calm: Calm) -> bool {
-        let wall = self.chain.wall(self.queue.now());
-        self.clients.all_open().any(|open| open.made <= calm.since && open.transaction.expires_at() > wall)
-    }
-
-    /// Every transaction that is older than the bound must have its outcome.
-    fn must_include(&self, calm: Calm) -> Result<(), Violation> {
+    /// Since when there is something for the next block, if there is: a transaction that may still be in one, the rest of
+    /// an epoch that ends, a heartbeat.
+    fn work_since(&self) -> Option<Mono> {
         let now = self.queue.now();
         let wall = self.chain.wall(now);
-        let late = self
-            .clients
-            .all_open()
-            .find(|open| self.bound(open.made.max(calm.since)) < now && open.transaction.expires_at() > wall);
-        match late {
+        let waits = self.clients.all_open().find(|open| open.transaction.expires_at() > wall);
+        let (chain, epochs) = (&self.checks.chain, &self.checks.chain.epochs);
+        let parameters = &epochs.newest().parameters;
+        // Nobody is suspected before the due time is past by as much as a clock may be wrong (`docs/pbft.md` §5).
+        let due = chain.time().plus_millis(parameters.heartbeat_ms + parameters.max_clock_drift_ms);
+        let overdue_ms = wall.millis_since(due);
+        let beats = parameters.heartbeat_ms > 0 && overdue_ms > 0;
+        let heartbeat = beats.then(|| Mono(now.0.saturating_sub(overdue_ms * 1_000_000)));
+        let ends = epochs.ending().map(|_| Mono(0));
+        waits.map(|open| open.made).into_iter().chain(heartbeat).chain(ends).min()
+    }
+
+    /// Every transaction that is older than the bound must be committed, if it might be for so long. What a correct node has
+    /// taken since faults stopped need not find one first.
+    fn must_include(&self, calm: Calm) -> Result<(), Violation> {
+        let now = self.queue.now();
+        let late = |open: &&Open| {
+            let found = open.accepted.map(|at| self.within(at, self.inclusion_ms));
+            let made = self.bound(open.made.max(calm.since));
+            let until = found.map_or(made, |found| found.min(made));
+            until < now && open.transaction.expires_at() > self.chain.wall(until)
+        };
+        match self.clients.all_open().find(late) {
             None => Ok(()),
-            Some(open) => {
-                let made_ms = open.made.0 / 1_000_000;
-                let detail = format!("{} was made at {made_ms} ms and is still open", open.transaction.id());
+            Some(Open { transaction, made, accepted, .. }) => {
+                let (id, made_ms) = (transaction.id(), made.0 / 1_000_000);
+                let taken = accepted.map_or_else(String::new, |at| {
+                    format!(", waits at a correct node since {} ms", at.0 / 1_000_000)
+                });
+                let detail = format!("{id} was made at {made_ms} ms{taken}, and is still open");
                 Err(Violation::new(INCLUDED, detail))
             }
         }
@@ -160,6 +180,136 @@ impl<E: Deceptive> Simulation<'_, E> {
                 ))
             }
             Some(_) => Ok(false),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use quorate_consensus::pbft::Pbft;
+    use quorate_ledger::Parameters;
+
+    use super::*;
+    use crate::client::Workload;
+    use crate::scenario::Scenario;
+
+    fn scenario(heartbeat_ms: u64, short_permille: u32) -> Scenario {
+        let scenario = Scenario::new("", 4, 1);
+        let parameters = Parameters { heartbeat_ms, ..scenario.parameters.clone() };
+        scenario.parameters(parameters).workload(Workload { short_permille, ..Workload::default() })
+    }
+
+    /// Faults have stopped, nothing runs, and nothing happens but what a test does.
+    fn calm(scenario: &Scenario) -> Simulation<'_, Pbft> {
+        let mut simulation = Simulation::new(scenario, false);
+        simulation.calm = Some(Calm { since: Mono(0), behind: 0, committed: None, slowest: None });
+        simulation
+    }
+
+    fn pass(simulation: &mut Simulation<'_, Pbft>, ms: u64) {
+        let at = simulation.queue.now().plus_millis(ms);
+        simulation.queue.at(at, Happening::Probe);
+        simulation.queue.pop();
+    }
+
+    fn submit(simulation: &mut Simulation<'_, Pbft>) -> u32 {
+        simulation.clients.make(&simulation.chain, simulation.queue.now()).0
+    }
+
+    /// The claim of liveness that does not hold.
+    fn broken(simulation: &Simulation<'_, Pbft>) -> Option<&'static str> {
+        let calm = simulation.calm.expect("it is");
+        simulation.must_commit(calm).err().map(|it| it.claim)
+    }
+
+    fn left_out(simulation: &Simulation<'_, Pbft>) -> bool {
+        let calm = simulation.calm.expect("it is");
+        simulation.must_include(calm).is_err_and(|it| it.claim == INCLUDED)
+    }
+
+    #[test]
+    fn a_chain_that_does_not_recover_is_caught_where_something_waits() {
+        let scenario = scenario(0, 0);
+        let mut simulation = calm(&scenario);
+        pass(&mut simulation, 1_000_000);
+        assert_eq!(broken(&simulation), None, "nothing to commit is no fault");
+        submit(&mut simulation);
+        pass(&mut simulation, scenario.recovery_ms(0));
+        assert_eq!(broken(&simulation), None);
+        pass(&mut simulation, 1);
+        assert_eq!(broken(&simulation), Some(RECOVERS));
+    }
+
+    #[test]
+    fn a_chain_that_stands_still_after_it_has_recovered_is_caught() {
+        let scenario = scenario(0, 0);
+        let mut simulation = calm(&scenario);
+        submit(&mut simulation);
+        pass(&mut simulation, 5_000);
+        let now = simulation.queue.now();
+        simulation.calm.as_mut().expect("it is").committed = Some((now, now));
+        pass(&mut simulation, scenario.recovery_ms(0));
+        assert_eq!(broken(&simulation), None);
+        pass(&mut simulation, 1);
+        assert_eq!(broken(&simulation), Some(GOES_ON));
+    }
+
+    #[test]
+    fn a_heartbeat_that_stays_away_is_caught() {
+        let scenario = scenario(60_000, 0);
+        let mut simulation = calm(&scenario);
+        pass(&mut simulation, 60_000 + scenario.parameters.max_clock_drift_ms + scenario.recovery_ms(0));
+        assert_eq!(broken(&simulation), None);
+        pass(&mut simulation, 2);
+        assert_eq!(broken(&simulation), Some(RECOVERS));
+    }
+
+    #[test]
+    fn a_transaction_that_is_left_out_is_caught_although_it_has_expired() {
+        let scenario = scenario(0, 0);
+        let mut simulation = calm(&scenario);
+        submit(&mut simulation);
+        pass(&mut simulation, scenario.bound_ms());
+        assert!(!left_out(&simulation));
+        pass(&mut simulation, 1);
+        assert!(left_out(&simulation));
+        pass(&mut simulation, scenario.parameters.transaction_lifetime_max_ms);
+        assert!(left_out(&simulation));
+        assert_eq!(broken(&simulation), None, "nothing is left to be committed");
+    }
+
+    #[test]
+    fn what_a_correct_node_holds_is_to_be_committed_sooner() {
+        let scenario = scenario(0, 0);
+        let mut simulation = calm(&scenario);
+        let number = submit(&mut simulation);
+        simulation.clients.accepted(number, Mono(0));
+        pass(&mut simulation, scenario.inclusion_ms());
+        assert!(!left_out(&simulation));
+        pass(&mut simulation, 1);
+        assert!(left_out(&simulation));
+    }
+
+    #[test]
+    fn what_was_to_expire_before_the_bound_may() {
+        let scenario = scenario(0, 1_000);
+        let mut simulation = calm(&scenario);
+        submit(&mut simulation);
+        pass(&mut simulation, 1_000_000);
+        assert!(!left_out(&simulation));
+    }
+
+    #[test]
+    fn what_clients_of_random_runs_submit_outlives_every_bound() {
+        for seed in 0..500 {
+            let scenario = Scenario::random("", seed);
+            let epochs = 1 + scenario.plans.len() as u64;
+            let lives_ms = scenario.parameters.transaction_lifetime_max_ms / 2;
+            // The longest that parameters allow is less than twice the bound of the slowest.
+            assert!(lives_ms >= (2 * epochs * scenario.bound_ms()).min(1_800_000), "seed {seed}");
+            assert!(lives_ms > scenario.bound_ms(), "seed {seed}");
+            let same = |it: &Parameters| it.transaction_lifetime_max_ms == 2 * lives_ms;
+            assert!(scenario.all_parameters().all(same), "seed {seed}: no epoch changes it");
         }
     }
 }

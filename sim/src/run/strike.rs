@@ -86,7 +86,10 @@ impl<E: Deceptive> Simulation<'_, E> {
                 }
                 self.start_in(node, restart_after_ms);
             }
-            Fault::ClockJump { node, by_ms } => self.nodes[node].machine.jump_clock(by_ms),
+            Fault::ClockJump { node, by_ms } => {
+                self.latest = self.latest();
+                self.nodes[node].machine.jump_clock(by_ms);
+            }
             Fault::ClockDrift { node, ppm } => self.nodes[node].machine.drift_clock(now, ppm),
             Fault::ClockRate { node, ppm } => self.nodes[node].machine.pace(now, Some(ppm)),
             Fault::Isolate { node, for_ms } => {
@@ -157,9 +160,10 @@ impl<E: Deceptive> Simulation<'_, E> {
         self.note(Place::World, format_args!("calm"));
         let now = self.queue.now();
         let height = self.checks.chain.height();
-        self.calm = Some(Calm { since: now, height, behind: 0, recovered: None });
+        self.calm = Some(Calm { since: now, behind: 0, committed: None, slowest: None });
         self.network.become_like(NetworkFaults::calm());
         self.network.mend();
+        self.latest = self.latest();
         for index in 0..self.nodes.len() {
             self.nodes[index].machine.set_clock();
             self.nodes[index].machine.pace(now, None);

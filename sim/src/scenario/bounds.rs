@@ -30,6 +30,11 @@ use crate::faults::NetworkFaults;
 use crate::monotonic::PPM_MAX;
 use crate::process::SERVE_BLOCKS;
 
+/// Transactions live at least so long: then some run forgets those that have expired.
+const LIFETIME_MIN_MS: u64 = 60_000;
+/// The longest that parameters allow.
+pub(super) const LIFETIME_MAX_MS: u64 = 3_600_000;
+
 /// So many times the work of a node a commit takes: proposal, PREPARE, COMMIT and what asks for bodies between them.
 const STEPS: u64 = 8;
 
@@ -51,14 +56,26 @@ impl Scenario {
     /// those that are gone too.
     #[must_use]
     pub fn bound_ms(&self) -> u64 {
+        let tries = self.faulty().len() as u64 + 2;
+        self.inclusion_ms() + tries * self.workload.retry_ms
+    }
+
+    /// The same for what a correct node holds that keeps it.
+    pub(crate) fn inclusion_ms(&self) -> u64 {
         let largest = self.sets().iter().map(Vec::len).max().unwrap_or_default();
-        let (faulty, tries) = (faulty_max(largest) as u64, self.faulty().len() as u64 + 2);
+        let faulty = faulty_max(largest) as u64;
         let under = |parameters: &Parameters| {
             let view = 2 * parameters.timeout_cap_ms + 2 * parameters.resend_ms;
             let noticed = 2 * parameters.base_timeout_ms + parameters.inclusion_timeout_ms;
-            noticed + (faulty + 2) * view + tries * self.workload.retry_ms
+            noticed + (faulty + 2) * view
         };
         self.all_parameters().map(under).max().unwrap_or_default()
+    }
+
+    /// How long transactions may live where none is to expire before the bound is over: what clients submit lives half as
+    /// long, and with each epoch that begins meanwhile the bound is as long again.
+    pub(super) fn lifetime_ms(&self) -> u64 {
+        (4 * (1 + self.plans.len() as u64) * self.bound_ms()).clamp(LIFETIME_MIN_MS, LIFETIME_MAX_MS)
     }
 
     fn recovery_under(&self, parameters: &Parameters, behind: u64) -> u64 {

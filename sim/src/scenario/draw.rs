@@ -2,7 +2,7 @@
 
 mod plans;
 
-use super::Scenario;
+use super::{Change, Scenario};
 use crate::client::{Lasting, Workload};
 use crate::faults::{draw_marks, draw_network, draw_rates, draw_script};
 use crate::liar::{LiarPlan, Lie};
@@ -66,8 +66,23 @@ impl Scenario {
         let marks = draw_marks(&mut Random::new(seed, Stream::Marks), machines, chaos_ms, &expendable);
         scenario.script.extend(marks);
         scenario.draw_crashes_at_ends();
+        scenario.let_transactions_live();
         assert!(scenario.is_fair(), "no more than f validators are faulty");
         scenario
+    }
+}
+
+impl Scenario {
+    /// Nothing that clients submit, but for what they want to expire, does so before it must have been committed. No plan may
+    /// change how long transactions live.
+    fn let_transactions_live(&mut self) {
+        let lifetime_ms = self.lifetime_ms();
+        self.parameters.transaction_lifetime_max_ms = lifetime_ms;
+        for plan in &mut self.plans {
+            if let Change::Parameters(parameters) = &mut plan.change {
+                parameters.transaction_lifetime_max_ms = lifetime_ms;
+            }
+        }
     }
 }
 

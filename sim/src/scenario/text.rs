@@ -4,7 +4,7 @@ use std::fmt;
 
 use quorate_ledger::Parameters;
 
-use super::{Approvers, Change, Scenario};
+use super::{Approvers, Change, Scenario, calm_parameters};
 use crate::client::Workload;
 use crate::faults::NetworkFaults;
 use crate::machine::Timing;
@@ -26,7 +26,7 @@ impl Scenario {
     #[must_use]
     pub fn as_code(&self) -> String {
         let mut lines = vec![format!("Scenario::new(\"{}\", {}, {})", self.name, self.nodes, self.seed)];
-        if self.parameters != Parameters::default() {
+        if self.parameters != calm_parameters() {
             lines.push(format!(".parameters({})", parameters(&self.parameters)));
         }
         if self.network != NetworkFaults::calm() {

@@ -21,7 +21,7 @@ use std::time::Instant;
 use clap::{ArgGroup, Parser, value_parser};
 use quorate_consensus::pbft::Pbft;
 use quorate_sim::bench::engine_steps;
-use quorate_sim::{Coverage, Report, Scenario};
+use quorate_sim::{Counter, Coverage, Inclusion, Report, Scenario};
 
 /// A simulation allocates a few thousand small things a millisecond: a fifth of its time with the system's allocator.
 #[global_allocator]
@@ -41,28 +41,36 @@ const SHRINK: usize = 5;
 struct Sum {
     coverage: Coverage,
     failures: Vec<u64>,
-    slowest: Recovery,
+    slowest: Span,
     /// The one nearest to its bound.
-    nearest: Recovery,
+    nearest: Span,
+    /// Of the transactions that took longest in their runs, the one nearest to its bound.
+    included: Span,
     twice: u64,
 }
 
-/// How long a chain took to commit again, and how long it might have.
+/// How long a chain took to commit again, or a transaction to be committed, and how long it might have.
 #[derive(Clone, Copy, Default)]
-struct Recovery {
+struct Span {
     seed: u64,
     after_ms: u64,
     bound_ms: u64,
 }
 
-impl Recovery {
+impl Span {
+    /// The one of both that is nearer to its bound.
+    fn nearer(self, other: Self) -> Self {
+        let is_nearer = other.after_ms * self.bound_ms.max(1) > self.after_ms * other.bound_ms.max(1);
+        if is_nearer { other } else { self }
+    }
+
     /// Of its bound, in hundredths.
     fn percent(&self) -> u64 {
         100 * self.after_ms / self.bound_ms.max(1)
     }
 }
 
-impl fmt::Display for Recovery {
+impl fmt::Display for Span {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { seed, after_ms, bound_ms } = self;
         write!(f, "{after_ms} ms of {bound_ms} ms, {} % (seed {seed})", self.percent())
@@ -138,12 +146,14 @@ fn many(seeds: Range<u64>, workers: u64, twice: u64, shrink: usize) -> ExitCode 
     println!("{}", sum.coverage);
     println!(
         "{} seeds in {minutes:.1} minutes: {:.0} a minute on {workers} threads; {} of them run twice with identical traces; \
-         slowest recovery {}, nearest to its bound {}; {} failures",
+         {} recoveries measured: slowest {}, nearest to its bound {}; inclusion nearest to its bound {}; {} failures",
         seeds.end - seeds.start,
         (seeds.end - seeds.start) as f64 / minutes,
         sum.twice,
+        sum.coverage.of(Counter::RUNS_THAT_MEASURED_A_RECOVERY),
         sum.slowest,
         sum.nearest,
+        sum.included,
         sum.failures.len()
     );
     for seed in &sum.failures {
@@ -166,13 +176,18 @@ fn attempt(seed: u64, twice: u64, sum: &Mutex<Sum>) {
     match outcome {
         Ok(report) => {
             sum.coverage.merge(&report.coverage);
-            let (after_ms, bound_ms) = (report.recovered_after_ms, report.recovery_bound_ms);
-            let recovery = Recovery { seed, after_ms, bound_ms };
-            if after_ms > sum.slowest.after_ms {
-                sum.slowest = recovery;
+            if let Some(after_ms) = report.recovered_after_ms {
+                let recovery = Span { seed, after_ms, bound_ms: report.recovery_bound_ms };
+                if after_ms > sum.slowest.after_ms {
+                    sum.slowest = recovery;
+                }
+                sum.nearest = sum.nearest.nearer(recovery);
+            } else {
+                eprintln!("seed {seed}: no recovery was measured");
+                sum.failures.push(seed);
             }
-            if after_ms * sum.nearest.bound_ms.max(1) > sum.nearest.after_ms * bound_ms {
-                sum.nearest = recovery;
+            if let Some(Inclusion { after_ms, bound_ms }) = report.slowest_inclusion {
+                sum.included = sum.included.nearer(Span { seed, after_ms, bound_ms });
             }
             sum.twice += u64::from(again);
             if !same {
@@ -207,10 +222,11 @@ fn one(seed: u64, trace: Option<&Path>) -> ExitCode {
         Ok(report) => {
             println!("{}", report.coverage);
             let Report { recovered_after_ms, recovery_bound_ms, .. } = report;
-            println!(
-                "height {}, recovered after {recovered_after_ms} ms of {recovery_bound_ms} ms",
-                report.height
+            let recovered = recovered_after_ms.map_or_else(
+                || "no recovery was measured".to_owned(),
+                |after_ms| format!("recovered after {after_ms} ms of {recovery_bound_ms} ms"),
             );
+            println!("height {}, {recovered}", report.height);
             ExitCode::SUCCESS
         }
         Err(_) => {

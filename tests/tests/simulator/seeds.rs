@@ -77,7 +77,8 @@ fn any_seed_holds_every_claim() {
         seeds.try_for_each(|seed| {
             let scenario = Scenario::random(name!(), seed);
             // A trace costs more than the run, and is made anew where something fails.
-            if asked_seed().is_some() { attempt(&scenario) } else { scenario.run::<Pbft>() }.map(drop)
+            let run = if asked_seed().is_some() { attempt(&scenario) } else { scenario.run::<Pbft>() };
+            run.map(|report| assert!(report.recovered_after_ms.is_some(), "seed {seed} measured no recovery"))
         })
     };
     let outcomes: Vec<_> = thread::scope(|scope| {
