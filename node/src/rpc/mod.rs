@@ -27,6 +27,7 @@ mod http;
 mod id;
 mod metrics;
 mod node;
+pub(crate) mod origin;
 mod outcomes;
 mod server;
 mod sizes;
