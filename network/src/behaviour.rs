@@ -22,8 +22,8 @@ use crate::{
     bound::Bound,
     codec::Codec,
     limits::{
-        ANNOUNCEMENTS_BYTES_MAX, GOSSIP_SEND_QUEUE_MAX, PING_INTERVAL, PING_TIMEOUT, QUIC_IDLE_TIMEOUT,
-        QUIC_KEEP_ALIVE_INTERVAL, REQUEST_STREAMS_MAX, ROUTING_REFRESH_INTERVAL,
+        ANNOUNCEMENTS_BYTES_MAX, EXCHANGE_STREAMS_MAX, GOSSIP_SEND_QUEUE_MAX, PING_INTERVAL, PING_TIMEOUT,
+        QUIC_IDLE_TIMEOUT, QUIC_KEEP_ALIVE_INTERVAL, REQUEST_STREAMS_MAX, ROUTING_REFRESH_INTERVAL,
     },
     names::Names,
 };
@@ -131,12 +131,14 @@ fn behaviour(
             ANNOUNCEMENTS_BYTES_MAX,
             Bound::new(ANNOUNCEMENTS_BYTES_MAX),
             limits.request_timeout,
+            EXCHANGE_STREAMS_MAX,
         ),
         requests: requests(
             names.requests.clone(),
             limits.request_bytes_max,
             responses,
             limits.request_timeout,
+            REQUEST_STREAMS_MAX,
         ),
         streams: libp2p_stream::Behaviour::new(),
     })
@@ -152,7 +154,7 @@ fn connection_limits(limits: &Limits) -> ConnectionLimits {
 }
 
 /// Kademlia for finding peers alone: nobody's records are stored.
-fn routing(peer: PeerId, names: &Names) -> kad::Behaviour<MemoryStore> {
+pub(crate) fn routing(peer: PeerId, names: &Names) -> kad::Behaviour<MemoryStore> {
     let mut config = kad::Config::new(names.routing.clone());
     config
         .set_record_filtering(kad::StoreInserts::FilterBoth)
@@ -171,13 +173,14 @@ fn requests(
     request_bytes_max: usize,
     response_bytes_max: Bound,
     timeout: Duration,
+    streams_max: usize,
 ) -> request_response::Behaviour<Codec> {
     request_response::Behaviour::with_codec(
         Codec { request_bytes_max: Bound::new(request_bytes_max), response_bytes_max },
         iter::once((name, ProtocolSupport::Full)),
         request_response::Config::default()
             .with_request_timeout(timeout)
-            .with_max_concurrent_streams(REQUEST_STREAMS_MAX),
+            .with_max_concurrent_streams(streams_max),
     )
 }
 

@@ -1,8 +1,12 @@
 //! Fuzz targets (`docs/testing.md`, Fuzzing): any bytes on a stream between validators, as a request or as its answer; any
 //! text that a peer says about itself.
 
+use std::cell::{Cell, RefCell};
+
 use futures::{executor::block_on, io::Cursor};
-use libp2p::{StreamProtocol, request_response::Codec as _};
+use libp2p::{
+    Multiaddr, StreamProtocol, identify, identity::Keypair, multiaddr::Protocol, request_response::Codec as _,
+};
 use quorate_crypto::Hash;
 
 use crate::{
@@ -10,7 +14,8 @@ use crate::{
     bound::Bound,
     codec::{Codec, Request, Response},
     framing::{self, FrameError},
-    limits::AGENT_CHARS_MAX,
+    identity::{self, Identity, Occasion},
+    limits::{ADDRESSES_MAX, AGENT_CHARS_MAX},
     names::Names,
     peer::printable,
 };
@@ -102,6 +107,65 @@ fn response(response: Response) -> Vec<u8> {
 fn with_rest(mut read: Vec<u8>, all: &[u8]) -> Vec<u8> {
     read.extend_from_slice(&all[read.len()..]);
     read
+}
+
+/// What one of our own says about itself, and says again: what is kept of it is bounded and fit for a log, and every address
+/// that is kept names the peer.
+#[test]
+fn identity_accepted() {
+    let names = Names::new(&Hash::of(b"chain"));
+    let key = Keypair::ed25519_from_bytes([7; 32]).expect("a seed");
+    let peer = key.public().to_peer_id();
+    let parse = |text: &str| text.parse::<Multiaddr>().expect("an address");
+    let honest = [
+        parse("/ip4/192.0.2.1/tcp/7600"),
+        parse("/ip4/192.0.2.1/udp/7600/quic-v1").with_p2p(peer).expect("none"),
+    ];
+    let samples =
+        [framed(&honest), framed(&[parse("/dns4/node.example/tcp/443/tls/ws"), Multiaddr::empty()])];
+    bolero::check!(name = "identity_accepted").for_each(|input: &[u8]| {
+        let routing = RefCell::new(identity::tests::routing());
+        let occasion = Cell::new(Occasion::First);
+        quorate_fuzz::decoder(input, &samples, |bytes| {
+            let info = identify::Info {
+                public_key: key.public(),
+                protocol_version: names.version.clone(),
+                agent_version: String::from_utf8_lossy(bytes).into_owned(),
+                listen_addrs: unframed(bytes),
+                protocols: vec![names.requests.clone(), names.announcements.clone(), names.routing.clone()],
+                observed_addr: Multiaddr::empty(),
+                signed_peer_record: None,
+            };
+            let told = info.listen_addrs.len();
+            let identity = Identity::of(info, &names).expect("it is of this chain");
+            assert!(identity.agent.chars().count() <= AGENT_CHARS_MAX, "it is short");
+            assert!(!identity.agent.chars().any(char::is_control), "it moves no cursor");
+            assert_eq!(identity.addresses.len(), told.min(ADDRESSES_MAX));
+            let routing = &mut routing.borrow_mut();
+            identity::enter(routing, peer, identity.addresses, occasion.replace(Occasion::Again));
+            let known = identity::known(routing, &peer);
+            assert!(known.len() <= identity::tests::KNOWN_MAX, "however often it tells");
+            for address in known {
+                assert_eq!(address.iter().last(), Some(Protocol::P2p(peer)), "it is dialled as who it is");
+                let _ = address.to_string();
+            }
+            None
+        });
+    });
+}
+
+/// Addresses in their binary form, each with its length.
+fn framed(addresses: &[Multiaddr]) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    addresses.iter().for_each(|address| framing::append(&mut bytes, &address.to_vec()));
+    bytes
+}
+
+/// The addresses in bytes, as many as are some.
+fn unframed(bytes: &[u8]) -> Vec<Multiaddr> {
+    let (mut source, bound) = (Cursor::new(bytes), Bound::new(Limits::default().frame_bytes_max));
+    let frames = std::iter::from_fn(|| block_on(framing::read(&mut source, &bound)).ok());
+    frames.filter_map(|frame| Multiaddr::try_from(frame).ok()).collect()
 }
 
 /// What a peer says it is may be any text: what comes into a log is short and moves no cursor.

@@ -36,6 +36,7 @@ mod framing;
 mod fuzz;
 mod gossip;
 mod handle;
+mod identity;
 mod inbox;
 pub mod limits;
 mod metrics;

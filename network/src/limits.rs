@@ -101,7 +101,8 @@ pub const MESSAGE_BYTES_CEILING: usize = 256 << 20;
 /// Validators at a time, hence announcements held and exchanged at once: of two sets of 200 that have nobody in common, while
 /// one takes over from the other.
 pub const VALIDATORS_MAX: usize = 400;
-/// Addresses in one announcement, and taken from one peer's identification.
+/// Addresses in one announcement, and taken from one peer's identification. Of the others under which a peer is known the
+/// routing table keeps as many once more.
 pub const ADDRESSES_MAX: usize = 8;
 /// Bytes of one address in an announcement (a DNS name has up to 253).
 pub const ADDRESS_BYTES_MAX: usize = 300;
@@ -128,7 +129,7 @@ pub const GOSSIP_SEND_QUEUE_MAX: usize = 512;
 
 /// Requests of others being answered.
 pub const REQUESTS_IN_MAX: usize = 64;
-/// Those of them that peers without a validator's key may have. Answers to whoever asks too fast are held back, and must
+/// Those of them that peers without a validator's key may have. What is asked too fast is held back, and must
 /// not take the places of validators meanwhile.
 pub const REQUESTS_IN_OF_STRANGERS_MAX: usize = 48;
 /// Requests of one peer being answered.
@@ -139,14 +140,16 @@ pub const REQUESTS_OUT_MAX: usize = 128;
 pub const REQUEST_COST: Duration = Duration::from_millis(5);
 /// Bytes that one peer is answered in a second.
 pub const ANSWER_BYTES_PER_SECOND: u64 = 32 << 20;
-/// How far ahead of paying a peer may be before its answers are held back.
+/// How far ahead of paying a peer may be before its requests are held back.
 pub const CREDIT: Duration = Duration::from_secs(1);
-/// The longest that an answer is held back; what would have to wait longer is refused. Shorter than a request may take.
+/// The longest that a request is held back; what would have to wait longer is refused. Shorter than a request may take.
 pub const DELAY_MAX: Duration = Duration::from_secs(3);
 /// How many times as much a validator is answered.
 pub const VALIDATORS_SHARE: u32 = 4;
 /// Request streams on one connection, both directions together.
 pub const REQUEST_STREAMS_MAX: usize = 64;
+/// The same for exchanges of announcements, of which nobody needs many at a time.
+pub const EXCHANGE_STREAMS_MAX: usize = 8;
 
 /// Commands of the application that the event loop has not yet taken.
 pub const COMMANDS_MAX: usize = 256;

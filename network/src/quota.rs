@@ -1,7 +1,7 @@
 //! How fast one peer is answered, so that a few that ask without end cannot keep this node's disk and links from the others.
 //!
 //! Being answered is paid in time: a request costs [`REQUEST_COST`], and what is answered costs the time that
-//! [`ANSWER_BYTES_PER_SECOND`] of it take. A peer may be in debt by [`CREDIT`]; beyond it its answers are held back until
+//! [`ANSWER_BYTES_PER_SECOND`] of it take. A peer may be in debt by [`CREDIT`]; beyond it its requests are held back until
 //! it is not, and if that takes longer than [`DELAY_MAX`] its requests are refused. So whoever asks too fast is slowed to
 //! the rate and not cut off. Validators have [`VALIDATORS_SHARE`] times as much: what they ask for moves consensus.
 //!
@@ -53,6 +53,11 @@ impl Quota {
         Some(delay)
     }
 
+    /// Takes a request whose answer is not held back: whether it may be answered at once.
+    pub(crate) fn request_at_once(&mut self, peer: PeerId, asker: Asker, now: Instant) -> bool {
+        self.request(peer, asker, now).is_some_and(|delay| delay.is_zero())
+    }
+
     /// Notes how many bytes a peer was answered.
     pub(crate) fn answered(&mut self, peer: PeerId, asker: Asker, bytes: usize, now: Instant) {
         let nanos = (bytes as u64).saturating_mul(1_000_000_000) / ANSWER_BYTES_PER_SECOND;
@@ -101,6 +106,14 @@ mod tests {
             "one more each time it paid one"
         );
         assert_eq!(quota.request(peer, Asker::Stranger, later), None);
+    }
+
+    #[test]
+    fn who_is_answered_at_once_or_not_at_all_is_refused_beyond_the_credit() {
+        let (mut quota, peer, now) = (Quota::default(), PeerId::random(), Instant::now());
+        let most = CREDIT.div_duration_f64(REQUEST_COST) as u32;
+        let answered = (0..2 * most).filter(|_| quota.request_at_once(peer, Asker::Stranger, now)).count();
+        assert_eq!(answered as u32, most + 1);
     }
 
     #[test]

@@ -69,6 +69,8 @@ pub(crate) struct RpcConfig {
     pub(crate) subscriptions_max: u32,
     /// Longest time one request may take, in milliseconds.
     pub(crate) request_timeout_ms: u64,
+    /// Origins of the web pages that may call, beside the node's own.
+    pub(crate) origins: Vec<String>,
 }
 
 /// Section `pool`.
@@ -112,6 +114,7 @@ impl Default for RpcConfig {
             connections_max: 1_024,
             subscriptions_max: 64,
             request_timeout_ms: 65_000,
+            origins: Vec::new(),
         }
     }
 }
@@ -124,8 +127,10 @@ impl Default for PoolConfig {
 
 impl Default for LogConfig {
     fn default() -> Self {
-        // Every node announces the block it executed: that others were faster is not worth gossipsub's warning.
-        LogConfig { filter: "info,libp2p_gossipsub=error".to_owned() }
+        // Every node announces the block it executed: that others were faster is not worth gossipsub's warning. What the
+        // other two write at these levels a peer can make them write without end.
+        let quiet = "libp2p_gossipsub=error,libp2p_identify=error,libp2p_request_response=error";
+        LogConfig { filter: format!("info,{quiet}") }
     }
 }
 

@@ -1,8 +1,11 @@
 //! What passes through: gossip with its verdicts, requests and their answers.
 
-use std::{io, time::Instant};
+use std::{
+    io,
+    time::{Duration, Instant},
+};
 
-use futures::future::{BoxFuture, FutureExt, join};
+use futures::future::{BoxFuture, FutureExt};
 use libp2p::{
     PeerId,
     gossipsub::{self, MessageAcceptance, MessageId, PublishError},
@@ -10,7 +13,7 @@ use libp2p::{
 };
 use quorate_crypto::PublicKey;
 use tokio::{
-    sync::oneshot,
+    sync::{mpsc, oneshot},
     time::{sleep, timeout},
 };
 use tracing::{debug, error};
@@ -233,22 +236,23 @@ impl Loop {
         };
         let (reply, answer) = oneshot::channel();
         let inbound = Inbound::Request { from: peer, validator, bytes: request, reply };
-        if self.lanes.requests.try_send(inbound).is_err() {
-            return self.respond(channel, Response::Refused);
-        }
+        let held_back = if delay.is_zero() {
+            if self.lanes.requests.try_send(inbound).is_err() {
+                return self.respond(channel, Response::Refused);
+            }
+            None
+        } else {
+            Some((delay, self.lanes.requests.clone(), inbound))
+        };
         *self.replies_per_peer.entry(peer).or_default() += 1;
         self.replies_to_strangers += usize::from(asker == Asker::Stranger);
         let patience = self.config.limits.request_timeout;
         let reply = async move {
+            if let Some((delay, requests, inbound)) = held_back {
+                hand_over_after(delay, &requests, inbound).await;
+            }
             // Either error means that there is no answer.
-            let answer = async { timeout(patience, answer).await.ok().and_then(Result::ok) };
-            // A sleep of no time would cost the millisecond that timers are precise to.
-            let (answer, ()) = join(answer, async {
-                if !delay.is_zero() {
-                    sleep(delay).await;
-                }
-            })
-            .await;
+            let answer = timeout(patience, answer).await.ok().and_then(Result::ok);
             Replied { peer, asker, channel, answer }
         };
         self.replies.push(reply.boxed());
@@ -284,6 +288,14 @@ impl Loop {
     }
 }
 
-fn asker(validator: Option<PublicKey>) -> Asker {
+/// Hands a request of somebody who asks too fast to the application, once it is paid for. Not before: to answer is work,
+/// whether or not the answer is then held back.
+pub(super) async fn hand_over_after(delay: Duration, requests: &mpsc::Sender<Inbound>, request: Inbound) {
+    sleep(delay).await;
+    // Where there is no room the reply is dropped with the request, which refuses it.
+    let _ = requests.try_send(request);
+}
+
+pub(super) fn asker(validator: Option<PublicKey>) -> Asker {
     if validator.is_some() { Asker::Validator } else { Asker::Stranger }
 }

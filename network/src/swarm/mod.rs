@@ -74,6 +74,24 @@ pub async fn start(
     config: Config,
     metrics: &mut Registry,
 ) -> Result<(Network, mpsc::Receiver<Inbound>), NetworkError> {
+    let Prepared { event_loop, inputs, tasks, meanwhile, network, receiver } =
+        prepare(config, metrics).await?;
+    tokio::spawn(event_loop.run(inputs, tasks, meanwhile));
+    Ok((network, receiver))
+}
+
+/// A network that listens, and whose loop does not run yet.
+struct Prepared {
+    event_loop: Loop,
+    inputs: Inputs,
+    tasks: Vec<Task>,
+    /// What happened until it listened.
+    meanwhile: Vec<Event>,
+    network: Network,
+    receiver: mpsc::Receiver<Inbound>,
+}
+
+async fn prepare(config: Config, metrics: &mut Registry) -> Result<Prepared, NetworkError> {
     config.limits.check()?;
     let sequence = match &config.validator {
         Some(_) => Some(
@@ -121,8 +139,7 @@ pub async fn start(
     let inputs = Inputs { command_queue, publish_queue, validators_watch, stream_queue, fault_queue };
     let event_loop =
         Loop::new(config, names, swarm, control, sequence, shared, lanes, faults, libp2p_metrics);
-    tokio::spawn(event_loop.run(inputs, tasks, meanwhile));
-    Ok((network, receiver))
+    Ok(Prepared { event_loop, inputs, tasks, meanwhile, network, receiver })
 }
 
 /// Listens on all addresses. Returns the addresses that result, and what else happened meanwhile, which is for the
@@ -468,3 +485,6 @@ fn last_peer(address: &Multiaddr) -> Option<PeerId> {
         Some(_) | None => None,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -19,8 +19,8 @@ use tracing::{debug, info};
 use super::{Loop, dialer::Dial};
 use crate::{
     PeerInfo,
-    limits::{ADDRESSES_MAX, AGENT_CHARS_MAX, IDENTIFY_TIMEOUT},
-    peer::printable,
+    identity::{self, Identity, Occasion},
+    limits::IDENTIFY_TIMEOUT,
 };
 
 impl Loop {
@@ -124,12 +124,15 @@ impl Loop {
         let identify::Event::Received { peer_id: peer, info, .. } = event else {
             return;
         };
-        if let Some(reason) = self.names.stranger(&info.protocol_version, &info.protocols) {
-            self.expel(peer, reason);
-            return;
-        }
-        let agent = printable(&info.agent_version, AGENT_CHARS_MAX);
-        if self.unidentified.remove(&peer).is_some() {
+        let Identity { agent, addresses } = match Identity::of(info, &self.names) {
+            Ok(identity) => identity,
+            Err(reason) => return self.expel(peer, reason),
+        };
+        let occasion = match self.unidentified.remove(&peer) {
+            Some(_) => Occasion::First,
+            None => Occasion::Again,
+        };
+        if occasion == Occasion::First {
             info!(%peer, %agent, "peer connected");
         }
         self.shared.update_peers(|peers| {
@@ -137,11 +140,7 @@ impl Loop {
                 known.agent = Some(agent);
             }
         });
-        if info.protocols.contains(&self.names.routing) {
-            for address in info.listen_addrs.into_iter().take(ADDRESSES_MAX) {
-                self.swarm.behaviour_mut().routing.add_address(&peer, address);
-            }
-        }
+        identity::enter(&mut self.swarm.behaviour_mut().routing, peer, addresses, occasion);
         let now = Instant::now();
         self.dialer.succeeded(Dial::Validator(peer), now);
         for (index, bootstrap) in self.bootstrap.iter().enumerate() {

@@ -12,7 +12,7 @@ use libp2p::{
 use quorate_crypto::{PublicKey, decode, encode};
 use tracing::{debug, error, info, warn};
 
-use super::{Loop, Task};
+use super::{Loop, Task, exchange::asker};
 use crate::{
     announcement::{Binding, Exchange, Merged, Refusal, SignedAnnouncement},
     codec::{Request, Response},
@@ -192,8 +192,29 @@ impl Loop {
         self.exchange_with(peers[choice]);
     }
 
+    /// All that is known, as [`Exchange`] has it.
     fn known_announcements(&self) -> Vec<u8> {
-        encode(&Exchange(self.book.bindings().map(|binding| binding.signed.clone()).collect()))
+        encode(&self.book.bindings().map(|binding| &binding.signed).collect::<Vec<_>>())
+    }
+
+    /// Takes up what a peer knows and answers what we know, if the peer may ask: both are work for this loop, and both count.
+    pub(super) fn exchange(
+        &mut self,
+        peer: PeerId,
+        connection: ConnectionId,
+        theirs: &[u8],
+        now: Instant,
+    ) -> Response {
+        let asker = asker(self.book.validator_of(&peer));
+        if !self.quota.request_at_once(peer, asker, now) {
+            debug!(%peer, "announcements not exchanged: it asks too often");
+            return Response::Refused;
+        }
+        // Before learning, so that they are not told what they just told us.
+        let ours = self.known_announcements();
+        self.quota.answered(peer, asker, ours.len() + theirs.len(), now);
+        self.learn_all(peer, connection, theirs);
+        Response::Answer(ours)
     }
 
     pub(super) fn on_announcements(&mut self, event: request_response::Event<Request, Response>) {
@@ -203,15 +224,9 @@ impl Loop {
                     self.expel(peer, format!("it sent {error}, as announcements"));
                 }
                 Message::Request { request: Request::Message(theirs), channel, .. } => {
-                    // Before learning, so that they are not told what they just told us.
-                    let ours = self.known_announcements();
-                    self.learn_all(peer, connection_id, &theirs);
+                    let response = self.exchange(peer, connection_id, &theirs, Instant::now());
                     // An error means that the connection is gone.
-                    let _ = self
-                        .swarm
-                        .behaviour_mut()
-                        .announcements
-                        .send_response(channel, Response::Answer(ours));
+                    let _ = self.swarm.behaviour_mut().announcements.send_response(channel, response);
                 }
                 Message::Response { response, .. } => match response {
                     Response::Answer(theirs) => self.learn_all(peer, connection_id, &theirs),
@@ -339,8 +354,12 @@ impl Loop {
         let Some(validator) = self.book.validator_of(&peer) else {
             if self.held.len() < HELD_STREAMS_MAX || self.held.contains_key(&peer) {
                 debug!(%peer, "stream waits for its peer's announcement");
-                self.held.insert(peer, Held { stream, since: Instant::now() });
-                self.exchange_with(peer);
+                // Another stream takes the place of the one that is held, for no longer, and nothing more is asked for it.
+                let since = self.held.get(&peer).map(|held| held.since);
+                self.held.insert(peer, Held { stream, since: since.unwrap_or_else(Instant::now) });
+                if since.is_none() {
+                    self.exchange_with(peer);
+                }
             } else {
                 debug!(%peer, "too many streams wait for announcements, one is closed");
             }

@@ -140,7 +140,7 @@ fn set(
     value: String,
 ) -> ConfigBuilder<DefaultState> {
     let origin = origin.to_owned();
-    let kind = if matches!(key.allowed, Allowed::Multiaddrs) {
+    let kind = if matches!(key.allowed, Allowed::Multiaddrs | Allowed::Origins) {
         let parts = value.split(',').map(str::trim).filter(|part| !part.is_empty());
         ValueKind::Array(parts.map(|part| Value::new(Some(&origin), part)).collect())
     } else {

@@ -5,6 +5,8 @@ use std::net::SocketAddr;
 use config::Value;
 use quorate_network::Multiaddr;
 
+use crate::rpc::origin;
+
 use super::{ConfigError, ENVIRONMENT_PREFIX, Setting};
 
 /// One key of the configuration.
@@ -22,11 +24,12 @@ pub(super) enum Allowed {
     Switch,
     Socket,
     Multiaddrs,
+    Origins,
     Filter,
 }
 
 /// Every key there is, by section.
-pub(crate) const KEYS: [Key; 14] = [
+pub(crate) const KEYS: [Key; 15] = [
     Key { name: "p2p.listen", meaning: "addresses to listen on for peers", allowed: Allowed::Multiaddrs },
     Key {
         name: "p2p.bootstrap",
@@ -72,6 +75,11 @@ pub(crate) const KEYS: [Key; 14] = [
         name: "rpc.request_timeout_ms",
         meaning: "longest time one request may take, in milliseconds",
         allowed: Allowed::Number { min: 1_000, max: 600_000 },
+    },
+    Key {
+        name: "rpc.origins",
+        meaning: "web pages that may call this node, beside its own",
+        allowed: Allowed::Origins,
     },
     Key {
         name: "pool.transactions_max",
@@ -139,6 +147,7 @@ impl Allowed {
             Allowed::Switch => "true or false".to_owned(),
             Allowed::Socket => "an IP address and port, such as 127.0.0.1:7601".to_owned(),
             Allowed::Multiaddrs => "a list of multiaddrs, such as /ip4/192.0.2.1/tcp/7600".to_owned(),
+            Allowed::Origins => "a list of origins, such as https://wallet.example, or * for all".to_owned(),
             Allowed::Filter => "a level (error, warn, info, debug, trace) or target=level,…".to_owned(),
         }
     }
@@ -159,6 +168,13 @@ impl Allowed {
                 let one = |value: Value| -> Option<serde_json::Value> {
                     let address: Multiaddr = value.into_string().ok()?.parse().ok()?;
                     (!address.is_empty()).then(|| address.to_string().into())
+                };
+                value.into_array().ok()?.into_iter().map(one).collect()
+            }
+            Allowed::Origins => {
+                let one = |value: Value| -> Option<serde_json::Value> {
+                    let text = value.into_string().ok()?;
+                    (text == origin::ANY || origin::is_origin(&text)).then(|| text.into())
                 };
                 value.into_array().ok()?.into_iter().map(one).collect()
             }

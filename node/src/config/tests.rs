@@ -205,3 +205,17 @@ fn defaults_uncommented_are_what_the_file_says() {
         .collect();
     assert_eq!(Layers::new(&uncommented).load().expect("well formed").config, Config::default());
 }
+
+#[test]
+fn origins_are_a_list_of_schemes_with_hosts() {
+    let allowed =
+        Layers::new("[rpc]\norigins = [\"https://wallet.example\", \"*\"]\n").load().expect("well formed");
+    assert_eq!(allowed.config.rpc.origins, ["https://wallet.example", "*"]);
+    let variable = Layers::new("").variable("QUORATE_RPC_ORIGINS", "http://a.example, http://b.example:1");
+    let origins = variable.load().expect("well formed").config.rpc.origins;
+    assert_eq!(origins, ["http://a.example", "http://b.example:1"]);
+    for text in ["wallet.example", "https://wallet.example/", "null"] {
+        let refusal = Layers::new(&format!("[rpc]\norigins = [\"{text}\"]\n")).refusal();
+        assert!(refusal.contains("`rpc.origins`"), "{text}: {refusal}");
+    }
+}

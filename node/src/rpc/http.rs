@@ -26,6 +26,7 @@ use super::guard::{Guard, Shared, Transport};
 use super::id;
 use super::metrics::Metrics;
 use super::node::Ready;
+use super::origin;
 use super::sizes::{Allowed, Sizes};
 use crate::config::RpcConfig;
 
@@ -171,6 +172,11 @@ fn adapt(response: HttpResponse) -> Response {
 }
 
 async fn root(State(site): State<Site>, request: Request) -> Response {
+    let calls = ws::is_upgrade_request(&request) || *request.method() == Method::POST;
+    if calls && !origin::may_call(request.headers(), &site.config.origins) {
+        return (StatusCode::FORBIDDEN, "this page may not use this node; see `rpc.origins`\n")
+            .into_response();
+    }
     if ws::is_upgrade_request(&request) {
         return site.call(Transport::WebSocket, request).await;
     }

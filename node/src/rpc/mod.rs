@@ -27,6 +27,7 @@ mod http;
 mod id;
 mod metrics;
 mod node;
+pub(crate) mod origin;
 mod outcomes;
 mod server;
 mod sizes;
@@ -64,7 +65,8 @@ use verify::VerifyPool;
 /// Threads that drive connections, at most.
 const WORKERS_MAX: usize = 4;
 
-/// Threads that read the store for clients, at most; more reads wait for one of them.
+/// Threads that read the store for clients, at most; more reads wait for one of them. Fewer on a machine with few cores: see
+/// [`readers`].
 const READERS_MAX: usize = 64;
 
 /// What every method is given.
@@ -115,9 +117,10 @@ struct Threads(Option<Runtime>);
 
 impl Threads {
     fn start() -> Result<Self, ServeError> {
+        let cores = available_parallelism().map_or(2, usize::from);
         let runtime = Builder::new_multi_thread()
-            .worker_threads(available_parallelism().map_or(2, |cores| cores.get().clamp(2, WORKERS_MAX)))
-            .max_blocking_threads(READERS_MAX + verify::workers())
+            .worker_threads(cores.clamp(2, WORKERS_MAX))
+            .max_blocking_threads(readers(cores) + verify::workers())
             .thread_name("rpc")
             .enable_all()
             .build();
@@ -129,6 +132,12 @@ impl Threads {
         let runtime = self.0.as_ref().expect("there until dropped");
         runtime.spawn(work).await.expect("nothing ends a task of the server but its own end")
     }
+}
+
+/// How many threads read for clients. A read may wait for the disk, so they are more than the cores; what they make of what
+/// they read is work, so they are not many more.
+fn readers(cores: usize) -> usize {
+    (4 * cores).clamp(4, READERS_MAX)
 }
 
 impl Drop for Threads {
@@ -241,6 +250,11 @@ fn methods(context: Context) -> Methods {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_small_machine_reads_little_at_a_time_and_a_large_one_not_without_end() {
+        assert_eq!([1, 2, 16, 200].map(readers), [4, 8, READERS_MAX, READERS_MAX]);
+    }
 
     #[tokio::test]
     async fn the_server_has_threads_of_its_own_and_ends_them() {

@@ -17,7 +17,7 @@
 mod bundle;
 mod sift;
 
-use std::sync::Arc;
+use std::{sync::Arc, thread::available_parallelism};
 
 use quorate_consensus::{Engine, Event, Rejection, Verified};
 use quorate_crypto::{Hash, PublicKey, decode, encode};
@@ -51,7 +51,8 @@ use crate::{
 
 /// Requests of validators answered at a time; more are refused.
 const ANSWERS_TO_VALIDATORS_MAX: usize = 16;
-/// Requests of other peers answered at a time; more are refused. Fewer, for an answer may be megabytes read and encoded.
+/// Requests of other peers answered at a time, at most; more are refused. An answer may be megabytes read and encoded, so
+/// they are fewer, and fewer still on a machine with few cores: see [`answers_to_others`].
 const ANSWERS_TO_OTHERS_MAX: usize = 8;
 
 /// What the task and the verifiers share.
@@ -330,9 +331,10 @@ struct AnswerPermits {
 
 impl AnswerPermits {
     fn new() -> Self {
+        let cores = available_parallelism().map_or(1, usize::from);
         Self {
             validators: Arc::new(Semaphore::new(ANSWERS_TO_VALIDATORS_MAX)),
-            others: Arc::new(Semaphore::new(ANSWERS_TO_OTHERS_MAX)),
+            others: Arc::new(Semaphore::new(answers_to_others(cores))),
         }
     }
 
@@ -340,6 +342,11 @@ impl AnswerPermits {
         let places = if validator.is_some() { &self.validators } else { &self.others };
         Arc::clone(places).try_acquire_owned().ok()
     }
+}
+
+/// Requests of peers without a key that are answered at a time: half of the machine is for them, not more.
+fn answers_to_others(cores: usize) -> usize {
+    (cores / 2).clamp(1, ANSWERS_TO_OTHERS_MAX)
 }
 
 /// Certified blocks above a height, with the newest checkpoint certificate of one of them.
@@ -507,5 +514,10 @@ mod tests {
         assert!(permits.take(Some(validator)).is_none());
         drop(strangers);
         assert!(permits.take(None).is_some());
+    }
+
+    #[test]
+    fn others_have_half_of_the_machine_for_their_answers() {
+        assert_eq!([1, 2, 8, 200].map(answers_to_others), [1, 1, 4, ANSWERS_TO_OTHERS_MAX]);
     }
 }

@@ -381,7 +381,10 @@ impl<M: Send + 'static> Sync<M> {
             return Err(Nothing::failed(format!("no answer within {} ms", waited.as_millis())));
         };
         self.patience = PATIENCE_MIN;
-        decode(&answer.map_err(Nothing::failed)?).map_err(Nothing::failed)
+        let answer = answer.map_err(Nothing::failed)?;
+        // Megabytes are decoded where that holds up nobody else.
+        let response = tokio::task::spawn_blocking(move || decode::<Response>(&answer));
+        response.await.map_err(Nothing::failed)?.map_err(Nothing::failed)
     }
 
     /// Asks one node for a checkpoint certificate. Whatever fails, somebody else is next.

@@ -255,19 +255,19 @@ async fn one_validator_grows_to_four_and_shrinks_back() {
 async fn all_validators_are_replaced_at_once_by_others_that_follow() {
     let testnet = Testnet::of(4, 0).await;
     let old = testnet.clients();
+    let load = Load::on(&testnet);
     let mut heirs = Vec::new();
     for name in ["heir one", "heir two", "heir three", "heir four"] {
         heirs.push(Joiner::start(&testnet, name).await);
     }
     let mut change = vec!["validators".to_owned()];
     for heir in &heirs {
-        change.extend(["--add".to_owned(), heir.statement().await]);
+        change.extend(["--add".to_owned(), heir.key().to_owned()]);
     }
     let leavers = validators_at(&old[0], 1).await;
     change.extend(leavers.iter().flat_map(|key| ["--remove".to_owned(), key.clone()]));
     let change: Vec<&str> = change.iter().map(String::as_str).collect();
     let approvers = [0, 1, 2].map(|node| Approver::node(&testnet, node));
-    let load = Load::on(&testnet);
     let ends = decided(&approvers, &change).await;
     for heir in &heirs {
         votes(heir.client(), heir.key()).await;

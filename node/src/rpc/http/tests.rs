@@ -37,6 +37,7 @@ fn limits() -> RpcConfig {
         connections_max: 4,
         subscriptions_max: 2,
         request_timeout_ms: 50,
+        origins: vec!["https://wallet.example".to_owned()],
     }
 }
 
@@ -305,6 +306,40 @@ async fn what_is_not_json_rpc_is_answered_as_the_standard_says() {
     )
     .await;
     assert!(typeless.starts_with("HTTP/1.1 415"), "{typeless}");
+}
+
+/// > A call or a WebSocket that a web page asks for is answered with 403, unless the page is the node's own
+#[tokio::test]
+async fn a_foreign_page_can_neither_call_nor_open_a_web_socket() {
+    let bench = start(limits()).await;
+    let own = format!("http://{}", bench.address());
+    for (origin, served) in
+        [("https://evil.example", false), (own.as_str(), true), ("https://wallet.example", true)]
+    {
+        let call = r#"{"jsonrpc":"2.0","id":1,"method":"length"}"#;
+        let head = format!("host: {}\r\norigin: {origin}\r\nconnection: close\r\n", bench.address());
+        let posted = exchange(
+            bench.address(),
+            &format!(
+                "POST / HTTP/1.1\r\n{head}content-type: application/json\r\ncontent-length: {}\r\n\r\n{call}",
+                call.len()
+            ),
+        )
+        .await;
+        let expected = if served { "HTTP/1.1 200" } else { "HTTP/1.1 403" };
+        assert!(posted.starts_with(expected), "{origin}: {posted}");
+
+        let mut stream = TcpStream::connect(bench.address()).await.expect("listening");
+        let upgrade = format!(
+            "GET / HTTP/1.1\r\nhost: {}\r\norigin: {origin}\r\nconnection: upgrade\r\nupgrade: websocket\r\n\
+             sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
+            bench.address()
+        );
+        stream.write_all(upgrade.as_bytes()).await.expect("connected");
+        let mut line = [0; 12];
+        stream.read_exact(&mut line).await.expect("an answer");
+        assert_eq!(&line, if served { b"HTTP/1.1 101" } else { b"HTTP/1.1 403" }, "{origin}");
+    }
 }
 
 #[tokio::test]

@@ -160,10 +160,15 @@ async fn ask(network: Network, source: PublicKey, hashes: Vec<Hash>) -> Answer {
     let asked = hashes.len();
     let request = encode(&Request::Bodies(Hashes(hashes)));
     let transactions = match network.request(Target::Validator(source), request).await {
-        Ok(answer) => bodies_in(&answer).unwrap_or_else(|| {
-            tracing::debug!(validator = %source, bytes = answer.len(), "an answer that is none");
-            Vec::new()
-        }),
+        Ok(answer) => {
+            let bytes = answer.len();
+            // Megabytes are decoded where that holds up nobody else.
+            let bodies = tokio::task::spawn_blocking(move || bodies_in(&answer)).await;
+            bodies.ok().flatten().unwrap_or_else(|| {
+                tracing::debug!(validator = %source, bytes, "an answer that is none");
+                Vec::new()
+            })
+        }
         Err(error) => {
             tracing::debug!(validator = %source, %error, "no bodies");
             Vec::new()
