@@ -95,7 +95,7 @@ impl Weigh for Item {
 impl<E: Engine + 'static> Intake<E> {
     /// Takes what the network hands over, until it is shut down.
     pub(super) async fn run(self: Arc<Self>, mut inbound: mpsc::Receiver<Inbound>) {
-        let permits = AnswerPermits::new();
+        let permits = AnswerPermits::new(available_parallelism().map_or(1, usize::from));
         while let Some(thing) = inbound.recv().await {
             match thing {
                 Inbound::Frame { from, bytes } => {
@@ -330,8 +330,7 @@ struct AnswerPermits {
 }
 
 impl AnswerPermits {
-    fn new() -> Self {
-        let cores = available_parallelism().map_or(1, usize::from);
+    fn new(cores: usize) -> Self {
         Self {
             validators: Arc::new(Semaphore::new(ANSWERS_TO_VALIDATORS_MAX)),
             others: Arc::new(Semaphore::new(answers_to_others(cores))),
@@ -344,9 +343,10 @@ impl AnswerPermits {
     }
 }
 
-/// Requests of peers without a key that are answered at a time: half of the machine is for them, not more.
+/// Requests of peers without a key that are answered at a time: half of the machine is for them, not more, but two at least, so
+/// that none who catches up waits for one other.
 fn answers_to_others(cores: usize) -> usize {
-    (cores / 2).clamp(1, ANSWERS_TO_OTHERS_MAX)
+    (cores / 2).clamp(2, ANSWERS_TO_OTHERS_MAX)
 }
 
 /// Certified blocks above a height, with the newest checkpoint certificate of one of them.
@@ -503,7 +503,7 @@ mod tests {
 
     #[test]
     fn strangers_leave_validators_their_places() {
-        let permits = AnswerPermits::new();
+        let permits = AnswerPermits::new(2 * ANSWERS_TO_OTHERS_MAX);
         let strangers: Vec<_> = (0..ANSWERS_TO_OTHERS_MAX).map_while(|_| permits.take(None)).collect();
         assert_eq!(strangers.len(), ANSWERS_TO_OTHERS_MAX);
         assert!(permits.take(None).is_none(), "one more is refused");
@@ -518,6 +518,6 @@ mod tests {
 
     #[test]
     fn others_have_half_of_the_machine_for_their_answers() {
-        assert_eq!([1, 2, 8, 200].map(answers_to_others), [1, 1, 4, ANSWERS_TO_OTHERS_MAX]);
+        assert_eq!([1, 4, 8, 200].map(answers_to_others), [2, 2, 4, ANSWERS_TO_OTHERS_MAX]);
     }
 }
