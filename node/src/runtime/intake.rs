@@ -17,7 +17,7 @@
 mod bundle;
 mod sift;
 
-use std::{sync::Arc, thread::available_parallelism};
+use std::sync::Arc;
 
 use quorate_consensus::{Engine, Event, Rejection, Verified};
 use quorate_crypto::{Hash, PublicKey, decode, encode};
@@ -51,8 +51,7 @@ use crate::{
 
 /// Requests of validators answered at a time; more are refused.
 const ANSWERS_TO_VALIDATORS_MAX: usize = 16;
-/// Requests of other peers answered at a time, at most; more are refused. An answer may be megabytes read and encoded, so
-/// they are fewer, and fewer still on a machine with few cores: see [`answers_to_others`].
+/// Requests of other peers answered at a time; more are refused. Fewer, for an answer may be megabytes read and encoded.
 const ANSWERS_TO_OTHERS_MAX: usize = 8;
 
 /// What the task and the verifiers share.
@@ -95,7 +94,7 @@ impl Weigh for Item {
 impl<E: Engine + 'static> Intake<E> {
     /// Takes what the network hands over, until it is shut down.
     pub(super) async fn run(self: Arc<Self>, mut inbound: mpsc::Receiver<Inbound>) {
-        let permits = AnswerPermits::new(available_parallelism().map_or(1, usize::from));
+        let permits = AnswerPermits::new();
         while let Some(thing) = inbound.recv().await {
             match thing {
                 Inbound::Frame { from, bytes } => {
@@ -330,10 +329,10 @@ struct AnswerPermits {
 }
 
 impl AnswerPermits {
-    fn new(cores: usize) -> Self {
+    fn new() -> Self {
         Self {
             validators: Arc::new(Semaphore::new(ANSWERS_TO_VALIDATORS_MAX)),
-            others: Arc::new(Semaphore::new(answers_to_others(cores))),
+            others: Arc::new(Semaphore::new(ANSWERS_TO_OTHERS_MAX)),
         }
     }
 
@@ -341,12 +340,6 @@ impl AnswerPermits {
         let places = if validator.is_some() { &self.validators } else { &self.others };
         Arc::clone(places).try_acquire_owned().ok()
     }
-}
-
-/// Requests of peers without a key that are answered at a time: half of the machine is for them, not more, but two at least, so
-/// that none who catches up waits for one other.
-fn answers_to_others(cores: usize) -> usize {
-    (cores / 2).clamp(2, ANSWERS_TO_OTHERS_MAX)
 }
 
 /// Certified blocks above a height, with the newest checkpoint certificate of one of them.
@@ -503,7 +496,7 @@ mod tests {
 
     #[test]
     fn strangers_leave_validators_their_places() {
-        let permits = AnswerPermits::new(2 * ANSWERS_TO_OTHERS_MAX);
+        let permits = AnswerPermits::new();
         let strangers: Vec<_> = (0..ANSWERS_TO_OTHERS_MAX).map_while(|_| permits.take(None)).collect();
         assert_eq!(strangers.len(), ANSWERS_TO_OTHERS_MAX);
         assert!(permits.take(None).is_none(), "one more is refused");
@@ -514,10 +507,5 @@ mod tests {
         assert!(permits.take(Some(validator)).is_none());
         drop(strangers);
         assert!(permits.take(None).is_some());
-    }
-
-    #[test]
-    fn others_have_half_of_the_machine_for_their_answers() {
-        assert_eq!([1, 4, 8, 200].map(answers_to_others), [2, 2, 4, ANSWERS_TO_OTHERS_MAX]);
     }
 }
