@@ -172,9 +172,9 @@ mod tests {
         let parameters = Parameters { value_bytes_max: 100, ..fixtures::epoch().parameters };
         let epoch = EpochStart { parameters, ..fixtures::epoch() };
         let rules = TransactionRules::of(Hash::ZERO, &epoch);
-        let (fit, large) = (fixtures::put(1, 100), fixtures::put(2, 101));
-        let some = fitting(vec![large, Arc::clone(&fit)], &rules);
-        assert_eq!(some, Ok(Fitting { transactions: vec![Arc::clone(&fit)], all: false }));
+        let (fit, large, other) = (fixtures::put(1, 100), fixtures::put(2, 101), fixtures::put(4, 100));
+        let some = fitting(vec![Arc::clone(&fit), large, Arc::clone(&other)], &rules);
+        assert_eq!(some, Ok(Fitting { transactions: vec![Arc::clone(&fit), other], all: false }));
         let all = fitting(vec![Arc::clone(&fit)], &rules);
         assert_eq!(all, Ok(Fitting { transactions: vec![Arc::clone(&fit)], all: true }));
         let never = fixtures::transaction(3, 1, Vec::new());
