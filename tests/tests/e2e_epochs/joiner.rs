@@ -79,8 +79,12 @@ impl Joiner {
     /// What it says to those who are to approve of it.
     pub(super) async fn statement(&self) -> String {
         let home = self.home.to_string_lossy();
-        let asked = program::run(["query", "ready", "--home", &home, "--rpc", &self.rpc]).await;
-        asked.success().trim().to_owned()
+        // Under load it may be behind again for a moment.
+        until("the node makes a statement", SOON, async || {
+            let asked = program::run(["query", "ready", "--home", &home, "--rpc", &self.rpc]).await;
+            if asked.code == Some(0) { Ok(asked.stdout.trim().to_owned()) } else { Err(asked.stderr) }
+        })
+        .await
     }
 }
 
