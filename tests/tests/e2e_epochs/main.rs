@@ -41,7 +41,12 @@ impl Approver {
 
     /// Gives `tx approve` with these arguments; its outcome.
     async fn approve(&self, change: &[&str]) -> Value {
-        self.try_approve(change).await.json()
+        // A new one's node makes no statement while it is behind, as it may be for a moment under load.
+        until("it is approved", SOON, async || {
+            let finished = self.try_approve(change).await;
+            if finished.code == Some(0) { Ok(finished.json()) } else { Err(finished.stderr) }
+        })
+        .await
     }
 
     async fn try_approve(&self, change: &[&str]) -> program::Finished {
